@@ -1,0 +1,1 @@
+//! Room `identity`: see ARCHITECTURE.md.

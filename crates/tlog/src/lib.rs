@@ -1,0 +1,1 @@
+//! Room `tlog`: see ARCHITECTURE.md.

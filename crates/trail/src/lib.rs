@@ -1,0 +1,1 @@
+//! Room `trail`: see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! Room `vault`: see ARCHITECTURE.md.

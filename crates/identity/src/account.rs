@@ -1,0 +1,282 @@
+//! The decision whether a claim is proven, and what failures do to an account.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Micros, PersonId, Principal, Secret};
+use thiserror::Error;
+
+use crate::token::{Parsed, StoredToken, TokenId, at_after};
+use crate::{password, scram, token};
+
+/// What is stored about one person, as far as signing in needs it.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Who, for ever.
+    pub id: PersonId,
+    /// The login name.
+    pub name: Arc<str>,
+    /// The names of the roles held.
+    pub roles: Arc<[Arc<str>]>,
+    /// May not sign in, by whatever means.
+    pub disabled: bool,
+    /// The argon2id hash of the password, a PHC string.
+    pub password: Option<String>,
+    /// The SCRAM verifier of the same password.
+    pub scram: Option<scram::Verifier>,
+    /// Failures so far.
+    pub failures: Failures,
+}
+
+impl Account {
+    fn principal(&self) -> Principal {
+        Principal { id: self.id, name: Arc::clone(&self.name), roles: Arc::clone(&self.roles) }
+    }
+}
+
+/// Wrong passwords in a row, and whether they have locked the account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// How many, since `first_at`.
+    pub count: u32,
+    /// When the first of them happened; meaningless while `count` is 0.
+    pub first_at: Micros,
+    /// Until when passwords are not accepted.
+    pub locked_until: Option<Micros>,
+}
+
+impl Failures {
+    /// Tells whether passwords are not accepted at this time.
+    pub fn locked(&self, at: Micros) -> bool {
+        self.locked_until.is_some_and(|until| at < until)
+    }
+
+    fn and_one_more(self, at: Micros, rules: &Rules) -> Failures {
+        let over = self.locked_until.is_some() || at >= at_after(self.first_at, rules.failure_window);
+        let (count, first_at) = if over || self.count == 0 { (0, at) } else { (self.count, self.first_at) };
+        let count = count.saturating_add(1);
+        let locked_until = (count >= rules.failures_max).then(|| at_after(at, rules.lock_duration));
+        Failures { count, first_at, locked_until }
+    }
+}
+
+/// When failures lock an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// This many wrong passwords lock the account.
+    pub failures_max: u32,
+    /// Only failures that happened within this time of the first one count together.
+    pub failure_window: Duration,
+    /// How long the lock holds. Attempts meanwhile do not make it longer.
+    pub lock_duration: Duration,
+}
+
+impl Default for Rules {
+    fn default() -> Rules {
+        let quarter_hour = Duration::from_secs(15 * 60);
+        Rules { failures_max: 10, failure_window: quarter_hour, lock_duration: quarter_hour }
+    }
+}
+
+/// How somebody proved who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// With the password.
+    Password,
+    /// With this token.
+    Token(TokenId),
+}
+
+/// The proof that a claim is true. Only [`check`] and [`crate::ScramSignIn`] make one.
+#[derive(Debug)]
+pub struct Proof {
+    principal: Principal,
+    means: Means,
+}
+
+impl Proof {
+    /// Returns who was proven.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// Returns who was proven.
+    pub fn into_principal(self) -> Principal {
+        self.principal
+    }
+
+    /// Returns how it was proven.
+    pub fn means(&self) -> Means {
+        self.means
+    }
+}
+
+/// Why a claim was not believed. For the trail only: the client gets a [`Rejected`] and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Reason {
+    /// There is nobody of that name.
+    #[error("there is no such person")]
+    UnknownPerson,
+    /// The password, or under SCRAM the token, is not right.
+    #[error("the password is wrong")]
+    WrongPassword,
+    /// The person may not sign in.
+    #[error("the account is disabled")]
+    Disabled,
+    /// Too many wrong passwords; this attempt was not looked at.
+    #[error("the account is locked after repeated failures")]
+    Locked,
+    /// The person has no password, or none in the form that this listener asks for.
+    #[error("the account has no verifier of this kind; set the password again")]
+    NoVerifier,
+    /// The token is not one of this person's.
+    #[error("there is no such token")]
+    TokenUnknown,
+    /// The token's life is over.
+    #[error("the token has expired")]
+    TokenExpired,
+    /// The token was withdrawn.
+    #[error("the token was revoked")]
+    TokenRevoked,
+    /// The client broke the rules of SCRAM.
+    #[error("the SCRAM exchange failed: {0}")]
+    Protocol(#[from] scram::Error),
+    /// Whether it is true could not be found out, by our own fault.
+    #[error("the account could not be checked")]
+    Unavailable,
+}
+
+impl Reason {
+    /// Returns the word for the trail and for metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Reason::UnknownPerson => "unknown-person",
+            Reason::WrongPassword => "wrong-password",
+            Reason::Disabled => "disabled",
+            Reason::Locked => "locked",
+            Reason::NoVerifier => "no-verifier",
+            Reason::TokenUnknown => "token-unknown",
+            Reason::TokenExpired => "token-expired",
+            Reason::TokenRevoked => "token-revoked",
+            Reason::Protocol(_) => "protocol",
+            Reason::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// The one answer to a client whose claim was not believed, whatever the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejected;
+
+impl From<Reason> for Rejected {
+    fn from(_: Reason) -> Rejected {
+        Rejected
+    }
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sign-in failed")
+    }
+}
+
+impl std::error::Error for Rejected {}
+
+/// Decides on a secret that came in clear: a token if it looks like one, otherwise a password.
+///
+/// Costs one argon2 for a password and one SHA-256 for a token, whatever the outcome and whether or not there is an
+/// account. The verdict goes through [`settle`] before anybody acts on it.
+pub fn check(
+    account: Option<&Account>,
+    tokens: &[StoredToken],
+    secret: &Secret,
+    at: Micros,
+) -> Result<Proof, Reason> {
+    if token::looks_like_token(secret) {
+        check_token(account, tokens, secret, at)
+    } else {
+        check_password(account, secret, at)
+    }
+}
+
+fn check_password(account: Option<&Account>, secret: &Secret, at: Micros) -> Result<Proof, Reason> {
+    let phc = account.and_then(|account| account.password.as_deref());
+    let matched = match phc {
+        Some(phc) => password::verify(secret, phc).map_err(|_| Reason::Unavailable),
+        None => {
+            password::verify_nobody(secret);
+            Err(Reason::NoVerifier)
+        }
+    };
+    let matched = matched.map(|right| right.then_some(Means::Password));
+    admit(account, matched, at)
+}
+
+fn check_token(
+    account: Option<&Account>,
+    tokens: &[StoredToken],
+    secret: &Secret,
+    at: Micros,
+) -> Result<Proof, Reason> {
+    let parsed = Parsed::new(secret);
+    let account = account.ok_or(Reason::UnknownPerson)?;
+    let own = tokens.iter().filter(|token| token.person == account.id);
+    let found = parsed.and_then(|parsed| own.into_iter().find(|token| token.is(&parsed)));
+    let means = alive(found.ok_or(Reason::TokenUnknown)?, at)?;
+    admit(Some(account), Ok(Some(means)), at)
+}
+
+/// Returns the token as a means of proof while it lives.
+pub(crate) fn alive(token: &StoredToken, at: Micros) -> Result<Means, Reason> {
+    if token.revoked.is_some() {
+        return Err(Reason::TokenRevoked);
+    }
+    if at >= token.expires {
+        return Err(Reason::TokenExpired);
+    }
+    Ok(Means::Token(token.id))
+}
+
+/// Turns what matched into a verdict. The only maker of a [`Proof`].
+///
+/// A lock stops passwords only: a token cannot be guessed, and whoever knows a login name must not be able to stop
+/// that person's programs.
+pub(crate) fn admit(
+    account: Option<&Account>,
+    matched: Result<Option<Means>, Reason>,
+    at: Micros,
+) -> Result<Proof, Reason> {
+    let account = account.ok_or(Reason::UnknownPerson)?;
+    if account.disabled {
+        return Err(Reason::Disabled);
+    }
+    let by_token = matches!(matched, Ok(Some(Means::Token(_))));
+    if account.failures.locked(at) && !by_token {
+        return Err(Reason::Locked);
+    }
+    let means = matched?.ok_or(Reason::WrongPassword)?;
+    Ok(Proof { principal: account.principal(), means })
+}
+
+/// Applies a verdict to the failures as they are now, and the failures to the verdict.
+///
+/// Belongs into one transaction of the registry. A wrong password counts; the right one clears the count, unless
+/// other attempts locked the account while this one was being checked: then it is refused, so that trying many
+/// passwords at once gains nothing.
+pub fn settle(
+    now: Failures,
+    verdict: Result<Proof, Reason>,
+    at: Micros,
+    rules: &Rules,
+) -> (Failures, Result<Proof, Reason>) {
+    let locked = now.locked(at);
+    match verdict {
+        Ok(Proof { means: Means::Password, .. }) | Err(Reason::WrongPassword) if locked => {
+            (now, Err(Reason::Locked))
+        }
+        Ok(proof) if proof.means == Means::Password => (Failures::default(), Ok(proof)),
+        Err(Reason::WrongPassword) => (now.and_one_more(at, rules), Err(Reason::WrongPassword)),
+        verdict => (now, verdict),
+    }
+}

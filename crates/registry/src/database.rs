@@ -1,0 +1,134 @@
+//! Opening the file, migrations, and values as SQLite holds them.
+
+use std::borrow::Cow;
+use std::fs::{OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use model::{Micros, PersonId};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Row, SqlSafeStr, Sqlite, Transaction};
+
+use crate::Registry;
+use crate::error::Error;
+
+const MODE: u32 = 0o600;
+/// Two processes meet only when a command is run beside the server; a write takes a millisecond.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// As many reads at once as there are cores on a large machine would be waste: each is some tens of microseconds.
+const READERS_MAX: u32 = 4;
+/// Waiting longer than this for a connection is an error, and sign-in then fails closed.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// All migrations, oldest first. A released one is never edited: its checksum is in every database.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "people", include_str!("../migrations/0001_people.sql"))];
+
+impl Registry {
+    /// Opens the database, making it (mode 0600) or bringing it up to date where needed.
+    pub async fn open(path: &Path) -> Result<Registry, Error> {
+        private_file(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .disable_statement_logging();
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options.clone())
+            .await?;
+        migrations().run(&writer).await.map_err(|error| Error::Migrate(Box::new(error)))?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS_MAX)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options.read_only(true))
+            .await?;
+        Ok(Registry { writer, readers })
+    }
+
+    /// Closes the database, after what is under way.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// Begins a write. It takes the lock at once, so that what it reads stays true until it commits.
+    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Error> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// Begins a read of one state of the database.
+    pub(crate) async fn begin_read(&self) -> Result<Transaction<'static, Sqlite>, Error> {
+        Ok(self.readers.begin().await?)
+    }
+}
+
+/// SQLite gives its `-wal` and `-shm` files the permissions of the database.
+fn private_file(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(MODE).open(path)?;
+    if file.metadata()?.permissions().mode() & 0o7777 != MODE {
+        file.set_permissions(Permissions::from_mode(MODE))?;
+    }
+    Ok(())
+}
+
+fn migrations() -> Migrator {
+    let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
+        let name = Cow::Borrowed(name);
+        Migration::new(version, name, MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(MIGRATIONS.into_iter().map(migration).collect())
+}
+
+pub(crate) fn id(person: PersonId) -> Vec<u8> {
+    person.0.to_be_bytes().to_vec()
+}
+
+/// A time past what SQLite can hold becomes the latest that it can: 292,000 years on.
+pub(crate) fn time(at: Micros) -> i64 {
+    i64::try_from(at.0).unwrap_or(i64::MAX)
+}
+
+/// Reads typed values out of a row; whatever is not as written is damage.
+pub(crate) struct Reader<'r>(pub(crate) &'r SqliteRow);
+
+impl Reader<'_> {
+    pub(crate) fn text(&self, column: &'static str) -> Result<String, Error> {
+        self.0.try_get(column).map_err(|_| Error::Damaged { column })
+    }
+
+    pub(crate) fn text_if_any(&self, column: &'static str) -> Result<Option<String>, Error> {
+        self.0.try_get(column).map_err(|_| Error::Damaged { column })
+    }
+
+    pub(crate) fn bytes<const N: usize>(&self, column: &'static str) -> Result<[u8; N], Error> {
+        let bytes: &[u8] = self.0.try_get(column).map_err(|_| Error::Damaged { column })?;
+        bytes.try_into().map_err(|_| Error::Damaged { column })
+    }
+
+    pub(crate) fn person(&self, column: &'static str) -> Result<PersonId, Error> {
+        Ok(PersonId(u128::from_be_bytes(self.bytes(column)?)))
+    }
+
+    pub(crate) fn time(&self, column: &'static str) -> Result<Micros, Error> {
+        self.time_if_any(column)?.ok_or(Error::Damaged { column })
+    }
+
+    pub(crate) fn time_if_any(&self, column: &'static str) -> Result<Option<Micros>, Error> {
+        let value: Option<i64> = self.0.try_get(column).map_err(|_| Error::Damaged { column })?;
+        let time = value.map(|value| u64::try_from(value).map(Micros)).transpose();
+        time.map_err(|_| Error::Damaged { column })
+    }
+
+    pub(crate) fn count_if_any(&self, column: &'static str) -> Result<Option<u32>, Error> {
+        let value: Option<i64> = self.0.try_get(column).map_err(|_| Error::Damaged { column })?;
+        value.map(u32::try_from).transpose().map_err(|_| Error::Damaged { column })
+    }
+}

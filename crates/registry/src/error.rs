@@ -1,0 +1,66 @@
+//! What can go wrong. No error holds a secret or a bound value, apart from names of people and roles.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::TOKENS_PER_PERSON_MAX;
+use crate::names::NAME_BYTES_MAX;
+
+/// Why the registry did not do what it was asked.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A living person has that name.
+    #[error("there is already a person named `{name}`")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// The name cannot be a login name.
+    #[error(
+        "`{name}` cannot be a login name: 1 to {NAME_BYTES_MAX} of `a-z 0-9 . _ @ -`, a letter or digit first"
+    )]
+    NameUnfit {
+        /// The name.
+        name: String,
+    },
+    /// The role's name cannot be one.
+    #[error("`{role}` cannot be the name of a role: 1 to {NAME_BYTES_MAX} of `a-z 0-9 _ -`, a letter first")]
+    RoleUnfit {
+        /// The name.
+        role: String,
+    },
+    /// There is no living person with that id.
+    #[error("there is no such person")]
+    UnknownPerson,
+    /// The person has as many tokens as one may have.
+    #[error("the person has {TOKENS_PER_PERSON_MAX} active tokens already: revoke one first")]
+    TokensMax,
+    /// A row does not hold what this program writes there.
+    #[error("the registry is damaged: column `{column}` is not readable")]
+    Damaged {
+        /// The column.
+        column: &'static str,
+    },
+    /// The file could not be made or its permissions not set.
+    #[error("cannot open `{}`", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The tables could not be brought to this version.
+    #[error("cannot bring the registry up to date")]
+    Migrate(#[source] Box<sqlx::migrate::MigrateError>),
+    /// The database failed.
+    #[error("the registry's database failed")]
+    Database(#[source] sqlx::Error),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Error {
+        Error::Database(error)
+    }
+}

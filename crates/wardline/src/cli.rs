@@ -1,0 +1,453 @@
+//! The command line: what can be asked for, with help and examples. What it does is in `commands`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// An access gateway for health data. Every access has a person, a policy and a record.
+#[derive(Debug, Parser)]
+#[command(name = "wardline", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "\
+Examples:
+  wardline init                          writes wardline.toml and the keys
+  wardline vault set hospital --user app stores the credential of a resource
+  wardline user add ann --role nurse     adds a person
+  wardline serve                         starts the gateway
+  wardline trail tail -f                 follows what is being accessed
+
+Exit codes: 0 done, 1 refused or damage found, 2 could not run, 3 the trail failed.")]
+pub(crate) struct Cli {
+    /// Configuration file
+    #[arg(long, global = true, value_name = "FILE", default_value = "wardline.toml")]
+    pub(crate) config: PathBuf,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the gateway
+    Serve(Serve),
+    /// Validate the configuration, the policies and the files they name, without starting
+    Check(Check),
+    /// Write a first configuration and the keys; never overwrites
+    Init(Init),
+    /// Add, change and list people
+    #[command(subcommand)]
+    User(User),
+    /// Exchange a password for a token of limited life
+    Login(Login),
+    /// Tokens given out by `login`
+    #[command(subcommand)]
+    Token(Token),
+    /// Credentials of the resources; no client ever sees them
+    #[command(subcommand)]
+    Vault(Vault),
+    /// Read the trail
+    #[command(subcommand)]
+    Trail(Trail),
+    /// Prove that nothing in a trail was altered, dropped, reordered or cut off
+    Verify(Verify),
+    /// Who may do what
+    #[command(subcommand)]
+    Access(Access),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Signals:
+  SIGHUP             read the configuration again; open sessions re-decide at once
+  SIGTERM, SIGINT    let sessions finish, then close (`drain_timeout_ms`)
+
+Examples:
+  wardline serve
+  wardline --config /etc/wardline/wardline.toml serve --log-json
+
+Exit codes: 0 drained, 2 could not start, 3 the trail could not be written.")]
+pub(crate) struct Serve {
+    /// Write the log as JSON lines
+    #[arg(long)]
+    pub(crate) log_json: bool,
+    /// What to log: error, warn, info, debug, or a filter such as `gateway=debug`
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    pub(crate) log: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wardline check
+  wardline --config new.toml check --json
+
+Exit codes: 0 it would start, 1 it would not.")]
+pub(crate) struct Check {
+    /// Write the problems as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wardline init
+  wardline --config /etc/wardline/wardline.toml init --node gw1")]
+pub(crate) struct Init {
+    /// Name of this node and origin of its log; the host's name when left out
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Every change is in the trail before it takes effect. It takes effect at once, also for open sessions.")]
+pub(crate) enum User {
+    /// Add a person
+    #[command(after_help = "\
+Examples:
+  wardline user add ann --role nurse
+  wardline user add ann --role nurse --role triage --generate-password
+  echo \"$PASSWORD\" | wardline user add ann --role nurse --password-stdin")]
+    Add {
+        /// Login name; ids behind names are never reused
+        name: String,
+        /// Role from wardline.toml; may be given several times
+        #[arg(long = "role", value_name = "ROLE")]
+        roles: Vec<String>,
+        /// Name for humans, such as "Ann Example, ward 3"
+        #[arg(long, value_name = "TEXT")]
+        display_name: Option<String>,
+        #[command(flatten)]
+        password: PasswordSource,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Set a new password; ends a lock after failed log-ins
+    #[command(after_help = "\
+Examples:
+  wardline user passwd ann
+  wardline user passwd ann --generate-password")]
+    Passwd {
+        /// Login name
+        name: String,
+        #[command(flatten)]
+        password: PasswordSource,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Refuse a person from now on; open sessions end
+    #[command(after_help = "Example:\n  wardline user disable ann")]
+    Disable {
+        /// Login name
+        name: String,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Admit a disabled person again
+    #[command(after_help = "Example:\n  wardline user enable ann")]
+    Enable {
+        /// Login name
+        name: String,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Delete a person; the name is free again, the id never is
+    #[command(after_help = "Example:\n  wardline user delete ann")]
+    Delete {
+        /// Login name
+        name: String,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Replace the roles of a person
+    #[command(after_help = "\
+Examples:
+  wardline user roles ann --role nurse --role triage
+  wardline user roles ann --none")]
+    Roles {
+        /// Login name
+        name: String,
+        /// Role to hold from now on; may be given several times
+        #[arg(long = "role", value_name = "ROLE", required_unless_present = "none")]
+        roles: Vec<String>,
+        /// Hold no role
+        #[arg(long, conflicts_with = "roles")]
+        none: bool,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// List the people
+    #[command(after_help = "Examples:\n  wardline user list\n  wardline user list --json")]
+    List {
+        #[command(flatten)]
+        output: Json,
+    },
+}
+
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct PasswordSource {
+    /// Read the password from the first line of standard input
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+    /// Make a password and print it, once
+    #[arg(long)]
+    pub(crate) generate_password: bool,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Json {
+    /// Write JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The token goes where the password goes. Its life ends by itself, or by `wardline token revoke`.
+
+Examples:
+  wardline login ann
+  wardline login ann --life-s 3600 --json
+  export PGPASSWORD=$(wardline login ann --token-only); psql -h 127.0.0.1 -p 6432 -U ann hospital
+  wardline login ann --pgpass >> ~/.pgpass")]
+pub(crate) struct Login {
+    /// Login name
+    pub(crate) name: String,
+    /// Life of the token in seconds; `sign_in.token_lifetime_s_max` is the default and the most
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) life_s: Option<u64>,
+    /// Read the password from the first line of standard input
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+    /// Write a line for ~/.pgpass
+    #[arg(long, group = "form")]
+    pub(crate) pgpass: bool,
+    /// Write the token and nothing else
+    #[arg(long, group = "form")]
+    pub(crate) token_only: bool,
+    /// Write JSON
+    #[arg(long, group = "form")]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// End the life of one token, or of all of a person
+    #[command(after_help = "\
+Examples:
+  wardline token revoke 3f0c9d2b41e5a6b7c8d9e0f112233445
+  wardline token revoke --person ann")]
+    Revoke {
+        /// Id of the token, as `login` printed it
+        #[arg(required_unless_present = "person")]
+        id: Option<String>,
+        /// Login name whose tokens all end
+        #[arg(long, value_name = "NAME", conflicts_with = "id")]
+        person: Option<String>,
+        #[command(flatten)]
+        output: Json,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Vault {
+    /// Store the credential of a resource
+    #[command(after_help = "\
+Examples:
+  wardline vault set hospital --user app
+  echo \"$PASSWORD\" | wardline vault set hospital --user app --password-stdin")]
+    Set {
+        /// Resource from wardline.toml
+        resource: String,
+        /// User at the resource
+        #[arg(long, value_name = "USER")]
+        user: String,
+        /// Read the password from the first line of standard input
+        #[arg(long)]
+        password_stdin: bool,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// List the resources that have a credential; never the credentials
+    #[command(after_help = "Example:\n  wardline vault list --json")]
+    List {
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Forget the credential of a resource
+    #[command(after_help = "Example:\n  wardline vault remove hospital")]
+    Remove {
+        /// Resource
+        resource: String,
+        #[command(flatten)]
+        output: Json,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Reading the trail is itself recorded in it.")]
+pub(crate) enum Trail {
+    /// Show the latest entries
+    #[command(after_help = "\
+Examples:
+  wardline trail tail
+  wardline trail tail -f --person ann
+  wardline trail tail -n 100 --kind operation --resource hospital --json
+  wardline trail tail --open-sealed")]
+    Tail {
+        /// How many entries
+        #[arg(short = 'n', value_name = "COUNT", default_value_t = 20)]
+        count: usize,
+        /// Wait for more
+        #[arg(short = 'f', long)]
+        follow: bool,
+        #[command(flatten)]
+        filter: Filter,
+        #[command(flatten)]
+        view: View,
+        #[command(flatten)]
+        place: TrailPlace,
+    },
+    /// Show one entry in full
+    #[command(
+        after_help = "Examples:\n  wardline trail show 1042\n  wardline trail show 1042 --open-sealed --json"
+    )]
+    Show {
+        /// Index of the entry in the log
+        index: u64,
+        #[command(flatten)]
+        view: View,
+        #[command(flatten)]
+        place: TrailPlace,
+    },
+    /// Write the log as a standard tlog-tiles tree, for any verifier of that format
+    #[command(after_help = "Example:\n  wardline trail export-tlog /tmp/tree")]
+    ExportTlog {
+        /// Folder to write; must not exist or be empty
+        directory: PathBuf,
+        #[command(flatten)]
+        place: TrailPlace,
+        #[command(flatten)]
+        output: Json,
+    },
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Filter {
+    /// Only entries of this login name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) person: Option<String>,
+    /// Only entries about this resource
+    #[arg(long, value_name = "NAME")]
+    pub(crate) resource: Option<String>,
+    /// Only entries of this kind
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Option<KindName>,
+}
+
+/// The kinds of records, as the command line names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KindName {
+    NodeStarted,
+    NodeStopped,
+    Heartbeat,
+    SegmentOpened,
+    PolicyActivated,
+    ConfigActivated,
+    SignIn,
+    SessionOpened,
+    SessionClosed,
+    Operation,
+    AdminChange,
+    Incident,
+    TrailViewed,
+}
+
+impl KindName {
+    /// Returns the kind of that name.
+    pub(crate) fn kind(self) -> model::Kind {
+        let name = self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        model::Kind::ALL.into_iter().find(|kind| kind.name() == name).expect("the names of kinds are these")
+    }
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct View {
+    /// Also show the literals and parameters of statements, which may name patients
+    #[arg(long)]
+    pub(crate) open_sealed: bool,
+    /// Write JSON, one entry a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where the trail is, when it is not the configured node's own.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TrailPlace {
+    /// Trail folder, such as a copy; the configured node's when left out
+    #[arg(long, value_name = "DIR")]
+    pub(crate) trail: Option<PathBuf>,
+    /// Root key of that trail
+    #[arg(long, value_name = "FILE", requires = "trail")]
+    pub(crate) root_key: Option<PathBuf>,
+    /// Node name of that trail
+    #[arg(long, value_name = "NAME", requires = "trail")]
+    pub(crate) node: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Levels:
+  1  signatures of the checkpoints
+  2  leaves, tiles and root, everything recomputed
+  3  order, gaps, node starts and heartbeats
+  5  with the root key: every record decrypted and compared with its leaf
+
+Examples:
+  wardline verify
+  wardline verify --checkpoint /media/usb/checkpoint
+  wardline verify --trail /mnt/copy/trail --root-key root.key --node gw1 --json
+
+Exit codes: 0 whole, 1 damaged (the first bad entry is named), 2 could not run.")]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) place: TrailPlace,
+    /// Checkpoint held elsewhere; the trail must contain everything below it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Public key the checkpoints must be signed with (`name+hash+key`)
+    #[arg(long, value_name = "KEY")]
+    pub(crate) verifier_key: Option<String>,
+    /// How deep to look; 5 when the root key is at hand, else 3
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub(crate) level: Option<u8>,
+    /// Write the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Access {
+    /// Show what each person may do, as policy decides it now
+    #[command(after_help = "\
+Examples:
+  wardline access matrix
+  wardline access matrix --person ann --relation public.patients --json")]
+    Matrix {
+        /// Only this person; may be given several times
+        #[arg(long, value_name = "NAME")]
+        person: Vec<String>,
+        /// Only this resource; may be given several times
+        #[arg(long, value_name = "NAME")]
+        resource: Vec<String>,
+        /// Relation to ask about; those that roles name when left out
+        #[arg(long, value_name = "SCHEMA.NAME")]
+        relation: Vec<String>,
+        /// Client address to assume
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+        address: IpAddr,
+        #[command(flatten)]
+        output: Json,
+    },
+}

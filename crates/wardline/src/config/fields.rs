@@ -1,0 +1,228 @@
+//! Every option there is: the one list that the reader, the documentation and the suggestions come from.
+//!
+//! `*` stands for a name the operator chooses. A field that is not listed here is refused.
+
+/// One option of `wardline.toml`.
+#[derive(Debug)]
+pub(crate) struct Field {
+    /// Where it stands, `*` for chosen names.
+    pub(crate) path: &'static str,
+    /// What may be written there.
+    pub(crate) form: &'static str,
+    /// What holds when it is left out; `required` when it may not be.
+    pub(crate) default: &'static str,
+    /// What it is for.
+    pub(crate) about: &'static str,
+}
+
+const fn field(path: &'static str, form: &'static str, default: &'static str, about: &'static str) -> Field {
+    Field { path, form, default, about }
+}
+
+/// The options, in the order of the documentation.
+pub(crate) const FIELDS: &[Field] = &[
+    field(
+        "node",
+        "name",
+        "required",
+        "Name of this node and origin of its log. Never change it: a log is bound to its origin.",
+    ),
+    field("data", "path", "`./wardline-data`", "Folder for keys, trail, people and credentials (mode 0700)."),
+    field(
+        "drain_timeout_ms",
+        "0 to 3600000",
+        "`30000`",
+        "How long open sessions may finish after SIGTERM before they are closed.",
+    ),
+    field(
+        "listener.postgres.address",
+        "address:port",
+        "`127.0.0.1:6432`",
+        "Where PostgreSQL clients connect.",
+    ),
+    field(
+        "listener.postgres.tls",
+        "`\"self-signed\"` or table",
+        "`\"self-signed\"`",
+        "Certificate shown to clients. A self-signed pair is made at the first start and its fingerprint printed at each.",
+    ),
+    field(
+        "listener.postgres.tls.certificate",
+        "path",
+        "required in the table",
+        "Certificate chain, PEM, the server's own certificate first.",
+    ),
+    field(
+        "listener.postgres.tls.key",
+        "path",
+        "required in the table",
+        "Private key of the certificate, PEM, not readable by group or others.",
+    ),
+    field(
+        "listener.postgres.plaintext",
+        "true or false",
+        "`false`",
+        "Clients connect without TLS. Only on a loopback address and without `tls`; logged as a warning at each start.",
+    ),
+    field(
+        "listener.postgres.scram",
+        "true or false",
+        "`false`",
+        "Asks every client for SCRAM-SHA-256 instead of the password inside TLS.",
+    ),
+    field(
+        "listener.postgres.sessions_max",
+        "1 to 100000",
+        "`1000`",
+        "Sessions open at once; one more is refused with SQLSTATE 53300.",
+    ),
+    field(
+        "listener.postgres.sessions_per_person_max",
+        "1 to 100000",
+        "`50`",
+        "Sessions one person may have open at once.",
+    ),
+    field(
+        "listener.postgres.handshake_timeout_ms",
+        "100 to 600000",
+        "`30000`",
+        "From the connection to the end of the log-in; a slower client is closed.",
+    ),
+    field(
+        "listener.postgres.dial_timeout_ms",
+        "100 to 600000",
+        "`10000`",
+        "How long reaching a resource and logging in there may take.",
+    ),
+    field(
+        "listener.postgres.idle_timeout_s",
+        "1 to 604800",
+        "`900`",
+        "A session without an operation for so long is ended.",
+    ),
+    field(
+        "listener.postgres.session_lifetime_s_max",
+        "60 to 2592000",
+        "`43200`",
+        "A session is ended after this time, whatever it does.",
+    ),
+    field(
+        "listener.postgres.message_bytes_max",
+        "65536 to 1073741824",
+        "`16777216`",
+        "Longest message taken from a client. Copied data and rows are streamed and not bound by it.",
+    ),
+    field(
+        "listener.postgres.hold_window_bytes",
+        "4096 to 16777216",
+        "`65536`",
+        "Result data held back until its record is durable. A larger result is released window by window.",
+    ),
+    field(
+        "sign_in.failures_max",
+        "1 to 1000",
+        "`10`",
+        "Failed log-ins within the window after which a person is locked.",
+    ),
+    field("sign_in.failure_window_s", "1 to 86400", "`900`", "How long a failed log-in counts."),
+    field("sign_in.lockout_s", "1 to 86400", "`900`", "How long the lock lasts."),
+    field(
+        "sign_in.token_lifetime_s_max",
+        "60 to 2592000",
+        "`28800`",
+        "Longest life of a token that `wardline login` gives out.",
+    ),
+    field(
+        "metrics.address",
+        "address:port",
+        "none: no metrics",
+        "Where Prometheus reads metrics, `/metrics`. They name no person and no statement.",
+    ),
+    field("resource.*.protocol", "`\"postgres\"`", "required", "What the resource speaks."),
+    field(
+        "resource.*.host",
+        "name or address",
+        "required",
+        "Where it is. With `verify-full` its certificate must carry this name.",
+    ),
+    field("resource.*.port", "1 to 65535", "`5432`", "Its port."),
+    field("resource.*.database", "name", "the resource's name", "The database to open there."),
+    field(
+        "resource.*.tls.mode",
+        "`\"verify-full\"`, `\"no-verify\"` or `\"disable\"`",
+        "`\"verify-full\"`",
+        "How the connection to the resource is protected. Anything weaker than `verify-full` needs an `exception`.",
+    ),
+    field(
+        "resource.*.tls.ca",
+        "path",
+        "the system's roots",
+        "Certificate authorities to trust for this resource, PEM.",
+    ),
+    field(
+        "resource.*.tls.exception",
+        "text",
+        "none",
+        "Why the weaker mode is used, who decided it and until when. Logged as a warning at each start.",
+    ),
+    field(
+        "role.*.allow",
+        "list of tables",
+        "nothing",
+        "What the role may do, one `[[role.NAME.allow]]` for each resource.",
+    ),
+    field("role.*.allow.resource", "name or `\"*\"`", "required", "The resource; `\"*\"` means every one."),
+    field(
+        "role.*.allow.read",
+        "list of patterns",
+        "`[]`",
+        "Relations that may be read: `schema.name`, `schema.*` or `*`.",
+    ),
+    field("role.*.allow.write", "list of patterns", "`[]`", "Relations whose rows may be changed."),
+    field(
+        "role.*.allow.define",
+        "list of patterns",
+        "`[]`",
+        "Relations whose definition may be changed (DDL).",
+    ),
+    field(
+        "role.*.allow.execute",
+        "list of patterns",
+        "`[]`",
+        "Functions that may be called although they are not known to be read-only.",
+    ),
+    field("role.*.allow.transfer", "true or false", "`false`", "May use COPY and other bulk streams."),
+    field(
+        "role.*.allow.administer",
+        "true or false",
+        "`false`",
+        "May change roles, rights and settings of the resource.",
+    ),
+    field(
+        "policy.files",
+        "list of paths",
+        "`[]`",
+        "Cedar policy files; `*` in the last part of a path stands for any text.",
+    ),
+];
+
+/// Returns the names that may stand directly under a section, given with `*` for chosen names.
+///
+/// The empty section is the top of the file. `None` means that any name may.
+pub(crate) fn names_under(section: &str) -> Option<Vec<&'static str>> {
+    let mut names: Vec<&'static str> = Vec::new();
+    for field in FIELDS {
+        let rest = match section {
+            "" => Some(field.path),
+            _ => field.path.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')),
+        };
+        let Some(name) = rest.and_then(|rest| rest.split('.').next()) else { continue };
+        if name == "*" {
+            return None;
+        }
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Some(names)
+}

@@ -1,0 +1,200 @@
+//! `wardline.toml`: from text to a [`Config`] that needs no second check.
+//!
+//! All mistakes are told at once, each with file, line, column and what to do. A configuration with an error
+//! gives no `Config` at all. Relative paths are taken from the folder of the file that names them.
+//! Absent on purpose: environment variables, includes and defaults that weaken protection.
+
+mod fields;
+mod files;
+mod problem;
+mod read;
+mod sections;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use toml::de::DeTable;
+
+pub(crate) use problem::{Problem, Problems, Severity};
+use read::{Reader, Section};
+
+/// Longest configuration file. Far above any real one; a wrong path must not read a disk image into memory.
+const CONFIG_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Everything `wardline.toml` and the policy files say.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// The file it was read from.
+    pub(crate) file: PathBuf,
+    /// SHA-256 of the file's bytes, for the record that it came into force.
+    pub(crate) digest: [u8; 32],
+    pub(crate) node: String,
+    pub(crate) data: PathBuf,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) listener: Listener,
+    pub(crate) sign_in: SignIn,
+    pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) resources: BTreeMap<String, Resource>,
+    pub(crate) roles: BTreeMap<String, Vec<Allow>>,
+    pub(crate) policies: Vec<PolicyFile>,
+}
+
+/// Where and how PostgreSQL clients are received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listener {
+    pub(crate) address: SocketAddr,
+    pub(crate) certificate: Certificate,
+    /// INVARIANT: true only when `address` is a loopback address.
+    pub(crate) plaintext: bool,
+    pub(crate) scram: bool,
+    pub(crate) sessions_max: usize,
+    pub(crate) sessions_per_person_max: usize,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) dial_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) session_lifetime_max: Duration,
+    pub(crate) message_bytes_max: usize,
+    pub(crate) hold_window_bytes: usize,
+}
+
+impl Default for Listener {
+    fn default() -> Listener {
+        Listener {
+            address: DEFAULT_ADDRESS,
+            certificate: Certificate::SelfSigned,
+            plaintext: false,
+            scram: false,
+            sessions_max: 1_000,
+            sessions_per_person_max: 50,
+            handshake_timeout: Duration::from_secs(30),
+            dial_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_mins(15),
+            session_lifetime_max: Duration::from_hours(12),
+            message_bytes_max: 16 << 20,
+            hold_window_bytes: 64 << 10,
+        }
+    }
+}
+
+/// The certificate shown to clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Certificate {
+    /// Made by Wardline at its first start.
+    SelfSigned,
+    /// From PEM files.
+    Files { certificate: PathBuf, key: PathBuf },
+}
+
+/// How log-ins are limited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SignIn {
+    pub(crate) failures_max: u32,
+    pub(crate) failure_window: Duration,
+    pub(crate) lockout: Duration,
+    pub(crate) token_lifetime_max: Duration,
+}
+
+/// One protected database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Resource {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) database: String,
+    pub(crate) tls: UpstreamTls,
+}
+
+/// How the connection to a resource is protected. The weaker ways carry their written exception.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum UpstreamTls {
+    /// Encrypted, and the certificate proves the host; `ca` or the system's roots.
+    VerifyFull { ca: Option<PathBuf> },
+    /// Encrypted, towards whoever answers.
+    NoVerify { exception: String },
+    /// In clear.
+    Disable { exception: String },
+}
+
+/// What a role may do on one resource, or on all (`*`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Allow {
+    pub(crate) resource: String,
+    pub(crate) read: Vec<String>,
+    pub(crate) write: Vec<String>,
+    pub(crate) define: Vec<String>,
+    pub(crate) execute: Vec<String>,
+    pub(crate) transfer: bool,
+    pub(crate) administer: bool,
+}
+
+/// One Cedar file, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PolicyFile {
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
+}
+
+/// What reading gave: a configuration unless there were errors, and every problem.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) config: Option<Config>,
+    pub(crate) problems: Problems,
+}
+
+impl Config {
+    /// Reads a file and the policy files it names.
+    pub(crate) fn load(file: &Path) -> Loaded {
+        match files::text(file, CONFIG_BYTES_MAX) {
+            Ok(text) => Config::parse(file, &text),
+            Err(error) => {
+                let problem = Problem::error(file, format!("cannot be read: {error}"))
+                    .help("write one with `wardline init`, or name another with `--config FILE`");
+                Loaded { config: None, problems: Problems(vec![problem]) }
+            }
+        }
+    }
+
+    /// Reads a text as if it stood in `file`.
+    pub(crate) fn parse(file: &Path, text: &str) -> Loaded {
+        let reader = Reader::new(file, text);
+        let (document, errors) = DeTable::parse_recoverable(text);
+        let unreadable: Vec<usize> = errors.iter().map(|error| reader.syntax(error)).collect();
+        let config = sections::config(&Section::top(&reader, &document), file, text);
+        let mut problems = Problems(reader.finish(&unreadable));
+        problems.sort();
+        let config = if problems.fatal() { None } else { config };
+        Loaded { config, problems }
+    }
+
+    /// Returns what the log says loudly at each start: where protection was weakened on purpose.
+    pub(crate) fn exceptions(&self) -> Vec<String> {
+        let mut exceptions = Vec::new();
+        if self.listener.plaintext {
+            exceptions.push(format!("clients connect without TLS on {}", self.listener.address));
+        }
+        for (name, resource) in &self.resources {
+            match &resource.tls {
+                UpstreamTls::VerifyFull { .. } => {}
+                UpstreamTls::NoVerify { exception } => exceptions.push(format!(
+                    "resource `{name}`: the certificate is not verified; exception on file: {exception}"
+                )),
+                UpstreamTls::Disable { exception } => exceptions
+                    .push(format!("resource `{name}`: reached without TLS; exception on file: {exception}")),
+            }
+        }
+        exceptions
+    }
+}
+
+/// Returns the SHA-256 of some bytes.
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let digest = digest::digest(&digest::SHA256, bytes);
+    digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+/// Where clients are received unless the configuration says otherwise.
+const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 6432);

@@ -1,0 +1,375 @@
+//! One function per section of `wardline.toml`: what its fields mean and which values hold together.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::read::{At, Section, quoted};
+use super::{
+    Allow, Certificate, Config, DEFAULT_ADDRESS, Listener, PolicyFile, Resource, SignIn, UpstreamTls, files,
+    problem, sha256,
+};
+
+/// Longest name of a node, resource or role: the limit of a PostgreSQL identifier.
+const NAME_BYTES_MAX: usize = 63;
+
+/// Shortest exception that can say why, who and until when.
+const EXCEPTION_CHARS_MIN: usize = 15;
+
+const PROTOCOLS: [&str; 1] = ["postgres"];
+const TLS_MODES: [&str; 3] = ["verify-full", "no-verify", "disable"];
+
+/// Reads the whole document. `None` means that something required could not be read, and that was noted.
+pub(super) fn config(top: &Section<'_, '_>, file: &Path, text: &str) -> Option<Config> {
+    let base = file.parent().unwrap_or(Path::new(""));
+    let node = top.required("node", "\"gw1\"");
+    if let Some(node) = &node {
+        check_name(top, "node", node);
+    }
+    let data = top.text("data", "\"./wardline-data\"").map_or("./wardline-data".to_owned(), |at| at.value);
+    let drain_timeout = Duration::from_millis(top.number("drain_timeout_ms", 0..=3_600_000, 30_000));
+    let listener = listener(top, base);
+    let resources = resources(top, base);
+    let roles = roles(top, &resources);
+    let (sign_in, metrics, policies) = (sign_in(top), metrics(top), policies(top, base));
+    Some(Config {
+        file: file.to_owned(),
+        digest: sha256(text.as_bytes()),
+        node: node?.value,
+        data: base.join(data),
+        drain_timeout,
+        listener: listener?,
+        sign_in,
+        metrics,
+        resources,
+        roles,
+        policies,
+    })
+}
+
+fn listener(top: &Section<'_, '_>, base: &Path) -> Option<Listener> {
+    let outer = top.section("listener");
+    let section = outer.as_ref().and_then(|listeners| listeners.section("postgres"));
+    let Some(section) = section else { return Some(Listener::default()) };
+    let address = match section.text("address", "\"127.0.0.1:6432\"") {
+        Some(text) => socket_address(&section, "address", &text),
+        None => Some(DEFAULT_ADDRESS),
+    };
+    let certificate = certificate(&section, base);
+    let plaintext = section.boolean("plaintext");
+    if let Some(flag) = plaintext.as_ref().filter(|flag| flag.value) {
+        check_plaintext(&section, flag, address);
+    }
+    let milliseconds =
+        |name: &str, default| Duration::from_millis(section.number(name, 100..=600_000, default));
+    let listener = Listener {
+        address: address?,
+        certificate: certificate?,
+        plaintext: plaintext.is_some_and(|at| at.value),
+        scram: section.boolean("scram").is_some_and(|at| at.value),
+        sessions_max: narrow(section.number("sessions_max", 1..=100_000, 1_000)),
+        sessions_per_person_max: narrow(section.number("sessions_per_person_max", 1..=100_000, 50)),
+        handshake_timeout: milliseconds("handshake_timeout_ms", 30_000),
+        dial_timeout: milliseconds("dial_timeout_ms", 10_000),
+        idle_timeout: Duration::from_secs(section.number("idle_timeout_s", 1..=604_800, 900)),
+        session_lifetime_max: Duration::from_secs(section.number(
+            "session_lifetime_s_max",
+            60..=2_592_000,
+            43_200,
+        )),
+        message_bytes_max: narrow(section.number("message_bytes_max", 65_536..=1 << 30, 16 << 20)),
+        hold_window_bytes: narrow(section.number("hold_window_bytes", 4_096..=16 << 20, 64 << 10)),
+    };
+    Some(listener)
+}
+
+/// Refuses connections in clear wherever they could leave this machine.
+fn check_plaintext(section: &Section<'_, '_>, flag: &At<bool>, address: Option<SocketAddr>) {
+    if let Some(tls) = section.value("tls") {
+        let message = format!("`{}` contradicts `{}`", section.child("tls"), section.child("plaintext"));
+        section.reader().error(tls.span().start, message, "remove one of the two");
+    }
+    if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
+        let field = section.child("plaintext");
+        let message = format!("`{field}` would send passwords and health data in clear over a network");
+        let help = format!("remove it, or listen on a loopback address instead of {address}");
+        section.reader().error(flag.offset, message, help);
+    }
+}
+
+fn narrow<T: TryFrom<u64>>(number: u64) -> T {
+    T::try_from(number).ok().expect("the field's bounds fit its type")
+}
+
+fn certificate(section: &Section<'_, '_>, base: &Path) -> Option<Certificate> {
+    let Some(value) = section.value("tls") else { return Some(Certificate::SelfSigned) };
+    if value.get_ref().is_table() {
+        let files = section.section("tls")?;
+        let certificate = path(&files, "certificate", "\"tls/server.pem\"", base, files::check_certificates);
+        let key = path(&files, "key", "\"tls/server.key\"", base, files::check_key);
+        return Some(Certificate::Files { certificate: certificate?, key: key? });
+    }
+    if value.get_ref().as_str() == Some("self-signed") {
+        return Some(Certificate::SelfSigned);
+    }
+    section.mistyped(
+        "tls",
+        value,
+        "\"self-signed\" or { certificate = \"server.pem\", key = \"server.key\" }",
+    );
+    None
+}
+
+/// Returns a required path whose file passes a check.
+fn path(
+    section: &Section<'_, '_>,
+    name: &str,
+    example: &str,
+    base: &Path,
+    check: fn(&Path) -> Result<(), String>,
+) -> Option<PathBuf> {
+    let at = section.required(name, example)?;
+    let path = base.join(&at.value);
+    if let Err(reason) = check(&path) {
+        let message = format!("`{}`: {} {reason}", section.child(name), path.display());
+        section.reader().error(at.offset, message, "name a PEM file that Wardline can read");
+        return None;
+    }
+    Some(path)
+}
+
+fn sign_in(top: &Section<'_, '_>) -> SignIn {
+    let section = top.section("sign_in");
+    let number = |name: &str, bounds, default| match &section {
+        Some(section) => section.number(name, bounds, default),
+        None => default,
+    };
+    SignIn {
+        failures_max: narrow(number("failures_max", 1..=1_000, 10)),
+        failure_window: Duration::from_secs(number("failure_window_s", 1..=86_400, 900)),
+        lockout: Duration::from_secs(number("lockout_s", 1..=86_400, 900)),
+        token_lifetime_max: Duration::from_secs(number("token_lifetime_s_max", 60..=2_592_000, 28_800)),
+    }
+}
+
+fn metrics(top: &Section<'_, '_>) -> Option<SocketAddr> {
+    let section = top.section("metrics")?;
+    let text = section.required("address", "\"127.0.0.1:9464\"")?;
+    socket_address(&section, "address", &text)
+}
+
+fn resources(top: &Section<'_, '_>, base: &Path) -> BTreeMap<String, Resource> {
+    let mut resources = BTreeMap::new();
+    for (name, section) in top.section("resource").iter().flat_map(Section::named) {
+        check_name(&section, "name of the resource", &name);
+        if let Some(resource) = resource(&name.value, &section, base) {
+            resources.insert(name.value, resource);
+        } else {
+            // A broken resource still has a name that roles may refer to.
+            resources.entry(name.value).or_insert_with(placeholder);
+        }
+    }
+    resources
+}
+
+/// Stands for a resource whose mistakes were noted; such a configuration is never returned.
+fn placeholder() -> Resource {
+    Resource {
+        host: String::new(),
+        port: 0,
+        database: String::new(),
+        tls: UpstreamTls::VerifyFull { ca: None },
+    }
+}
+
+fn resource(name: &str, section: &Section<'_, '_>, base: &Path) -> Option<Resource> {
+    let protocol = section.required("protocol", "\"postgres\"");
+    if let Some(protocol) = &protocol {
+        one_of(section, "protocol", protocol, &PROTOCOLS);
+    }
+    let host = section.required("host", "\"db.example.org\"");
+    if let Some(host) = &host
+        && (host.value.is_empty() || host.value.contains(|c: char| c.is_whitespace() || c == '/'))
+    {
+        let message = format!("`{}` is not a host: `{}`", section.child("host"), host.value);
+        section.reader().error(host.offset, message, "write a name or an address without port");
+    }
+    let port = narrow(section.number("port", 1..=65_535, 5_432));
+    let database = section.text("database", "\"hospital\"").map_or(name.to_owned(), |at| at.value);
+    let tls = match section.value("tls") {
+        None => Some(UpstreamTls::VerifyFull { ca: None }),
+        Some(_) => section.section("tls").and_then(|tls| upstream_tls(&tls, base)),
+    };
+    protocol?;
+    Some(Resource { host: host?.value, port, database, tls: tls? })
+}
+
+fn upstream_tls(section: &Section<'_, '_>, base: &Path) -> Option<UpstreamTls> {
+    let mode = section.text("mode", "\"verify-full\"");
+    let mode = match &mode {
+        Some(mode) => one_of(section, "mode", mode, &TLS_MODES)?,
+        None => "verify-full",
+    };
+    let exception = section.text("exception", "\"why, who decided, until when\"");
+    if mode == "verify-full" {
+        if let Some(exception) = exception {
+            let message =
+                format!("`{}` excuses nothing: the mode is verify-full", section.child("exception"));
+            section.reader().warning(exception.offset, message, "remove it");
+        }
+        let ca = section.value("ca").is_some();
+        let ca =
+            if ca { Some(path(section, "ca", "\"ca.pem\"", base, files::check_certificates)?) } else { None };
+        return Some(UpstreamTls::VerifyFull { ca });
+    }
+    let Some(exception) = exception else {
+        let message =
+            format!("`{}` is weaker than verify-full and has no exception on file", section.child("mode"));
+        let help = "use \"verify-full\", or add exception = \"why, who decided, until when\"";
+        section.reader().error(section.offset(), message, help);
+        return None;
+    };
+    if exception.value.trim().chars().count() < EXCEPTION_CHARS_MIN {
+        let message = format!("`{}` is too short to explain anything", section.child("exception"));
+        section.reader().error(exception.offset, message, "say why, who decided it and until when");
+        return None;
+    }
+    let exception = exception.value.trim().to_owned();
+    Some(if mode == "disable" {
+        UpstreamTls::Disable { exception }
+    } else {
+        UpstreamTls::NoVerify { exception }
+    })
+}
+
+fn roles(top: &Section<'_, '_>, resources: &BTreeMap<String, Resource>) -> BTreeMap<String, Vec<Allow>> {
+    let mut roles = BTreeMap::new();
+    for (name, section) in top.section("role").iter().flat_map(Section::named) {
+        check_name(&section, "name of the role", &name);
+        let allows = section.list("allow").iter().filter_map(|allow| self::allow(allow, resources)).collect();
+        roles.insert(name.value, allows);
+    }
+    roles
+}
+
+fn allow(section: &Section<'_, '_>, resources: &BTreeMap<String, Resource>) -> Option<Allow> {
+    let resource = section.required("resource", "\"*\"");
+    if let Some(resource) = &resource
+        && resource.value != "*"
+        && !resources.contains_key(&resource.value)
+    {
+        let message =
+            format!("`{}` names no configured resource: `{}`", section.child("resource"), resource.value);
+        let help = match problem::nearest(&resource.value, resources.keys().map(String::as_str)) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("add `[resource.{}]`, or use \"*\" for every resource", resource.value),
+        };
+        section.reader().error(resource.offset, message, help);
+    }
+    Some(Allow {
+        read: patterns(section, "read"),
+        write: patterns(section, "write"),
+        define: patterns(section, "define"),
+        execute: patterns(section, "execute"),
+        transfer: section.boolean("transfer").is_some_and(|at| at.value),
+        administer: section.boolean("administer").is_some_and(|at| at.value),
+        resource: resource?.value,
+    })
+}
+
+fn patterns(section: &Section<'_, '_>, name: &str) -> Vec<String> {
+    let texts = section.texts(name, "[\"public.patients\", \"public.*\"]");
+    for text in &texts {
+        if !is_pattern(&text.value) {
+            let message = format!("`{}`: `{}` is not a pattern", section.child(name), text.value);
+            section.reader().error(text.offset, message, "write `schema.name`, `schema.*` or `*`");
+        }
+    }
+    texts.into_iter().map(|text| text.value).collect()
+}
+
+/// Reports whether a text is `*`, `schema.*` or `schema.name`.
+fn is_pattern(text: &str) -> bool {
+    if text == "*" {
+        return true;
+    }
+    let Some((schema, name)) = text.split_once('.') else { return false };
+    let plain = |part: &str| !part.is_empty() && !part.contains(['*', '.', '"', '\0']);
+    plain(schema) && (name == "*" || plain(name))
+}
+
+fn policies(top: &Section<'_, '_>, base: &Path) -> Vec<PolicyFile> {
+    let Some(section) = top.section("policy") else { return Vec::new() };
+    let mut policies: Vec<PolicyFile> = Vec::new();
+    for at in section.texts("files", "[\"policies/*.cedar\"]") {
+        let path = base.join(&at.value);
+        let paths = match files::expand(&path) {
+            Ok(paths) => paths,
+            Err(error) => {
+                let message = format!("`policy.files`: {}: {error}", path.display());
+                section.reader().error(at.offset, message, "create the folder, or remove the path");
+                continue;
+            }
+        };
+        if paths.is_empty() {
+            // A pattern that matches nothing may be a misspelt folder whose `forbid`s would silently be missing.
+            let message = format!("`policy.files`: `{}` matches no file", at.value);
+            section.reader().error(at.offset, message, "add a policy file, or remove the pattern");
+        }
+        for path in paths {
+            if policies.iter().any(|known| known.path == path) {
+                continue;
+            }
+            match files::policy(&path) {
+                Ok(text) => policies.push(PolicyFile { path, text }),
+                Err(error) => {
+                    let message = format!("`policy.files`: {}: {error}", path.display());
+                    section.reader().error(at.offset, message, "make it readable, or remove it");
+                }
+            }
+        }
+    }
+    policies
+}
+
+fn socket_address(section: &Section<'_, '_>, name: &str, text: &At<String>) -> Option<SocketAddr> {
+    if let Ok(address) = text.value.parse() {
+        return Some(address);
+    }
+    let message = format!("`{}` is not an address with port: `{}`", section.child(name), text.value);
+    section.reader().error(
+        text.offset,
+        message,
+        "write an IP address and a port, such as \"127.0.0.1:6432\" or \"[::1]:6432\"",
+    );
+    None
+}
+
+fn one_of(
+    section: &Section<'_, '_>,
+    name: &str,
+    text: &At<String>,
+    known: &[&'static str],
+) -> Option<&'static str> {
+    let found = known.iter().find(|word| **word == text.value).copied();
+    if found.is_none() {
+        let message = format!("`{}` cannot be `{}`", section.child(name), text.value);
+        let help = match problem::nearest(&text.value, known.iter().copied()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("write one of {}", quoted(known)),
+        };
+        section.reader().error(text.offset, message, help);
+    }
+    found
+}
+
+fn check_name(section: &Section<'_, '_>, what: &str, name: &At<String>) {
+    let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let first = name.value.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
+    if !first || name.value.len() > NAME_BYTES_MAX || !name.value.chars().all(letters) {
+        let message = format!("{what}: `{}` is not a name", name.value);
+        let help = "use up to 63 letters, digits, `-`, `_` and `.`, and begin with a letter or digit";
+        section.reader().error(name.offset, message, help);
+    }
+}

@@ -1,0 +1,162 @@
+//! What people and machines get to read on standard output.
+//!
+//! Colour only on a terminal and never with `NO_COLOR`. Text that came from a client is made printable first:
+//! a name in the trail must not be able to move the cursor of the person who reads it.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use serde::Serialize;
+
+/// Puts text in colour, or leaves it alone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paint {
+    on: bool,
+}
+
+impl Paint {
+    /// Decides for standard output.
+    pub(crate) fn stdout() -> Paint {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Paint { on: wanted && !dumb && io::stdout().is_terminal() }
+    }
+
+    fn with(self, code: &str, text: &str) -> String {
+        if self.on { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
+    /// Returns the text in bold.
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.with("1", text)
+    }
+
+    /// Returns the text in grey.
+    pub(crate) fn dim(self, text: &str) -> String {
+        self.with("2", text)
+    }
+
+    /// Returns the text as something good.
+    pub(crate) fn good(self, text: &str) -> String {
+        self.with("32", text)
+    }
+
+    /// Returns the text as something bad.
+    pub(crate) fn bad(self, text: &str) -> String {
+        self.with("31", text)
+    }
+
+    /// Returns the text as something to look at.
+    pub(crate) fn notable(self, text: &str) -> String {
+        self.with("33", text)
+    }
+}
+
+/// Writes a line; a closed pipe ends the process quietly, as `head` expects.
+pub(crate) fn line(text: &str) {
+    let written = writeln!(io::stdout().lock(), "{text}");
+    if written.is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// Writes a value as one line of JSON.
+pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    line(&serde_json::to_string(value)?);
+    Ok(())
+}
+
+/// Returns a table with aligned columns, the first row being the heading.
+pub(crate) fn table(rows: &[Vec<String>], paint: Paint) -> String {
+    let mut widths: Vec<usize> = Vec::new();
+    for row in rows {
+        for (column, cell) in row.iter().enumerate() {
+            let width = cell.chars().count();
+            match widths.get_mut(column) {
+                Some(most) => *most = width.max(*most),
+                None => widths.push(width),
+            }
+        }
+    }
+    let mut text = String::new();
+    for (index, row) in rows.iter().enumerate() {
+        let mut shown = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            write!(shown, "{cell:<width$}  ").expect("writing to a string succeeds");
+        }
+        let shown = shown.trim_end();
+        text.push_str(&if index == 0 { paint.bold(shown) } else { shown.to_owned() });
+        text.push('\n');
+    }
+    text.truncate(text.trim_end_matches('\n').len());
+    text
+}
+
+/// Returns the text with control and direction-changing characters written out.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        let direction =
+            matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || direction {
+            write!(shown, "{}", c.escape_unicode()).expect("writing to a string succeeds");
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// Returns bytes as lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("writing to a string succeeds");
+    }
+    text
+}
+
+/// Returns a time as RFC 3339 in UTC with microseconds.
+pub(crate) fn time(at: model::Micros) -> String {
+    let seconds = at.0 / 1_000_000;
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:06}Z", at.0 % 1_000_000)
+}
+
+/// Returns year, month and day of a number of days since 1970-01-01 (Hinnant, `civil_from_days`).
+fn civil(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        let cases = [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (951_782_400_000_000, "2000-02-29T00:00:00.000000Z"),
+            (1_795_426_816_000_042, "2026-11-23T09:40:16.000042Z"),
+            (4_107_542_399_999_999, "2100-02-28T23:59:59.999999Z"),
+        ];
+        for (micros, text) in cases {
+            assert_eq!(time(model::Micros(micros)), text);
+        }
+    }
+
+    #[test]
+    fn terminals_are_not_steered_by_names() {
+        assert_eq!(printable("ann\u{1b}[2J\u{202e}x\n"), "ann\\u{1b}[2J\\u{202e}x\\u{a}");
+        assert_eq!(printable("Zoë 漢"), "Zoë 漢");
+    }
+}

@@ -1,0 +1,61 @@
+//! The help of every command against its golden file, so that a change of the command line is seen in review.
+
+use crate::place::{Place, golden};
+
+const COMMANDS: [&str; 27] = [
+    "",
+    "serve",
+    "check",
+    "init",
+    "user",
+    "user add",
+    "user passwd",
+    "user disable",
+    "user enable",
+    "user delete",
+    "user roles",
+    "user list",
+    "login",
+    "token",
+    "token revoke",
+    "vault",
+    "vault set",
+    "vault list",
+    "vault remove",
+    "trail",
+    "trail tail",
+    "trail show",
+    "trail export-tlog",
+    "verify",
+    "access",
+    "access matrix",
+    "nonsense",
+];
+
+#[test]
+fn help_is_as_committed() {
+    let place = Place::new();
+    for command in COMMANDS {
+        let mut arguments: Vec<&str> = command.split_whitespace().collect();
+        arguments.push("--help");
+        let ran = place.run(&arguments);
+        let name = if command.is_empty() {
+            "help".to_owned()
+        } else {
+            format!("help-{}", command.replace(' ', "-"))
+        };
+        golden(&format!("{name}.txt"), &format!("{}{}", ran.stdout, ran.stderr));
+    }
+}
+
+#[test]
+fn every_command_that_does_something_shows_an_example() {
+    let place = Place::new();
+    for command in COMMANDS {
+        let mut arguments: Vec<&str> = command.split_whitespace().collect();
+        arguments.push("--help");
+        let help = place.run(&arguments).stdout;
+        let group = help.contains("\nCommands:\n");
+        assert!(group || command == "nonsense" || help.contains("Example"), "`{command}` shows no example");
+    }
+}

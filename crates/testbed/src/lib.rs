@@ -1,0 +1,18 @@
+//! What the tests, the demo and the benchmarks stand on: a synthetic hospital, private real servers,
+//! real client programs, and a harness for the `wardline` binary. Never shipped.
+//!
+//! Deliberately absent: anything the product itself needs (nothing depends on this crate but tests and
+//! `xtask`), and stand-ins where the real program can be had.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod bench;
+mod conninfo;
+pub mod hospital;
+pub mod postgres;
+mod process;
+pub mod tls;
+pub mod upstreams;
+
+pub use conninfo::{Conninfo, SslMode};
+pub use process::{cache_folder, free_port};

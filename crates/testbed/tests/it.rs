@@ -1,0 +1,6 @@
+//! Integration tests: the hospital, real servers, and real clients against them.
+
+#[path = "it/hospital.rs"]
+mod hospital;
+#[path = "it/postgres.rs"]
+mod postgres;

@@ -1,0 +1,101 @@
+//! The digest of all that a snapshot is made from, so that "who could see what on 3 March" has an answer.
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+use crate::pattern::Pattern;
+use crate::sources::{Person, Rule, Sources};
+use crate::vocabulary::{BUILTIN_TEXT, SCHEMA_TEXT};
+
+/// Says what the bytes below mean; changes when they do.
+const FORMAT: &str = "wardline policy sources v1";
+
+/// Returns the SHA-256 of the sources. The order of roles, files, people and resources does not count, the
+/// order of a role's rules does, because their ids tell it. Places do not count, except that a
+/// file's path and text do.
+pub(crate) fn of(sources: &Sources<'_>) -> [u8; 32] {
+    let mut hash = Hash(Context::new(&SHA256));
+    for text in [FORMAT, SCHEMA_TEXT, BUILTIN_TEXT] {
+        hash.text(text);
+    }
+    hash.roles(sources);
+    hash.files(sources);
+    hash.people(sources.people);
+    let mut resources: Vec<&str> = sources.resources.iter().map(|resource| &*resource.0).collect();
+    resources.sort_unstable();
+    resources.dedup();
+    hash.texts(resources.into_iter());
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(hash.0.finish().as_ref());
+    bytes
+}
+
+/// Each text and list goes in with its length before it, so that different sources never give the same bytes.
+struct Hash(Context);
+
+impl Hash {
+    fn count(&mut self, count: usize) {
+        let count = u64::try_from(count).expect("usize has at most 64 bits");
+        self.0.update(&count.to_be_bytes());
+    }
+
+    fn text(&mut self, text: &str) {
+        self.count(text.len());
+        self.0.update(text.as_bytes());
+    }
+
+    fn texts<'a>(&mut self, texts: impl ExactSizeIterator<Item = &'a str>) {
+        self.count(texts.len());
+        for text in texts {
+            self.text(text);
+        }
+    }
+
+    fn roles(&mut self, sources: &Sources<'_>) {
+        let mut roles: Vec<_> = sources.roles.iter().collect();
+        roles.sort_by(|a, b| a.name.cmp(&b.name));
+        self.count(roles.len());
+        for role in roles {
+            self.text(&role.name);
+            self.count(role.rules.len());
+            for rule in &role.rules {
+                self.rule(rule);
+            }
+        }
+    }
+
+    fn rule(&mut self, rule: &Rule) {
+        self.text(&rule.resource);
+        for list in [&rule.read, &rule.write, &rule.define, &rule.execute] {
+            let mut patterns: Vec<String> = list.iter().map(Pattern::to_string).collect();
+            patterns.sort_unstable();
+            patterns.dedup();
+            self.texts(patterns.iter().map(String::as_str));
+        }
+        self.0.update(&[u8::from(rule.transfer), u8::from(rule.administer)]);
+    }
+
+    fn files(&mut self, sources: &Sources<'_>) {
+        let mut files: Vec<_> = sources.cedar.iter().map(|file| (&file.path, &file.text)).collect();
+        files.sort_unstable();
+        self.count(files.len());
+        for (path, text) in files {
+            self.text(path);
+            self.text(text);
+        }
+    }
+
+    fn people(&mut self, people: &[Person]) {
+        let mut people: Vec<_> = people.iter().collect();
+        people.sort_by_key(|person| person.id);
+        self.count(people.len());
+        for person in people {
+            self.0.update(&person.id.0.to_be_bytes());
+            self.text(&person.name);
+            let mut roles: Vec<&str> = person.roles.iter().map(|role| &**role).collect();
+            roles.sort_unstable();
+            roles.dedup();
+            self.texts(roles.into_iter());
+            self.0.update(&[u8::from(person.disabled)]);
+        }
+    }
+}

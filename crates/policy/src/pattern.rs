@@ -1,0 +1,169 @@
+//! Which objects a rule of a role means.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::catalogue::UNKNOWN_SCHEMA;
+use crate::name;
+
+/// `schema.name`, `schema.*` or `*`. Names are as the database stores them: case-sensitive, without folding.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pattern(pub(crate) Shape);
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Shape {
+    /// Everything of the resource, and the resource itself.
+    All,
+    /// Everything in one schema.
+    Schema(String),
+    /// One object.
+    Object { schema: String, name: String },
+}
+
+/// Why a text is not a pattern.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{text}` is not a pattern: {fault}; allowed are `schema.name`, `schema.*` and `*`, \
+     with a name in double quotes where it holds a `.`, `/`, `*`, space or quote"
+)]
+pub struct PatternError {
+    text: String,
+    fault: &'static str,
+}
+
+impl FromStr for Pattern {
+    type Err = PatternError;
+
+    fn from_str(text: &str) -> Result<Pattern, PatternError> {
+        parse(text).map(Pattern).map_err(|fault| PatternError { text: text.to_owned(), fault })
+    }
+}
+
+fn parse(text: &str) -> Result<Shape, &'static str> {
+    if text == "*" {
+        return Ok(Shape::All);
+    }
+    let (schema, quoted, rest) = name::take(text).ok_or("a name is missing or its quote is not closed")?;
+    check_part(&schema, quoted)?;
+    if schema == UNKNOWN_SCHEMA {
+        return Err("`?` stands for a schema that is not known and cannot be granted");
+    }
+    if !quoted && schema.contains('*') {
+        return Err("a schema cannot hold a wildcard");
+    }
+    let rest = match rest.strip_prefix('.') {
+        Some(rest) => rest,
+        None if rest.is_empty() => return Err("the schema is missing"),
+        None => return Err("a `.` must separate schema and name"),
+    };
+    if rest == "*" {
+        return Ok(Shape::Schema(schema));
+    }
+    let (name, quoted, rest) = name::take(rest).ok_or("a name is missing or its quote is not closed")?;
+    check_part(&name, quoted)?;
+    if !quoted && name.contains('*') {
+        return Err("a wildcard stands alone, for a whole name");
+    }
+    if !rest.is_empty() {
+        return Err("there is more after the name");
+    }
+    Ok(Shape::Object { schema, name })
+}
+
+fn check_part(part: &str, quoted: bool) -> Result<(), &'static str> {
+    if part.is_empty() {
+        return Err("a name is empty");
+    }
+    if part.chars().any(char::is_control) {
+        return Err("a name holds a control character");
+    }
+    if !quoted && part.chars().any(char::is_whitespace) {
+        return Err("a name holds a space");
+    }
+    Ok(())
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = |part: &str| {
+            let mut text = String::new();
+            if part.contains(|c: char| c == '*' || c.is_whitespace()) {
+                return format!("\"{}\"", part.replace('"', "\"\""));
+            }
+            name::push(&mut text, part);
+            text
+        };
+        match &self.0 {
+            Shape::All => f.write_str("*"),
+            Shape::Schema(schema) => write!(f, "{}.*", part(schema)),
+            Shape::Object { schema, name } => write!(f, "{}.{}", part(schema), part(name)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(text: &str, expected: Result<Shape, &str>) {
+        let parsed = text.parse::<Pattern>();
+        match expected {
+            Ok(shape) => assert_eq!(parsed, Ok(Pattern(shape)), "{text}"),
+            Err(fault) => assert_eq!(parsed.unwrap_err().fault, fault, "{text}"),
+        }
+    }
+
+    fn object(schema: &str, name: &str) -> Result<Shape, &'static str> {
+        Ok(Shape::Object { schema: schema.to_owned(), name: name.to_owned() })
+    }
+
+    #[test]
+    fn patterns() {
+        check("*", Ok(Shape::All));
+        check("public.*", Ok(Shape::Schema("public".to_owned())));
+        check("public.patients", object("public", "patients"));
+        check("public.Patients", object("public", "Patients"));
+        check(r#""my.schema"."a ""b"" *""#, object("my.schema", "a \"b\" *"));
+        check(r#"public."*""#, object("public", "*"));
+        check("", Err("a name is missing or its quote is not closed"));
+        check("patients", Err("the schema is missing"));
+        check("*.patients", Err("a schema cannot hold a wildcard"));
+        check("public.pat*", Err("a wildcard stands alone, for a whole name"));
+        check("db.public.patients", Err("there is more after the name"));
+        check("public/patients", Err("a `.` must separate schema and name"));
+        check("public. patients", Err("a name holds a space"));
+        check("public.\"a", Err("a name is missing or its quote is not closed"));
+        check("\"\".a", Err("a name is empty"));
+        check("?.a", Err("`?` stands for a schema that is not known and cannot be granted"));
+        check("\"?\".*", Err("`?` stands for a schema that is not known and cannot be granted"));
+    }
+
+    #[test]
+    fn the_error_says_what_is_allowed() {
+        assert_eq!(
+            "patients".parse::<Pattern>().unwrap_err().to_string(),
+            "`patients` is not a pattern: the schema is missing; allowed are `schema.name`, `schema.*` and `*`, \
+             with a name in double quotes where it holds a `.`, `/`, `*`, space or quote"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn display_reads_back(schema in "[a-zA-Z.\"/* é]{1,6}", name in proptest::option::of("[a-z.\"/* ]{1,6}")) {
+            let pattern = Pattern(match name {
+                Some(name) => Shape::Object { schema, name },
+                None => Shape::Schema(schema),
+            });
+            prop_assert_eq!(pattern.to_string().parse::<Pattern>(), Ok(pattern));
+        }
+
+        #[test]
+        fn any_text_is_a_pattern_or_an_error(text in "\\PC{0,12}") {
+            if let Ok(pattern) = text.parse::<Pattern>() {
+                prop_assert_eq!(pattern.to_string().parse::<Pattern>(), Ok(pattern));
+            }
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! An immutable version of all policy, and the decision it gives.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+use cedar_policy::{Authorizer, Entities, Entity, EntityUid, PolicyId as CedarId, Request};
+use model::{Action, Context, Decision, Need, Object, PersonId, PolicyId, Principal, ResourceId, Verdict};
+
+use crate::catalogue::{self, UNKNOWN_SCHEMA};
+use crate::slices::{self, Found, Slices};
+use crate::sources::{Diagnostic, Sources};
+use crate::{cedar, digest, reason, roles, vocabulary};
+
+/// One version of all policy: roles, policies, people and resources. Cheap to ask, never changes.
+pub struct Snapshot {
+    version: u64,
+    digest: [u8; 32],
+    authorizer: Authorizer,
+    /// Policies whose scope names no role.
+    common: Slices,
+    people: HashMap<PersonId, Member>,
+    resources: BTreeMap<Arc<str>, Entity>,
+}
+
+struct Member {
+    name: Arc<str>,
+    disabled: bool,
+    entity: Entity,
+    slices: Vec<Arc<Slices>>,
+}
+
+/// Policies that determined an answer.
+type Reasons = Vec<PolicyId>;
+
+/// One line of the access matrix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// Who.
+    pub person: PersonId,
+    /// Their login name.
+    pub name: Arc<str>,
+    /// Where.
+    pub resource: ResourceId,
+    /// What they would do.
+    pub action: Action,
+    /// To what.
+    pub object: Object,
+    /// What [`Snapshot::decide`] answers.
+    pub decision: Decision,
+}
+
+impl Snapshot {
+    /// Compiles the sources, or returns everything that is wrong with them, sorted by place.
+    pub fn compile(sources: &Sources<'_>, version: u64) -> Result<Snapshot, Vec<Diagnostic>> {
+        let mut faults = Vec::new();
+        let drafts = roles::draft(sources, &mut faults);
+        let policies = cedar::read(sources, drafts, &mut faults);
+        check_people(sources, &mut faults);
+        if !faults.is_empty() {
+            faults.sort();
+            faults.dedup();
+            return Err(faults);
+        }
+        let (common, by_role) = slices::sort(policies);
+        let resources = sources.resources.iter().map(|id| (Arc::clone(&id.0), vocabulary::resource(&id.0)));
+        let people = sources.people.iter().map(|person| {
+            let roles: HashSet<&Arc<str>> = person.roles.iter().collect();
+            let member = Member {
+                name: Arc::clone(&person.name),
+                disabled: person.disabled,
+                entity: vocabulary::person(person.id, &person.name, &person.roles),
+                slices: roles.into_iter().filter_map(|role| by_role.get(role)).cloned().collect(),
+            };
+            (person.id, member)
+        });
+        Ok(Snapshot {
+            version,
+            digest: digest::of(sources),
+            authorizer: Authorizer::new(),
+            common,
+            people: people.collect(),
+            resources: resources.collect(),
+        })
+    }
+
+    /// Returns the version given at compilation.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Returns the SHA-256 of all sources, of the schema and of the built-in policies.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// Decides whether a person may do all that an operation needs; without needs, whether they may Connect.
+    ///
+    /// Only the principal's id counts: name and roles are the snapshot's. The reasons of an allow are those of
+    /// all needs, the reasons of a denial those of the first need that is denied; both sorted.
+    pub fn decide(
+        &self,
+        principal: &Principal,
+        resource: &ResourceId,
+        needs: &[Need],
+        context: &Context,
+    ) -> Decision {
+        self.decide_for(principal.id, resource, needs, context)
+    }
+
+    /// Returns the decision for each person, resource, action and object, in this order, as
+    /// [`Snapshot::decide`] gives it. Leaves out what cannot be asked, such as Connect of a relation.
+    pub fn matrix<'a>(
+        &'a self,
+        objects: &'a [Object],
+        context: &'a Context,
+    ) -> impl Iterator<Item = Cell> + 'a {
+        let mut people: Vec<_> = self.people.iter().collect();
+        people.sort_by_key(|(id, _)| **id);
+        people.into_iter().flat_map(move |(person, member)| {
+            self.resources.keys().flat_map(move |resource| {
+                Action::ALL.into_iter().flat_map(move |action| {
+                    let asked = objects.iter().filter(move |object| vocabulary::applies(action, object));
+                    asked.map(move |object| {
+                        let resource = ResourceId(Arc::clone(resource));
+                        let needs = [Need { action, object: object.clone() }];
+                        let decision = self.decide_for(*person, &resource, &needs, context);
+                        let [Need { action, object }] = needs;
+                        Cell {
+                            person: *person,
+                            name: Arc::clone(&member.name),
+                            resource,
+                            action,
+                            object,
+                            decision,
+                        }
+                    })
+                })
+            })
+        })
+    }
+
+    fn decide_for(
+        &self,
+        person: PersonId,
+        resource: &ResourceId,
+        needs: &[Need],
+        context: &Context,
+    ) -> Decision {
+        let (verdict, mut reasons) = match self.judge(person, resource, needs, context) {
+            Ok(reasons) => (Verdict::Allow, reasons),
+            Err(reasons) => (Verdict::Deny, reasons),
+        };
+        reasons.sort_unstable();
+        reasons.dedup();
+        Decision { verdict, reasons, policy_version: self.version }
+    }
+
+    fn judge(
+        &self,
+        person: PersonId,
+        resource: &ResourceId,
+        needs: &[Need],
+        context: &Context,
+    ) -> Result<Reasons, Reasons> {
+        const CONNECT: [Need; 1] = [Need { action: Action::Connect, object: Object::Resource }];
+        let member = self.people.get(&person).ok_or_else(|| because(reason::NOT_A_MEMBER))?;
+        if member.disabled {
+            return Err(because(reason::DISABLED));
+        }
+        let resource = self.resources.get(&resource.0).ok_or_else(|| because(reason::UNKNOWN_RESOURCE))?;
+        let needs = if needs.is_empty() { &CONNECT } else { needs };
+        let case =
+            Case::new(self, member, resource, context).ok_or_else(|| because(reason::EVALUATION_ERROR))?;
+        let mut reasons = Vec::new();
+        for need in needs {
+            reasons.extend(case.need(need)?);
+        }
+        Ok(reasons)
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("version", &self.version)
+            .field("people", &self.people.len())
+            .field("resources", &self.resources.len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn because(reason: &str) -> Reasons {
+    vec![PolicyId(Arc::from(reason))]
+}
+
+fn check_people(sources: &Sources<'_>, faults: &mut Vec<Diagnostic>) {
+    let roles: HashSet<&str> = sources.roles.iter().map(|role| role.name.as_str()).collect();
+    let mut ids = HashSet::new();
+    let mut fault = |message| {
+        faults.push(Diagnostic { file: "people".to_owned(), line: 0, column: 0, message });
+    };
+    for person in sources.people {
+        let name = &person.name;
+        if !ids.insert(person.id) {
+            fault(format!("person `{name}` has the id {} of somebody else", person.id));
+        }
+        for role in person.roles.iter().filter(|role| !roles.contains(&***role)) {
+            fault(format!("person `{name}` has the role `{role}`, which is not defined"));
+        }
+    }
+}
+
+/// One person on one resource under given circumstances.
+struct Case<'a> {
+    snapshot: &'a Snapshot,
+    member: &'a Member,
+    resource: &'a Entity,
+    context: cedar_policy::Context,
+}
+
+impl<'a> Case<'a> {
+    fn new(
+        snapshot: &'a Snapshot,
+        member: &'a Member,
+        resource: &'a Entity,
+        context: &Context,
+    ) -> Option<Case<'a>> {
+        Some(Case { snapshot, member, resource, context: vocabulary::circumstances(context)? })
+    }
+
+    fn need(&self, need: &Need) -> Result<Reasons, Reasons> {
+        if !vocabulary::applies(need.action, &need.object) {
+            return Err(because(reason::NOT_APPLICABLE));
+        }
+        let reasons = self.ask(need.action, &need.object)?;
+        if !is_catalogue(&need.object) || !reasons.iter().any(|id| &*id.0 == reason::CATALOGUE) {
+            return Ok(reasons);
+        }
+        // The built-in policy counts only for whoever may Connect; other permits count all the same.
+        let Err(no_connection) = self.ask(Action::Connect, &Object::Resource) else { return Ok(reasons) };
+        let rest: Reasons = reasons.into_iter().filter(|id| &*id.0 != reason::CATALOGUE).collect();
+        if rest.is_empty() { Err(no_connection) } else { Ok(rest) }
+    }
+
+    /// Asks Cedar. A denial that no policy determined has no reasons.
+    fn ask(&self, action: Action, object: &Object) -> Result<Reasons, Reasons> {
+        let evaluation_error = || because(reason::EVALUATION_ERROR);
+        let resource_uid = self.resource.uid();
+        let target = vocabulary::object(&resource_uid, object).unwrap_or_else(|| self.resource.clone());
+        let request = self.request(action, target.uid()).ok_or_else(evaluation_error)?;
+        let entities = Entities::from_entities([self.member.entity.clone(), target], None)
+            .map_err(|_impossible| evaluation_error())?;
+        let unresolved = is_unresolved(object).then(|| (resource_uid.id().unescaped(), object));
+        let mut found = Found::default();
+        let slices = std::iter::once(&self.snapshot.common).chain(self.member.slices.iter().map(|s| &**s));
+        for slice in slices {
+            let authorizer = &self.snapshot.authorizer;
+            slice.of(action).ask(authorizer, &request, &entities, unresolved, &mut found);
+        }
+        conclude(found)
+    }
+
+    fn request(&self, action: Action, target: EntityUid) -> Option<Request> {
+        let action = vocabulary::action_uid(action).clone();
+        Request::new(self.member.entity.uid(), action, target, self.context.clone(), None).ok()
+    }
+}
+
+/// Deny on any error, whatever else was found; then forbid over permit; deny by default.
+fn conclude(found: Found) -> Result<Reasons, Reasons> {
+    let ids = |ids: Vec<CedarId>| ids.into_iter().map(|id| PolicyId(Arc::from(AsRef::<str>::as_ref(&id))));
+    if !found.errors.is_empty() {
+        return Err(because(reason::EVALUATION_ERROR).into_iter().chain(ids(found.errors)).collect());
+    }
+    if !found.forbids.is_empty() || found.permits.is_empty() {
+        return Err(ids(found.forbids).collect());
+    }
+    if found.wary {
+        return Err(because(reason::UNRESOLVED_OBJECT));
+    }
+    Ok(ids(found.permits).collect())
+}
+
+fn is_catalogue(object: &Object) -> bool {
+    matches!(object, Object::Relation { schema, .. } if catalogue::holds(schema))
+}
+
+fn is_unresolved(object: &Object) -> bool {
+    match object {
+        Object::Resource => false,
+        Object::Relation { schema, .. } | Object::Function { schema, .. } => **schema == *UNKNOWN_SCHEMA,
+    }
+}

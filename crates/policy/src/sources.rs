@@ -1,0 +1,115 @@
+//! What a snapshot is compiled from, and how its faults are told.
+
+use std::fmt;
+use std::sync::Arc;
+
+use model::{PersonId, ResourceId};
+
+use crate::Pattern;
+
+/// Everything that a snapshot is compiled from.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'a> {
+    /// The roles of `wardline.toml`.
+    pub roles: &'a [Role],
+    /// The files of policies.
+    pub cedar: &'a [CedarFile],
+    /// Everybody with an account, also the disabled.
+    pub people: &'a [Person],
+    /// The names of the configured resources.
+    pub resources: &'a [ResourceId],
+}
+
+/// A role: rules that add up.
+#[derive(Clone, Debug)]
+pub struct Role {
+    /// The name: letters, digits, `_` and `-`.
+    pub name: String,
+    /// What it allows.
+    pub rules: Vec<Rule>,
+    /// Where it is written.
+    pub place: Place,
+}
+
+/// What a role allows on one resource, or on all. Any right implies Connect.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The resource's name, or `*` for every resource.
+    pub resource: String,
+    /// Objects that may be read.
+    pub read: Vec<Pattern>,
+    /// Objects whose rows may be changed.
+    pub write: Vec<Pattern>,
+    /// Objects whose shape may be changed.
+    pub define: Vec<Pattern>,
+    /// Functions that may be executed.
+    pub execute: Vec<Pattern>,
+    /// Whether streams and files may be moved.
+    pub transfer: bool,
+    /// Whether the resource may be administered.
+    pub administer: bool,
+    /// Where it is written.
+    pub place: Place,
+}
+
+/// A place in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The file, as it should be shown.
+    pub file: String,
+    /// The line, from 1; 0 where it is not known.
+    pub line: usize,
+}
+
+/// A file of Cedar policies.
+#[derive(Clone, Debug)]
+pub struct CedarFile {
+    /// The path, as it should be shown.
+    pub path: String,
+    /// The whole text.
+    pub text: String,
+}
+
+/// A person as policy sees them.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// The identity for ever.
+    pub id: PersonId,
+    /// The login name.
+    pub name: Arc<str>,
+    /// The names of the roles held now.
+    pub roles: Vec<Arc<str>>,
+    /// Whether everything is refused to them.
+    pub disabled: bool,
+}
+
+/// One fault in the sources, with its place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Diagnostic {
+    /// The file; `people` for faults in the directory of people.
+    pub file: String,
+    /// The line, from 1; 0 where there is none.
+    pub line: usize,
+    /// The column, from 1, in characters; 0 where there is none.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl Diagnostic {
+    pub(crate) fn at(place: &Place, message: impl Into<String>) -> Diagnostic {
+        let column = usize::from(place.line > 0);
+        Diagnostic { file: place.file.clone(), line: place.line, column, message: message.into() }
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line == 0 {
+            return write!(f, "{}: {}", self.file, self.message);
+        }
+        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)
+    }
+}
+
+impl std::error::Error for Diagnostic {}

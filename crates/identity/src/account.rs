@@ -280,3 +280,6 @@ pub fn settle(
         verdict => (now, verdict),
     }
 }
+
+#[cfg(test)]
+mod tests;

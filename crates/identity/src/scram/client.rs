@@ -135,3 +135,10 @@ impl AwaitServer {
         }
     }
 }
+
+#[cfg(test)]
+impl Client {
+    pub(super) fn start_as(name: &str, nonce: &str) -> (Client, String) {
+        Client::start_with(Binding::Unsupported, name, nonce.to_owned())
+    }
+}

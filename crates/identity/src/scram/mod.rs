@@ -111,3 +111,6 @@ pub enum Error {
     #[error("the server could not prove that it knows the password")]
     ServerSignature,
 }
+
+#[cfg(test)]
+mod tests;

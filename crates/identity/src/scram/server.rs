@@ -102,3 +102,14 @@ impl ServerFirst {
         Ok(matched.map(|(index, _)| (index, format!("v={}", STANDARD.encode(signature)))))
     }
 }
+
+#[cfg(test)]
+impl ServerFirst {
+    pub(super) fn answer_with_nonce(
+        client_first: &[u8],
+        parameters: &Parameters,
+        nonce: &str,
+    ) -> Result<(ServerFirst, String), Error> {
+        ServerFirst::answer_with(client_first, Mechanism::ScramSha256, None, parameters, nonce)
+    }
+}

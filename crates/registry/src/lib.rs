@@ -4,7 +4,7 @@
 //! say, and [`Registry::attempt`] lets such a decision happen inside a transaction. Times come in as arguments.
 //!
 //! Writes go through one connection and are durable when the call returns; reads have connections of their own and
-//! never wait for a write. A future that is dropped half way has changed nothing.
+//! never wait for a write. A future that is dropped half way did all or nothing, and leaves no lock behind.
 //!
 //! Deliberately absent: plain secrets of any kind, the trail (whoever changes something here records it first), and
 //! the PostgreSQL form for several nodes, for which the SQL is kept portable.

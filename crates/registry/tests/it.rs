@@ -1,0 +1,10 @@
+//! The registry through its public face, on real files.
+
+#[cfg(test)]
+mod it {
+    mod database;
+    mod people;
+    mod sign_in;
+    mod support;
+    mod tokens;
+}

@@ -146,7 +146,7 @@ fn settle(pid: u32) -> Result<f64> {
 
 /// Returns pgbench with the connection of a side.
 fn pgbench(side: &Side) -> Command {
-    let mut command = Command::new(crate::bench::postgres_program("pgbench"));
+    let mut command = Command::new("pgbench");
     side.environment(&mut command);
     command
 }

@@ -222,7 +222,7 @@ fn database(folder: &Path, password: &str) -> Result<Cluster> {
     cluster.psql(&format!("create role {NAME} login password '{password}'"))?;
     cluster.psql(&format!("alter database {NAME} owner to {NAME}"))?;
     let direct = side::direct(&cluster, password);
-    let mut command = Command::new(postgres_program("pgbench"));
+    let mut command = Command::new("pgbench");
     direct.environment(&mut command);
     let output = command
         .args(["--initialize", "--quiet", &format!("--scale={SCALE}")])
@@ -241,13 +241,9 @@ fn open(name: &str, cluster: &Cluster, password: &str, folder: &Path) -> Result<
     match name {
         "direct" => Ok(side::direct(cluster, password)),
         "pgbouncer" => side::pgbouncer(cluster, password, &folder),
+        "wardline" => side::wardline(cluster, password, &folder),
         other => bail!("no side `{other}`"),
     }
-}
-
-/// Returns a client program of PostgreSQL.
-pub(crate) fn postgres_program(name: &str) -> PathBuf {
-    PathBuf::from(name)
 }
 
 /// Returns under what conditions the figures hold.

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::postgres::Cluster;
+use crate::demo::wardline::Wardline;
+use crate::postgres::{Cluster, psql};
 use crate::process::{Guarded, tail, wait_until};
 use crate::tls::Authority;
 use crate::{Conninfo, SslMode, free_port};
@@ -31,15 +32,26 @@ pub(crate) struct Side {
     /// The process in the middle, where there is one.
     pub(crate) pid: Option<u32>,
     // Ends with the side.
-    process: Option<Guarded>,
+    _process: Process,
 }
 
-impl Drop for Side {
+/// What runs in the middle, until it is dropped.
+#[derive(Debug)]
+enum Process {
+    None,
+    Pgbouncer(Guarded),
+    Wardline(Wardline),
+}
+
+impl Drop for Process {
     fn drop(&mut self) {
-        if let Some(process) = &mut self.process
-            && let Err(error) = process.kill()
-        {
-            eprintln!("testbed: cannot end {}: {error}", self.name);
+        let ended = match self {
+            Process::None => Ok(()),
+            Process::Pgbouncer(process) => process.kill().map(|_| ()).map_err(anyhow::Error::from),
+            Process::Wardline(wardline) => wardline.stop(),
+        };
+        if let Err(error) = ended {
+            eprintln!("testbed: {error:#}");
         }
     }
 }
@@ -47,7 +59,7 @@ impl Drop for Side {
 /// Returns the way without anything between.
 pub(crate) fn direct(cluster: &Cluster, password: &str) -> Side {
     let conninfo = cluster.conninfo().with_user(NAME, password).with_dbname(NAME);
-    Side { name: "direct", conninfo, pid: None, process: None }
+    Side { name: "direct", conninfo, pid: None, _process: Process::None }
 }
 
 /// Starts pgbouncer in the folder and returns the way through it.
@@ -80,7 +92,7 @@ pub(crate) fn pgbouncer(cluster: &Cluster, password: &str, folder: &Path) -> Res
     let mut command = owner.command(program("pgbouncer")?);
     command.arg(folder.join("pgbouncer.ini")).stdin(Stdio::null());
     command.stdout(std::fs::File::create(&log)?).stderr(std::fs::File::options().append(true).open(&log)?);
-    let process = Guarded::spawn(&mut command, "INT").context("pgbouncer")?;
+    let mut process = Guarded::spawn(&mut command, "INT").context("pgbouncer")?;
     let conninfo = Conninfo {
         host: "127.0.0.1".to_owned(),
         port,
@@ -90,21 +102,50 @@ pub(crate) fn pgbouncer(cluster: &Cluster, password: &str, folder: &Path) -> Res
         sslmode: SslMode::VerifyFull,
         root_cert: Some(ca),
     };
-    ready(Side { name: "pgbouncer", conninfo, pid: Some(process.id()), process: Some(process) }, &log)
+    let up =
+        wait_until(START_TIMEOUT, || Ok(process.ended()?.is_some() || psql(&conninfo, "select 1").is_ok()))?;
+    if !up || process.ended()?.is_some() {
+        bail!("pgbouncer does not serve; the end of its log:\n{}", tail(&log, 15));
+    }
+    let pid = Some(process.id());
+    Ok(Side { name: "pgbouncer", conninfo, pid, _process: Process::Pgbouncer(process) })
 }
 
-/// Waits until a side answers a query.
-fn ready(mut side: Side, log: &Path) -> Result<Side> {
-    let process = side.process.as_mut().context("a process")?;
-    let conninfo = &side.conninfo;
-    let up = wait_until(START_TIMEOUT, || {
-        Ok(process.ended()?.is_some() || crate::postgres::psql(conninfo, "select 1").is_ok())
-    })?;
-    if !up || process.ended()?.is_some() {
-        let why = crate::postgres::psql(conninfo, "select 1").err();
-        bail!("{} does not serve: {why:?}; the end of its log:\n{}", side.name, tail(log, 15));
-    }
-    Ok(side)
+/// Starts Wardline in the folder, recording to its disk, and returns the way through it with a token.
+pub(crate) fn wardline(cluster: &Cluster, password: &str, folder: &Path) -> Result<Side> {
+    let authority = Authority::new("Wardline bench")?;
+    let ca = folder.join("ca.crt");
+    authority.write(&ca)?;
+    let pair = authority.issue(&["localhost", "127.0.0.1"], folder, "wardline")?;
+    let port = free_port()?;
+    let upstream_ca = cluster.root_cert().context("the benchmark's server has TLS")?;
+    let mut toml = String::from("node = \"bench\"\n\n[listener.postgres]\n");
+    writeln!(toml, "address = \"127.0.0.1:{port}\"\nsessions_max = {CLIENTS_MAX}")?;
+    writeln!(toml, "sessions_per_person_max = {CLIENTS_MAX}")?;
+    writeln!(toml, "tls = {{ certificate = {:?}, key = {:?} }}", pair.certificate, pair.key)?;
+    writeln!(
+        toml,
+        "[resource.{NAME}]\nprotocol = \"postgres\"\nhost = \"127.0.0.1\"\nport = {}",
+        cluster.port()
+    )?;
+    writeln!(toml, "tls = {{ ca = {upstream_ca:?} }}\n[[role.{NAME}.allow]]\nresource = \"{NAME}\"")?;
+    writeln!(toml, "read = [\"public.*\"]\nwrite = [\"public.*\"]\ntransfer = true")?;
+    let mut wardline = Wardline::new(folder)?;
+    wardline.configure(NAME, &toml)?;
+    wardline.set_credential(NAME, NAME, password)?;
+    let own = wardline.person(NAME, NAME)?;
+    wardline.serve(port)?;
+    let conninfo = Conninfo {
+        host: "127.0.0.1".to_owned(),
+        port,
+        user: NAME.to_owned(),
+        password: wardline.token(NAME, &own)?,
+        dbname: NAME.to_owned(),
+        sslmode: SslMode::VerifyFull,
+        root_cert: Some(ca),
+    };
+    psql(&conninfo, "select 1").with_context(|| format!("the end of its log:\n{}", wardline.last_words()))?;
+    Ok(Side { name: "wardline", conninfo, pid: wardline.pid(), _process: Process::Wardline(wardline) })
 }
 
 /// Returns a server program that Debian keeps out of the usual path.

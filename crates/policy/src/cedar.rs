@@ -131,16 +131,19 @@ impl Statement<'_> {
         let policy = self.parse()?;
         let here = self.place(0);
         let mut faults = Vec::new();
-        let id = match policy.annotation("id") {
-            Some(id) => id.to_owned(),
-            None => format!("{}:{}", self.file.path, here.line),
-        };
-        if let Err(message) = check_id(&id, policy.annotation("id").is_some()) {
+        let place = format!("{}:{}", self.file.path, here.line);
+        let chosen = policy.annotation("id").is_some();
+        let id = policy.annotation("id").map_or_else(|| place.clone(), str::to_owned);
+        if let Err(message) = check_id(&id, chosen) {
             faults.push(Diagnostic { message, ..here.clone() });
         }
-        let place = format!("{}:{}", self.file.path, here.line);
         if let Some(first) = ids.insert(id.clone(), place) {
-            let message = format!("policy id `{id}` is already used at {first}");
+            let message = match chosen {
+                true => format!("policy id `{id}` is already used at {first}"),
+                false => format!(
+                    "give this policy an `@id(\"…\")`: by its place it would be `{id}`, which is taken"
+                ),
+            };
             faults.push(Diagnostic { message, ..here.clone() });
         }
         let policy = policy.new_id(PolicyId::new(id));
@@ -150,17 +153,28 @@ impl Statement<'_> {
         if faults.is_empty() { Ok(policy) } else { Err(faults) }
     }
 
-    /// Warnings count too: a policy that can never apply, or a text that reads differently than it
-    /// is, must not be in force.
+    /// Warnings count too: a policy that can never apply, or a text that reads differently than it is, must
+    /// not be in force. Beside errors they say nothing new.
     fn validate(&self, validator: &Validator, policy: &Policy) -> Vec<Diagnostic> {
         let set = match PolicySet::from_policies([policy.clone()]) {
             Ok(set) => set,
             Err(error) => return vec![self.fault(&error, error.to_string())],
         };
         let result = validator.validate(&set, ValidationMode::Strict);
-        let errors = result.validation_errors().map(|error| self.fault(error, with_help(error)));
-        let warnings = result.validation_warnings().map(|warning| self.fault(warning, with_help(warning)));
-        errors.chain(warnings).collect()
+        let mut faults: Vec<Diagnostic> =
+            result.validation_errors().map(|error| self.fault(error, plain(error, policy))).collect();
+        if faults.is_empty() {
+            let warnings = result.validation_warnings();
+            faults.extend(warnings.map(|warning| self.fault(warning, plain(warning, policy))));
+        }
+        faults.sort();
+        // Cedar repeats some errors for each action that the policy can meet.
+        let but_for_action = |fault: &Diagnostic| {
+            let text = fault.message.split("Action::").next().map(str::to_owned);
+            (fault.line, fault.column, text)
+        };
+        faults.dedup_by_key(|fault| but_for_action(fault));
+        faults
     }
 
     /// Returns a fault at the first label of Cedar's error.
@@ -193,11 +207,16 @@ fn with_label(message: String, error: &impl miette::Diagnostic) -> String {
     }
 }
 
-/// Returns the error with its help. Cedar's own text names the policy first.
-fn with_help(error: &(impl miette::Diagnostic + std::fmt::Display)) -> String {
+/// Returns the error with its help, without the policy's name, which its place tells, and without
+/// Cedar's inner names.
+fn plain(error: &(impl miette::Diagnostic + std::fmt::Display), policy: &Policy) -> String {
+    let text = error.to_string();
+    let prefix = format!("for policy `{}`, ", policy.id());
+    let text =
+        text.strip_prefix(&prefix).unwrap_or(&text).replace("__cedar::internal::AnyEntity", "an entity");
     match error.help() {
-        Some(help) => format!("{error} ({help})"),
-        None => error.to_string(),
+        Some(help) => format!("{text} ({help})"),
+        None => text,
     }
 }
 

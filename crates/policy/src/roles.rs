@@ -34,9 +34,9 @@ pub(crate) fn draft<'a>(sources: &Sources<'a>, faults: &mut Vec<Diagnostic>) -> 
 }
 
 fn check_name(role: &Role, faults: &mut Vec<Diagnostic>) {
-    let fits = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    let fits = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
     if role.name.is_empty() || !role.name.chars().all(fits) {
-        let message = format!("role name {:?} must be made of letters, digits, `_` and `-`", role.name);
+        let message = format!("role name {:?} must be made of letters, digits, `_`, `-` and `.`", role.name);
         faults.push(Diagnostic::at(&role.place, message));
     }
 }

@@ -23,7 +23,7 @@ pub struct Sources<'a> {
 /// A role: rules that add up.
 #[derive(Clone, Debug)]
 pub struct Role {
-    /// The name: letters, digits, `_` and `-`.
+    /// The name: letters, digits, `_`, `-` and `.`.
     pub name: String,
     /// What it allows.
     pub rules: Vec<Rule>,

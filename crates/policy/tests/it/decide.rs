@@ -1,0 +1,358 @@
+//! What a snapshot answers.
+
+use std::sync::Arc;
+
+use model::{Context, Micros, PersonId};
+use policy::{Rule, Snapshot};
+
+use crate::world::{World, check, check_at, context, patterns, read, rule};
+
+fn nurse() -> Rule {
+    Rule { write: patterns(&["public.notes"]), ..read("hospital", &["public.*"]) }
+}
+
+#[test]
+fn deny_is_the_default() {
+    let snapshot =
+        World::new().role("nurse", &[nurse()]).person("ann", &["nurse"]).person("bob", &[]).snapshot();
+    check(&snapshot, 1, "Read public.patients", "allow role.nurse.1.read");
+    check(&snapshot, 1, "Write public.notes", "allow role.nurse.1.write");
+    check(&snapshot, 1, "Write public.patients", "deny");
+    check(&snapshot, 1, "Read secret.patients", "deny");
+    check(&snapshot, 1, "Read *", "deny");
+    check(&snapshot, 1, "Execute public.f()", "deny");
+    check(&snapshot, 1, "Review *", "deny");
+    check_at(&snapshot, 1, "lab", "Read public.patients", &context(), "deny");
+    check(&snapshot, 2, "Read public.patients", "deny");
+    check(&snapshot, 2, "Connect *", "deny");
+}
+
+#[test]
+fn names_are_case_sensitive_and_never_run_together() {
+    let snapshot = World::new()
+        .role("a", &[read("hospital", &["public.Patients", r#""a.b".c"#, r#"s."*""#])])
+        .person("ann", &["a"])
+        .snapshot();
+    check(&snapshot, 1, "Read public.Patients", "allow role.a.1.read");
+    check(&snapshot, 1, "Read public.patients", "deny");
+    check(&snapshot, 1, "Read s.*", "allow role.a.1.read");
+    check(&snapshot, 1, "Read s.t", "deny");
+    // `split_once` of the test takes the first dot: schema `a`, name `b.c`.
+    check(&snapshot, 1, "Read a.b.c", "deny");
+}
+
+#[test]
+fn every_need_counts_and_reasons_are_united() {
+    let snapshot = World::new()
+        .role("nurse", &[nurse(), read("*", &["public.patients"])])
+        .person("ann", &["nurse"])
+        .snapshot();
+    check(
+        &snapshot,
+        1,
+        "Read public.patients, Write public.notes, Read public.notes",
+        "allow role.nurse.1.read, role.nurse.1.write, role.nurse.2.read",
+    );
+    check(&snapshot, 1, "Read public.patients, Write public.patients", "deny");
+    check_at(&snapshot, 1, "lab", "Read public.patients", &context(), "allow role.nurse.2.read");
+}
+
+#[test]
+fn no_needs_means_connect() {
+    let snapshot =
+        World::new().role("nurse", &[nurse()]).person("ann", &["nurse"]).person("bob", &[]).snapshot();
+    check(&snapshot, 1, "", "allow role.nurse.1.connect");
+    check(&snapshot, 2, "", "deny");
+    check_at(&snapshot, 1, "lab", "", &context(), "deny");
+}
+
+#[test]
+fn any_right_implies_connect() {
+    let transfer = Rule { transfer: true, ..rule("hospital") };
+    let administer = Rule { administer: true, ..rule("*") };
+    let define = Rule { define: patterns(&["public.*"]), ..rule("hospital") };
+    let execute = Rule { execute: patterns(&["public.f"]), ..rule("hospital") };
+    for rule in [transfer, administer, define, execute, nurse()] {
+        let snapshot = World::new().role("r", &[rule]).person("ann", &["r"]).snapshot();
+        check(&snapshot, 1, "Connect *", "allow role.r.1.connect");
+    }
+}
+
+#[test]
+fn wildcards_cover_their_extent() {
+    let rules = [
+        Rule { define: patterns(&["public.*"]), execute: patterns(&["*"]), ..read("hospital", &["*"]) },
+        Rule { transfer: true, administer: true, ..rule("*") },
+    ];
+    let snapshot = World::new().role("r", &rules).person("ann", &["r"]).snapshot();
+    for covered in ["Read *", "Read a.b", "Read ?.b", "Read pg_temp_3.x"] {
+        check(&snapshot, 1, covered, "allow role.r.1.read");
+    }
+    check(&snapshot, 1, "Define public.t", "allow role.r.1.define");
+    check(&snapshot, 1, "Define public.f()", "allow role.r.1.define");
+    check(&snapshot, 1, "Define *", "deny");
+    check(&snapshot, 1, "Define ?.t", "deny");
+    check(&snapshot, 1, "Execute ?.f()", "allow role.r.1.execute");
+    check(&snapshot, 1, "Execute *", "allow role.r.1.execute");
+    check(&snapshot, 1, "Transfer public.t", "allow role.r.2.transfer");
+    check_at(&snapshot, 1, "lab", "Administer *", &context(), "allow role.r.2.administer");
+    check_at(&snapshot, 1, "lab", "Read *", &context(), "deny");
+}
+
+#[test]
+fn wildcards_do_not_cover_what_reveals() {
+    let rules = [Rule {
+        execute: patterns(&["*", "pg_catalog.lo_get"]),
+        ..read("hospital", &["*", "pg_catalog.*", "pg_catalog.pg_stat_activity"])
+    }];
+    let snapshot = World::new().role("r", &rules).person("ann", &["r"]).snapshot();
+    for hidden in [
+        "pg_catalog.pg_stats",
+        "?.pg_authid",
+        "public.pg_stat_statements",
+        "information_schema.user_mapping_options",
+    ] {
+        check(&snapshot, 1, &format!("Read {hidden}"), "deny");
+    }
+    check(&snapshot, 1, "Execute pg_catalog.pg_read_file()", "deny");
+    check(&snapshot, 1, "Execute pg_catalog.lo_get()", "allow role.r.1.execute");
+    check(&snapshot, 1, "Read pg_catalog.pg_stat_activity", "allow role.r.1.read");
+    check(&snapshot, 1, "Read public.pg_stats", "allow role.r.1.read");
+}
+
+#[test]
+fn the_catalogue_is_readable_by_whoever_may_connect() {
+    let snapshot = World::new()
+        .role("nurse", &[nurse()])
+        .role("dba", &[read("lab", &["pg_catalog.*"])])
+        .person("ann", &["nurse"])
+        .person("bob", &[])
+        .person("dan", &["nurse", "dba"])
+        .cedar(r#"@id("no-dan") forbid (principal, action == Action::"Connect", resource) when { principal.name == "dan" };"#)
+        .snapshot();
+    check(&snapshot, 1, "Read pg_catalog.pg_class", "allow wardline.catalogue");
+    check(&snapshot, 1, "Read information_schema.tables", "allow wardline.catalogue");
+    check(&snapshot, 1, "Read pg_catalog.pg_settings", "allow wardline.catalogue");
+    for hidden in
+        ["pg_stats", "pg_statistic", "pg_stat_activity", "pg_shadow", "pg_largeobject", "pg_user_mappings"]
+    {
+        check(&snapshot, 1, &format!("Read pg_catalog.{hidden}"), "deny");
+    }
+    check(&snapshot, 1, "Write pg_catalog.pg_class", "deny");
+    check(&snapshot, 1, "Read ?.pg_class", "deny");
+    check(&snapshot, 2, "Read pg_catalog.pg_class", "deny");
+    // A forbidden Connect takes the built-in right away, not one that a role gives.
+    check(&snapshot, 3, "Read pg_catalog.pg_class", "deny no-dan");
+    check_at(&snapshot, 3, "lab", "Read pg_catalog.pg_class", &context(), "allow role.dba.1.read");
+    check_at(&snapshot, 1, "lab", "Read pg_catalog.pg_class", &context(), "deny");
+}
+
+#[test]
+fn strangers_the_disabled_and_unknown_resources_are_refused() {
+    let mut world = World::new().role("nurse", &[nurse()]).person("ann", &["nurse"]);
+    let snapshot = world.snapshot();
+    check(&snapshot, 99, "Read public.patients", "deny wardline.not-a-member");
+    check_at(&snapshot, 1, "morgue", "Connect *", &context(), "deny wardline.unknown-resource");
+    world.people[0].disabled = true;
+    let snapshot = world.snapshot();
+    check(&snapshot, 1, "Read public.patients", "deny wardline.disabled");
+    check(&snapshot, 1, "", "deny wardline.disabled");
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused() {
+    let all = Rule { administer: true, ..read("*", &["*"]) };
+    let everything = r#"@id("all") permit (principal, action, resource);"#;
+    let snapshot = World::new().role("r", &[all]).person("ann", &["r"]).cedar(everything).snapshot();
+    for needs in ["Connect public.t", "Approve public.t", "Review public.f()", "Unmask public.f()"] {
+        check(&snapshot, 1, needs, "deny wardline.not-applicable");
+    }
+    check(&snapshot, 1, "Unmask public.t, Review *, Approve *", "allow all");
+}
+
+#[test]
+fn forbid_overrides_permit() {
+    let snapshot = World::new()
+        .role("nurse", &[nurse()])
+        .role("away", &[read("lab", &["public.*"])])
+        .person("ann", &["nurse"])
+        .person("eve", &["nurse", "away"])
+        .cedar(
+            r#"
+            @id("not-salaries") forbid (principal, action, resource == Relation::"hospital/public.salaries");
+            @id("away") forbid (principal in Role::"away", action in [Action::"Read", Action::"Write"], resource in Schema::"hospital/public");
+            @id("also-away") forbid (principal is Person in Role::"away", action, resource is Relation);
+            "#,
+        )
+        .snapshot();
+    check(&snapshot, 1, "Read public.patients", "allow role.nurse.1.read");
+    check(&snapshot, 1, "Read public.salaries", "deny not-salaries");
+    check(&snapshot, 1, "Read public.patients, Read public.salaries", "deny not-salaries");
+    check(&snapshot, 2, "Read public.salaries", "deny also-away, away, not-salaries");
+    check(&snapshot, 2, "Connect *", "allow role.nurse.1.connect");
+}
+
+/// 2^63 - 1 seconds times anything overflows: a type-correct policy that errs.
+const OVERFLOW: &str = "context.at * 9223372036854775807 > 0";
+
+#[test]
+fn an_error_in_a_permit_denies() {
+    let snapshot = World::new()
+        .role("nurse", &[nurse()])
+        .person("ann", &["nurse"])
+        .person("bob", &["nurse"])
+        .cedar(&format!(
+            r#"@id("bad") permit (principal, action == Action::"Read", resource) when {{ principal.name == "ann" && {OVERFLOW} }};"#
+        ))
+        .snapshot();
+    check(&snapshot, 1, "Read public.patients", "deny bad, wardline.evaluation-error");
+    check(&snapshot, 1, "Write public.notes", "allow role.nurse.1.write");
+    check(&snapshot, 1, "Write public.notes, Read public.notes", "deny bad, wardline.evaluation-error");
+    check(&snapshot, 2, "Read public.patients", "allow role.nurse.1.read");
+}
+
+#[test]
+fn an_error_in_a_forbid_denies() {
+    for scope in [
+        r#"principal"#,
+        r#"principal in Role::"nurse""#,
+        r#"principal == Person::"00000000000000000000000000000001""#,
+    ] {
+        let snapshot = World::new()
+            .role("nurse", &[nurse()])
+            .person("ann", &["nurse"])
+            .cedar(&format!("forbid ({scope}, action, resource) when {{ {OVERFLOW} }};"))
+            .snapshot();
+        check(&snapshot, 1, "Read public.patients", "deny policies/1.cedar:1, wardline.evaluation-error");
+        check(&snapshot, 1, "", "deny policies/1.cedar:1, wardline.evaluation-error");
+        check(&snapshot, 1, "Read pg_catalog.pg_class", "deny policies/1.cedar:1, wardline.evaluation-error");
+    }
+}
+
+#[test]
+fn an_error_under_the_roles_of_others_does_not_matter() {
+    let snapshot = World::new()
+        .role("nurse", &[nurse()])
+        .role("clerk", &[nurse()])
+        .person("ann", &["nurse"])
+        .person("cal", &["nurse", "clerk"])
+        .cedar(&format!(
+            r#"@id("bad") permit (principal in Role::"clerk", action, resource) when {{ {OVERFLOW} }};"#
+        ))
+        .snapshot();
+    check(&snapshot, 1, "Read public.notes", "allow role.nurse.1.read");
+    check(&snapshot, 2, "Read public.notes", "deny bad, wardline.evaluation-error");
+}
+
+#[test]
+fn circumstances_are_what_the_schema_says() {
+    let snapshot = World::new()
+        .role("nurse", &[nurse()])
+        .person("ann", &["nurse"])
+        .cedar(
+            r#"
+            @id("office") forbid (principal, action, resource)
+            unless { context.address.isInRange(ip("10.0.0.0/8")) || context.address.isLoopback() };
+            @id("hours") forbid (principal, action, resource)
+            when { context.hour < 8 || context.hour >= 18 || context.weekday > 5 || context.at < 1000 };
+            "#,
+        )
+        .snapshot();
+    let at = |address: &str, hours: u64| Context {
+        address: address.parse().unwrap(),
+        at: Micros(context().at.0 + hours * 3_600_000_000),
+    };
+    let asked = "Read public.notes";
+    check_at(&snapshot, 1, "hospital", asked, &at("10.9.9.9", 0), "allow role.nurse.1.read");
+    check_at(&snapshot, 1, "hospital", asked, &at("::1", 0), "allow role.nurse.1.read");
+    // A client of IPv4 on a socket of IPv6 is the same client.
+    check_at(&snapshot, 1, "hospital", asked, &at("::ffff:10.9.9.9", 0), "allow role.nurse.1.read");
+    check_at(&snapshot, 1, "hospital", asked, &at("192.168.1.1", 0), "deny office");
+    check_at(&snapshot, 1, "hospital", asked, &at("10.9.9.9", 9), "deny hours");
+    check_at(&snapshot, 1, "hospital", asked, &at("10.9.9.9", 5 * 24), "deny hours");
+}
+
+#[test]
+fn an_unresolved_object_does_not_slip_past_a_forbid() {
+    let world = World::new()
+        .role("r", &[Rule { write: patterns(&["*"]), ..read("*", &["*"]) }])
+        .person("ann", &["r"]);
+    let forbid =
+        |scope: &str| world.clone().cedar(&format!("@id(\"f\") forbid (principal, {scope};")).snapshot();
+    let unresolved = "deny wardline.unresolved-object";
+    let asked = "Write ?.notes";
+
+    check(&world.snapshot(), 1, asked, "allow role.r.1.write");
+    let by_schema = forbid(r#"action, resource in Schema::"hospital/secret")"#);
+    check(&by_schema, 1, asked, unresolved);
+    check(&by_schema, 1, "Write public.notes", "allow role.r.1.write");
+    check_at(&by_schema, 1, "lab", asked, &context(), "allow role.r.1.write");
+    let by_name = forbid(r#"action, resource == Relation::"hospital/secret.notes")"#);
+    check(&by_name, 1, asked, unresolved);
+    check(&by_name, 1, "Write ?.orders", "allow role.r.1.write");
+    check(&by_name, 1, "Write ?.notes()", "allow role.r.1.write");
+    let by_condition =
+        forbid(r#"action, resource) when { resource has schema && resource.schema == "secret" }"#);
+    check(&by_condition, 1, asked, unresolved);
+    let other_action = forbid(r#"action == Action::"Read", resource in Schema::"hospital/secret")"#);
+    check(&other_action, 1, asked, "allow role.r.1.write");
+    let on_the_whole = forbid(r#"action == Action::"Write", resource in Resource::"hospital")"#);
+    check(&on_the_whole, 1, asked, "deny f");
+    check_at(&on_the_whole, 1, "lab", asked, &context(), "allow role.r.1.write");
+    let whatever = forbid(r#"action, resource is Relation) when { context.hour > 20 }"#);
+    check(&whatever, 1, asked, "allow role.r.1.write");
+}
+
+#[test]
+fn an_unresolved_object_is_not_permitted_by_what_it_might_not_be() {
+    let snapshot = World::new()
+        .role("r", &[read("lab", &["*"])])
+        .person("ann", &["r"])
+        .cedar(r#"@id("open") permit (principal, action == Action::"Read", resource is Relation in Resource::"hospital") unless { resource.schema == "secret" };"#)
+        .snapshot();
+    check(&snapshot, 1, "Read public.notes", "allow open");
+    check(&snapshot, 1, "Read secret.notes", "deny");
+    check(&snapshot, 1, "Read ?.notes", "deny");
+}
+
+#[test]
+fn the_digest_tells_sources_apart() {
+    let world = World::new()
+        .role("a", &[read("hospital", &["public.*", "s.t"])])
+        .role("b", &[nurse()])
+        .person("ann", &["a"])
+        .person("bob", &["b", "a"])
+        .cedar(r#"permit (principal, action, resource);"#)
+        .cedar(r#"@id("x") permit (principal, action, resource);"#);
+    let same = |change: &dyn Fn(&mut World)| {
+        let mut changed = world.clone();
+        change(&mut changed);
+        changed.snapshot().digest() == world.snapshot().digest()
+    };
+    assert!(same(&|_| {}));
+    assert!(same(&|w| w.roles.reverse()));
+    assert!(same(&|w| w.people.reverse()));
+    assert!(same(&|w| w.cedar.reverse()));
+    assert!(same(&|w| w.resources.reverse()));
+    assert!(same(&|w| w.roles[0].place.line = 99));
+    assert!(same(&|w| w.people[1].roles.reverse()));
+    assert!(!same(&|w| w.people[0].disabled = true));
+    assert!(!same(&|w| w.people[0].id = PersonId(77)));
+    assert!(!same(&|w| w.people[0].roles.clear()));
+    assert!(!same(&|w| w.people[0].name = Arc::from("anna")));
+    assert!(!same(&|w| {
+        let spare = w.roles[1].clone();
+        w.roles.push(policy::Role { name: "c".to_owned(), ..spare });
+    }));
+    assert!(!same(&|w| w.roles[0].rules[0].read.truncate(1)));
+    assert!(!same(&|w| w.roles[0].rules[0].transfer = true));
+    assert!(!same(&|w| w.cedar[0].text.push('\n')));
+    assert!(!same(&|w| w.cedar[0].path.push('x')));
+    assert!(!same(&|w| drop(w.resources.pop())));
+}
+
+#[test]
+fn a_snapshot_can_be_shared() {
+    fn shared<T: Send + Sync + 'static>() {}
+    shared::<Snapshot>();
+}

@@ -1,0 +1,154 @@
+//! A small world to ask about: two resources, a few people, sources built from short texts.
+
+use std::sync::Arc;
+
+use model::{Action, Context, Decision, Micros, Need, Object, PersonId, Principal, ResourceId, Verdict};
+use policy::{CedarFile, Diagnostic, Pattern, Person, Place, Role, Rule, Snapshot, Sources};
+
+/// Monday 2026-11-23 09:30 UTC.
+pub(crate) const MONDAY: Micros = Micros(1_795_426_200_000_000);
+
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    pub(crate) roles: Vec<Role>,
+    pub(crate) cedar: Vec<CedarFile>,
+    pub(crate) people: Vec<Person>,
+    pub(crate) resources: Vec<ResourceId>,
+}
+
+impl World {
+    /// Two resources, nobody, nothing allowed.
+    pub(crate) fn new() -> World {
+        let resources = ["hospital", "lab"].map(|id| ResourceId(Arc::from(id))).to_vec();
+        World { roles: Vec::new(), cedar: Vec::new(), people: Vec::new(), resources }
+    }
+
+    pub(crate) fn role(mut self, name: &str, rules: &[Rule]) -> World {
+        let line = self.roles.len() * 10 + 1;
+        let mut rules = rules.to_vec();
+        for (index, rule) in rules.iter_mut().enumerate() {
+            rule.place = Place { file: "wardline.toml".to_owned(), line: line + index + 1 };
+        }
+        let place = Place { file: "wardline.toml".to_owned(), line };
+        self.roles.push(Role { name: name.to_owned(), rules, place });
+        self
+    }
+
+    /// Adds a person whose id is their number, from 1.
+    pub(crate) fn person(mut self, name: &str, roles: &[&str]) -> World {
+        let id = PersonId(self.people.len() as u128 + 1);
+        let roles = roles.iter().map(|role| Arc::from(*role)).collect();
+        self.people.push(Person { id, name: Arc::from(name), roles, disabled: false });
+        self
+    }
+
+    pub(crate) fn cedar(mut self, text: &str) -> World {
+        let path = format!("policies/{}.cedar", self.cedar.len() + 1);
+        self.cedar.push(CedarFile { path, text: text.to_owned() });
+        self
+    }
+
+    pub(crate) fn compile(&self) -> Result<Snapshot, Vec<Diagnostic>> {
+        let sources = Sources {
+            roles: &self.roles,
+            cedar: &self.cedar,
+            people: &self.people,
+            resources: &self.resources,
+        };
+        Snapshot::compile(&sources, 7)
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.compile().unwrap_or_else(|faults| panic!("{}", lines(&faults)))
+    }
+}
+
+pub(crate) fn lines(faults: &[Diagnostic]) -> String {
+    faults.iter().map(Diagnostic::to_string).collect::<Vec<_>>().join("\n")
+}
+
+pub(crate) fn rule(resource: &str) -> Rule {
+    Rule {
+        resource: resource.to_owned(),
+        read: Vec::new(),
+        write: Vec::new(),
+        define: Vec::new(),
+        execute: Vec::new(),
+        transfer: false,
+        administer: false,
+        place: Place::default(),
+    }
+}
+
+pub(crate) fn patterns(texts: &[&str]) -> Vec<Pattern> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+pub(crate) fn read(resource: &str, texts: &[&str]) -> Rule {
+    Rule { read: patterns(texts), ..rule(resource) }
+}
+
+pub(crate) fn principal(id: u128) -> Principal {
+    // Name and roles as at sign-in, which must not count.
+    Principal { id: PersonId(id), name: Arc::from("?"), roles: Arc::from([Arc::from("root")]) }
+}
+
+pub(crate) fn resource(id: &str) -> ResourceId {
+    ResourceId(Arc::from(id))
+}
+
+pub(crate) fn context() -> Context {
+    Context { address: "10.1.2.3".parse().unwrap(), at: MONDAY }
+}
+
+/// Reads `*`, `schema.name` or `schema.name()`.
+pub(crate) fn object(text: &str) -> Object {
+    let Some((schema, name)) = text.split_once('.') else { return Object::Resource };
+    match name.strip_suffix("()") {
+        Some(name) => Object::Function { schema: Arc::from(schema), name: Arc::from(name) },
+        None => Object::Relation { schema: Arc::from(schema), name: Arc::from(name) },
+    }
+}
+
+pub(crate) fn need(action: Action, on: &str) -> Need {
+    Need { action, object: object(on) }
+}
+
+/// Returns the verdict and its reasons as one line: `allow a, b`.
+pub(crate) fn shown(decision: &Decision) -> String {
+    let verdict = match decision.verdict {
+        Verdict::Allow => "allow",
+        Verdict::Deny => "deny",
+    };
+    let reasons: Vec<&str> = decision.reasons.iter().map(|id| &*id.0).collect();
+    format!("{verdict} {}", reasons.join(", ")).trim_end().to_owned()
+}
+
+/// Checks what the person with an id is answered on `hospital`, as `Action object` for each need.
+#[track_caller]
+pub(crate) fn check(snapshot: &Snapshot, person: u128, needs: &str, expected: &str) {
+    check_at(snapshot, person, "hospital", needs, &context(), expected);
+}
+
+#[track_caller]
+pub(crate) fn check_at(
+    snapshot: &Snapshot,
+    person: u128,
+    on: &str,
+    needs: &str,
+    context: &Context,
+    expected: &str,
+) {
+    let list: Vec<Need> = needs
+        .split(", ")
+        .filter(|need| !need.is_empty())
+        .map(|text| {
+            let (action, on) = text.split_once(' ').unwrap();
+            let action = Action::ALL.into_iter().find(|known| known.name() == action).unwrap();
+            need(action, on)
+        })
+        .collect();
+    let decision = snapshot.decide(&principal(person), &resource(on), &list, context);
+    assert_eq!(decision.policy_version, 7);
+    assert_eq!(shown(&decision), expected, "person {person}, {needs}");
+}

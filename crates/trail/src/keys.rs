@@ -1,0 +1,322 @@
+//! From the root key to the key of one segment, one literal, one checkpoint.
+//!
+//! root key ▸ wrapping key (HKDF) ▸ class key of a month, random, wrapped in `keys/` ▸ data key of a segment,
+//! random, wrapped in its header; the sealing key of a day's literals by HKDF. `docs/formats/segment.md` has
+//! the bytes. Deliberately absent: rotation of the root key, destruction of class keys.
+
+use std::fmt;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
+use aws_lc_rs::{hkdf, hmac, rand};
+use model::{Micros, RootKey};
+use tlog::NoteSigner;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::disk::{self, Disk};
+use crate::error::{Damage, DamageKind, Error};
+
+/// The length of every symmetric key.
+pub(crate) const KEY_BYTES: usize = 32;
+/// The random nonce before a ciphertext.
+pub(crate) const NONCE_BYTES: usize = 12;
+/// The authentication tag behind it.
+pub(crate) const TAG_BYTES: usize = 16;
+/// A wrapped key: nonce, ciphertext, tag.
+pub(crate) const WRAPPED_BYTES: usize = NONCE_BYTES + KEY_BYTES + TAG_BYTES;
+
+const FILE_MAGIC: [u8; 8] = *b"WLKEY\0\0\x01";
+const FILE_HEAD_BYTES: usize = 16;
+const CHECKPOINT_KEY_FILE: &str = "keys/checkpoint.key";
+/// The verifier's half of the checkpoint key, in clear, for whoever wants to check the log.
+pub(crate) const VERIFIER_FILE: &str = "verifier.txt";
+
+/// 32 secret bytes.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub(crate) struct Key([u8; KEY_BYTES]);
+
+impl Key {
+    fn random() -> Key {
+        let mut bytes = [0; KEY_BYTES];
+        rand::fill(&mut bytes).expect("the system gives random bytes");
+        Key(bytes)
+    }
+
+    fn from_slice(bytes: &[u8]) -> Option<Key> {
+        bytes.try_into().ok().map(Key)
+    }
+
+    fn aead(&self) -> RandomizedNonceKey {
+        RandomizedNonceKey::new(&AES_256_GCM, &self.0).expect("the key is as long as AES-256 wants")
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(..)")
+    }
+}
+
+fn derive(secret: &[u8], salt: &[u8], info: &[&[u8]]) -> Key {
+    let mut out = Key([0; KEY_BYTES]);
+    hkdf::Salt::new(hkdf::HKDF_SHA256, salt)
+        .extract(secret)
+        .expand(info, hkdf::HKDF_SHA256)
+        .and_then(|okm| okm.fill(&mut out.0))
+        .expect("HKDF-SHA-256 gives 32 bytes");
+    out
+}
+
+/// Encrypts in place behind room for the nonce: `buffer[at..at + 12]` becomes the nonce, the tag is appended.
+pub(crate) fn seal_behind(key: &RandomizedNonceKey, aad: &[u8], buffer: &mut Vec<u8>, at: usize) {
+    let plain = buffer.get_mut(at + NONCE_BYTES..).expect("the buffer has room for the nonce");
+    let (nonce, tag) = key
+        .seal_in_place_separate_tag(Aad::from(aad), plain)
+        .expect("the plaintext is below the limit of GCM");
+    buffer
+        .get_mut(at..at + NONCE_BYTES)
+        .expect("the buffer has room for the nonce")
+        .copy_from_slice(nonce.as_ref());
+    buffer.extend_from_slice(tag.as_ref());
+}
+
+/// Decrypts nonce, ciphertext and tag in place; `None` when they are not what was sealed.
+pub(crate) fn open_in<'a>(
+    key: &RandomizedNonceKey,
+    aad: &[u8],
+    sealed: &'a mut [u8],
+) -> Option<&'a mut [u8]> {
+    let (nonce, rest) = sealed.split_first_chunk_mut::<NONCE_BYTES>()?;
+    let plain = key.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), rest).ok()?;
+    Some(plain)
+}
+
+/// What a class of keys protects. The number is part of the key files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    Record = 1,
+    Literal = 2,
+    Checkpoint = 3,
+}
+
+/// A calendar month in UTC as `YYYYMM`: the period of a class key.
+pub(crate) fn month_of(at: Micros) -> u32 {
+    month_of_day(day_of(at))
+}
+
+/// Days since 1970-01-01.
+pub(crate) fn day_of(at: Micros) -> u32 {
+    u32::try_from(at.0 / 86_400_000_000).unwrap_or(u32::MAX)
+}
+
+/// The civil calendar from a day's number, after Howard Hinnant's `civil_from_days`.
+pub(crate) fn month_of_day(day: u32) -> u32 {
+    let z = u64::from(day) + 719_468;
+    let era = z / 146_097;
+    let day_of_era = z % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    u32::try_from(year * 100 + month).unwrap_or(u32::MAX)
+}
+
+/// The key that wraps the others, and the place where they lie.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    wrapping: Key,
+    origin: String,
+}
+
+impl Keys {
+    /// Derives the wrapping key of a log.
+    pub(crate) fn new(root: &RootKey, origin: &str) -> Keys {
+        Keys { wrapping: derive(root.expose(), b"wardline/trail/v1", &[b"wrap"]), origin: origin.to_owned() }
+    }
+
+    /// Reads the checkpoint key, which is the proof that the root key is the right one.
+    pub(crate) fn checkpoint_signer(&self, disk: &dyn Disk) -> Result<NoteSigner, Error> {
+        self.read(disk, CHECKPOINT_KEY_FILE, Class::Checkpoint, 0).and_then(|seed| self.signer(&seed))
+    }
+
+    /// Makes the checkpoint key of a new log.
+    pub(crate) fn create_checkpoint_signer(&self, disk: &dyn Disk) -> Result<NoteSigner, Error> {
+        let seed = Key::random();
+        let signer = self.signer(&seed)?;
+        let verifier = format!("{}\n", signer.verifier());
+        let io = |source| Error::io("write the checkpoint key", source);
+        disk::replace(disk, VERIFIER_FILE, verifier.as_bytes()).map_err(io)?;
+        // The key comes last: where it is, the rest is.
+        self.write(disk, CHECKPOINT_KEY_FILE, Class::Checkpoint, 0, &seed).map_err(io)?;
+        Ok(signer)
+    }
+
+    fn signer(&self, seed: &Key) -> Result<NoteSigner, Error> {
+        NoteSigner::from_seed(&self.origin, &seed.0)
+            .map_err(|_| Error::Option { name: "origin", problem: "it cannot be the name of a signing key" })
+    }
+
+    /// Reads the key of a class and month.
+    pub(crate) fn class(&self, disk: &dyn Disk, class: Class, month: u32) -> Result<Key, Error> {
+        self.read(disk, &class_file(class, month), class, month)
+    }
+
+    /// Reads the key of a class and month, or makes it.
+    pub(crate) fn class_or_new(&self, disk: &dyn Disk, class: Class, month: u32) -> Result<Key, Error> {
+        let file = class_file(class, month);
+        let name = file.rsplit('/').next().unwrap_or(&file);
+        let names = disk.list(disk::parent(&file)).map_err(|source| Error::io("list the keys", source))?;
+        if names.iter().any(|known| known == name) {
+            return self.class(disk, class, month);
+        }
+        let key = Key::random();
+        self.write(disk, &file, class, month, &key)
+            .map_err(|source| Error::io("write a class key", source))?;
+        Ok(key)
+    }
+
+    fn write(&self, disk: &dyn Disk, file: &str, class: Class, id: u32, key: &Key) -> std::io::Result<()> {
+        let head = file_head(class, id);
+        let mut bytes = head.to_vec();
+        bytes.extend_from_slice(&wrap(&self.wrapping, &self.aad(&head), key));
+        disk::replace(disk, file, &bytes)
+    }
+
+    fn read(&self, disk: &dyn Disk, file: &str, class: Class, id: u32) -> Result<Key, Error> {
+        let bytes = match disk.read(file) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(missing(file));
+            }
+            Err(error) => return Err(Error::io(format!("read `{file}`"), error)),
+        };
+        let wrong = || Error::RootKey { file: file.to_owned() };
+        let (head, wrapped) = bytes.split_first_chunk::<FILE_HEAD_BYTES>().ok_or_else(wrong)?;
+        if *head != file_head(class, id) {
+            return Err(wrong());
+        }
+        unwrap(&self.wrapping, &self.aad(head), wrapped).ok_or_else(wrong)
+    }
+
+    fn aad(&self, head: &[u8; FILE_HEAD_BYTES]) -> Vec<u8> {
+        [head.as_slice(), self.origin.as_bytes()].concat()
+    }
+}
+
+fn missing(file: &str) -> Error {
+    Error::Damaged(Damage { file: file.to_owned(), offset: None, index: None, kind: DamageKind::Missing })
+}
+
+fn class_file(class: Class, month: u32) -> String {
+    match class {
+        Class::Record => format!("keys/record-{month:06}.key"),
+        Class::Literal => format!("keys/literal-{month:06}.key"),
+        Class::Checkpoint => CHECKPOINT_KEY_FILE.to_owned(),
+    }
+}
+
+fn file_head(class: Class, id: u32) -> [u8; FILE_HEAD_BYTES] {
+    let mut head = [0; FILE_HEAD_BYTES];
+    let [magic @ .., c, _, _, _, i0, i1, i2, i3] = &mut head;
+    magic.copy_from_slice(&FILE_MAGIC);
+    *c = class as u8;
+    [*i0, *i1, *i2, *i3] = id.to_le_bytes();
+    head
+}
+
+/// Encrypts a key under another.
+pub(crate) fn wrap(under: &Key, aad: &[u8], key: &Key) -> [u8; WRAPPED_BYTES] {
+    let mut buffer = Vec::with_capacity(WRAPPED_BYTES);
+    buffer.resize(NONCE_BYTES, 0);
+    buffer.extend_from_slice(&key.0);
+    seal_behind(&under.aead(), aad, &mut buffer, 0);
+    buffer.try_into().expect("nonce, key and tag have fixed lengths")
+}
+
+/// Decrypts a wrapped key; `None` under another key or when it is damaged.
+pub(crate) fn unwrap(under: &Key, aad: &[u8], wrapped: &[u8]) -> Option<Key> {
+    if wrapped.len() != WRAPPED_BYTES {
+        return None;
+    }
+    let mut buffer = Zeroizing::new(wrapped.to_vec());
+    open_in(&under.aead(), aad, &mut buffer).and_then(|plain| Key::from_slice(plain))
+}
+
+/// The keys of one segment: for its frames and for the salts of its leaves.
+#[derive(Debug)]
+pub(crate) struct SegmentKeys {
+    pub(crate) frames: RandomizedNonceKey,
+    salt: hmac::Key,
+}
+
+impl SegmentKeys {
+    /// Makes a data key and wraps it under the class key.
+    pub(crate) fn create(class: &Key, aad: &[u8]) -> (SegmentKeys, [u8; WRAPPED_BYTES]) {
+        let data = Key::random();
+        let wrapped = wrap(class, aad, &data);
+        (SegmentKeys::new(&data), wrapped)
+    }
+
+    /// Opens the data key in a segment's header.
+    pub(crate) fn open(class: &Key, aad: &[u8], wrapped: &[u8]) -> Option<SegmentKeys> {
+        unwrap(class, aad, wrapped).map(|data| SegmentKeys::new(&data))
+    }
+
+    fn new(data: &Key) -> SegmentKeys {
+        let frames = derive(&data.0, b"wardline/segment/v1", &[b"frames"]);
+        let salt = derive(&data.0, b"wardline/segment/v1", &[b"salt"]);
+        SegmentKeys { frames: frames.aead(), salt: hmac::Key::new(hmac::HMAC_SHA256, &salt.0) }
+    }
+
+    /// Returns the salt of the leaf at an index.
+    pub(crate) fn salt(&self, index: u64) -> [u8; 32] {
+        let tag = hmac::sign(&self.salt, &index.to_le_bytes());
+        tag.as_ref().try_into().expect("HMAC-SHA-256 gives 32 bytes")
+    }
+}
+
+/// Returns the key that seals the literals of one day: a day's own, so that the number of random nonces under
+/// one key stays far below 2^32.
+pub(crate) fn literal_day_key(class: &Key, day: u32) -> RandomizedNonceKey {
+    derive(&class.0, b"wardline/literal/v1", &[&day.to_le_bytes()]).aead()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_follow_the_calendar() {
+        for (day, month) in [
+            (0, 197_001),
+            (30, 197_001),
+            (31, 197_002),
+            (58, 197_002),
+            (59, 197_003),
+            (11_016, 200_002),
+            (11_017, 200_003),
+        ] {
+            assert_eq!(month_of_day(day), month, "day {day}");
+        }
+        assert_eq!(month_of(Micros(1_795_428_000_000_000)), 202_611);
+    }
+
+    #[test]
+    fn a_wrapped_key_opens_only_with_its_key_and_place() {
+        let (under, key) = (Key::random(), Key::random());
+        let wrapped = wrap(&under, b"place", &key);
+        assert_eq!(unwrap(&under, b"place", &wrapped).unwrap().0, key.0);
+        assert!(unwrap(&under, b"other", &wrapped).is_none());
+        assert!(unwrap(&Key::random(), b"place", &wrapped).is_none());
+        for byte in 0..wrapped.len() {
+            let mut bad = wrapped;
+            bad[byte] ^= 1;
+            assert!(unwrap(&under, b"place", &bad).is_none(), "byte {byte}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        assert_eq!(format!("{:?}", Key::random()), "Key(..)");
+    }
+}

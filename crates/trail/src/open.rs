@@ -1,0 +1,150 @@
+//! Opening a trail: lock, keys, recovery, threads, and the record that says so.
+
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use model::{Kind, RootKey};
+use tlog::{Checkpoint, NoteSigner, NoteVerifier};
+
+use crate::allocate;
+use crate::commit::Committer;
+use crate::core::{Core, Parts, RESERVE_FILE, SPARE_FILE};
+use crate::disk::Disk;
+use crate::error::{DamageKind, Error};
+use crate::keeper::Keeper;
+use crate::keys::{Keys, VERIFIER_FILE, day_of};
+use crate::options::Options;
+use crate::recover::recover;
+use crate::scan::{damage, segments};
+use crate::seal::LiteralKeys;
+use crate::tree::{Tree, read_checkpoint};
+
+/// Files of a run that ended before it could name them.
+const UNNAMED_FILES: [&str; 5] =
+    [SPARE_FILE, "segments/taken", "segments/large", "segments/small", "segments/last"];
+
+/// The threads of an open trail.
+#[derive(Debug)]
+pub(crate) struct Threads {
+    pub(crate) committer: JoinHandle<()>,
+    pub(crate) allocator: JoinHandle<()>,
+    pub(crate) keeper: JoinHandle<()>,
+}
+
+/// Opens the trail in a folder, or begins one in an empty folder.
+pub(crate) fn open(
+    disk: Arc<dyn Disk>,
+    root: &RootKey,
+    options: Options,
+) -> Result<(Arc<Core>, Threads), Error> {
+    options.check()?;
+    let lock = disk.lock().map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => Error::Locked,
+        _ => Error::io("lock the trail", error),
+    })?;
+    let keys = Keys::new(root, &options.origin);
+    let (signer, checkpoint) = identity(&disk, &keys, &options.origin)?;
+    for file in UNNAMED_FILES {
+        let _mostly_absent = disk.remove(file);
+    }
+    let verifier = signer.verifier();
+    let new_tree = || Tree::new(Arc::clone(&disk), Arc::clone(&signer), &options.origin);
+    let recovered = recover(&disk, &keys, &options.origin, &checkpoint, new_tree)?;
+    let now = (options.clock)();
+    let literals = LiteralKeys::open(&keys, &*disk, day_of(now))?;
+    let mut position = recovered.position;
+    position.epoch = position.epoch.saturating_add(1);
+    let durable = position.index;
+    tracing::info!(origin = options.origin, entries = durable, %verifier, "trail: open");
+    let core = Arc::new(Core::new(Parts { disk, options, keys, literals, durable, lock }));
+    prepare_reserve(&core)?;
+    let committer = Committer::new(Arc::clone(&core), recovered.active, position, recovered.next_segment);
+    let keeper = Keeper::new(Arc::clone(&core), recovered.tree);
+    let threads = start(&core, committer, keeper)?;
+    announce(&core, recovered.cut_bytes).inspect_err(|_| core.abandon())?;
+    Ok((core, threads))
+}
+
+/// Reads the log's signing key and last checkpoint, or makes both for a new log.
+fn identity(disk: &Arc<dyn Disk>, keys: &Keys, origin: &str) -> Result<(Arc<NoteSigner>, Checkpoint), Error> {
+    let list = |path| disk.list(path).map_err(|source| Error::io("list the trail's files", source));
+    let has_key = list("keys")?.iter().any(|name| name == "checkpoint.key");
+    let has_checkpoint = list("tree")?.iter().any(|name| name == "checkpoint");
+    let has_segments = !segments(&**disk)?.is_empty();
+    if has_key {
+        check_origin(&**disk, origin)?;
+    } else if has_checkpoint || has_segments {
+        let file = "keys/checkpoint.key".to_owned();
+        return Err(Error::Damaged(damage(file, None, None, DamageKind::Missing)));
+    }
+    let signer =
+        if has_key { keys.checkpoint_signer(&**disk)? } else { keys.create_checkpoint_signer(&**disk)? };
+    let signer = Arc::new(signer);
+    if !has_checkpoint && !has_segments {
+        // Signed before the first record: from here on a missing checkpoint is damage.
+        let mut tree = Tree::new(Arc::clone(disk), Arc::clone(&signer), origin);
+        tree.publish().map_err(|source| Error::io("write the tree", source))?;
+        disk.sync_dir("").map_err(|source| Error::io("sync the trail's folder", source))?;
+    }
+    let checkpoint = read_checkpoint(&**disk, origin, signer.verifier())?;
+    Ok((signer, checkpoint))
+}
+
+fn check_origin(disk: &dyn Disk, origin: &str) -> Result<(), Error> {
+    let bytes = disk.read(VERIFIER_FILE).map_err(|source| Error::io("read `verifier.txt`", source))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let Ok(verifier) = text.trim_end().parse::<NoteVerifier>() else {
+        return Err(Error::Damaged(damage(VERIFIER_FILE.to_owned(), None, None, DamageKind::Key)));
+    };
+    if verifier.name() == origin {
+        return Ok(());
+    }
+    Err(Error::Origin { expected: origin.to_owned(), found: verifier.name().to_owned() })
+}
+
+fn prepare_reserve(core: &Core) -> Result<(), Error> {
+    let length = core.disk.open_read(RESERVE_FILE).and_then(|file| file.length()).unwrap_or(0);
+    if length != core.options.reserve_bytes
+        && !allocate::allocate(core, RESERVE_FILE, core.options.reserve_bytes)?
+    {
+        core.enter_full();
+    }
+    Ok(())
+}
+
+fn start(core: &Arc<Core>, committer: Committer, keeper: Keeper) -> Result<Threads, Error> {
+    let named = |name: &str| thread::Builder::new().name(name.to_owned());
+    let io = |source| Error::io("start a thread", source);
+    let (ahead, commits, keeps) = (Arc::clone(core), Arc::clone(core), Arc::clone(core));
+    Ok(Threads {
+        allocator: named("trail-allocate")
+            .spawn(move || guard(&ahead, || allocate::run(&ahead)))
+            .map_err(io)?,
+        committer: named("trail-commit").spawn(move || guard(&commits, || committer.run())).map_err(io)?,
+        keeper: named("trail-keep").spawn(move || guard(&keeps, || keeper.run())).map_err(io)?,
+    })
+}
+
+/// A broken invariant in one thread ends the trail, loudly, instead of leaving callers waiting.
+fn guard(core: &Core, run: impl FnOnce()) {
+    if panic::catch_unwind(AssertUnwindSafe(run)).is_err() {
+        core.leaves.lock().aborted = true;
+        core.fail("an invariant is broken", &Error::Failed);
+    }
+}
+
+/// Records that the node started, and what recovery cut off.
+fn announce(core: &Core, cut_bytes: u64) -> Result<(), Error> {
+    let mut canonical = Vec::new();
+    crate::record::encode(&core.own_record(Kind::NodeStarted, None), &mut canonical)?;
+    let started = core.take(&canonical, true)?;
+    if cut_bytes > 0 {
+        let detail = format!("recovery cut off {cut_bytes} bytes of a frame that was never acknowledged");
+        tracing::warn!(cut_bytes, "trail: recovery cut off an unfinished frame");
+        core.note(Kind::Incident, Some(&detail));
+    }
+    let _receipt = started.wait()?;
+    Ok(())
+}

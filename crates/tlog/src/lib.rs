@@ -29,7 +29,7 @@ pub use note::{
     KeyError, KeyId, NOTE_BYTES_MAX, NOTE_SIGNATURES_MAX, NoteError, NoteSigner, NoteVerifier, Signature,
     SignatureType, SignedNote,
 };
-pub use offline::{OfflineProof, OfflineProofError, PROOF_BYTES_MAX};
+pub use offline::{OfflineProof, OfflineProofError, PROOF_BYTES_MAX, PROOF_EXTRA_BYTES_MAX};
 pub use proof::{
     HashReader, PROOF_HASHES_MAX, ProofError, ReadError, prove_consistency, prove_inclusion, root_from_tiles,
     verify_consistency, verify_inclusion,

@@ -13,11 +13,11 @@ use crate::proof::{PROOF_HASHES_MAX, ProofError, verify_inclusion};
 const HEADER: &str = "c2sp.org/tlog-proof@v1";
 
 /// The longest extra datum: larger things do not belong into a proof.
-const EXTRA_BYTES_MAX: usize = 64 * 1024;
+pub const PROOF_EXTRA_BYTES_MAX: usize = 64 * 1024;
 
 /// The longest proof that is read: a note, the hashes, and extra data in Base64.
 pub const PROOF_BYTES_MAX: usize =
-    NOTE_BYTES_MAX + PROOF_HASHES_MAX * 2 * HASH_BYTES + EXTRA_BYTES_MAX * 3 / 2;
+    NOTE_BYTES_MAX + PROOF_HASHES_MAX * 2 * HASH_BYTES + PROOF_EXTRA_BYTES_MAX * 3 / 2;
 
 /// Shows, without asking the log, that an entry is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct OfflineProof {
     pub index: u64,
     /// The audit path of [`crate::prove_inclusion`].
     pub hashes: Vec<Hash>,
-    /// What the application adds. Nothing proves it.
+    /// What the application adds, at most [`PROOF_EXTRA_BYTES_MAX`]. Nothing proves it.
     pub extra: Option<Vec<u8>>,
     /// The signed checkpoint of the tree.
     pub checkpoint: SignedNote,
@@ -35,7 +35,7 @@ pub struct OfflineProof {
 /// A proof cannot be read or does not prove.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OfflineProofError {
-    /// Longer than [`PROOF_BYTES_MAX`], or more hashes than [`PROOF_HASHES_MAX`].
+    /// More than [`PROOF_BYTES_MAX`] bytes, [`PROOF_EXTRA_BYTES_MAX`] of extra data or [`PROOF_HASHES_MAX`] hashes.
     #[error("the proof is too long")]
     TooLong,
     /// Not the text of such a proof.
@@ -70,6 +70,9 @@ impl OfflineProof {
         let extra = lines.next_if(|line| line.starts_with("extra "));
         let extra = extra.and_then(|line| line.strip_prefix("extra ")).map(|base64| STANDARD.decode(base64));
         let extra = extra.transpose().map_err(|_| OfflineProofError::Malformed)?;
+        if extra.as_ref().is_some_and(|extra| extra.len() > PROOF_EXTRA_BYTES_MAX) {
+            return Err(OfflineProofError::TooLong);
+        }
         let index = lines.next().and_then(|line| line.strip_prefix("index ")).and_then(decimal);
         let index = index.ok_or(OfflineProofError::Malformed)?;
         let mut hashes = Vec::new();

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use anyhow::{Context as _, Result};
+
 /// What a client insists on about TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SslMode {
@@ -45,6 +47,26 @@ pub struct Conninfo {
 }
 
 impl Conninfo {
+    /// Reads libpq's environment variables.
+    ///
+    /// # Errors
+    /// One is missing or has no meaning here.
+    pub fn from_env() -> Result<Conninfo> {
+        let get = |name: &str| std::env::var(name).with_context(|| format!("`{name}` is not set"));
+        let word = std::env::var("PGSSLMODE").unwrap_or_else(|_| "verify-full".to_owned());
+        let modes = [SslMode::Disable, SslMode::Require, SslMode::VerifyFull];
+        let sslmode = modes.into_iter().find(|mode| mode.word() == word);
+        Ok(Conninfo {
+            host: get("PGHOST")?,
+            port: get("PGPORT")?.parse().context("`PGPORT` is no port")?,
+            user: get("PGUSER")?,
+            password: get("PGPASSWORD")?,
+            dbname: get("PGDATABASE")?,
+            sslmode: sslmode.with_context(|| format!("`PGSSLMODE` is `{word}`"))?,
+            root_cert: std::env::var_os("PGSSLROOTCERT").map(PathBuf::from),
+        })
+    }
+
     /// Returns the same for another database.
     #[must_use]
     pub fn with_dbname(mut self, dbname: &str) -> Conninfo {

@@ -7,7 +7,10 @@
 #![warn(missing_docs)]
 
 pub mod bench;
+pub mod clients;
 mod conninfo;
+pub mod demo;
+pub mod gateway;
 pub mod hospital;
 pub mod postgres;
 mod process;

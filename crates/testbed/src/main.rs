@@ -10,9 +10,11 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use testbed::bench;
+use testbed::clients::{self, Client};
+use testbed::demo::Demo;
 use testbed::hospital::{self, Options, Size, Table};
 use testbed::postgres::{Cluster, Version};
-use testbed::upstreams;
+use testbed::{Conninfo, upstreams};
 
 /// Real servers, real clients and a synthetic hospital for Wardline's tests.
 #[derive(Parser)]
@@ -36,9 +38,25 @@ enum Arguments {
     /// The real servers of other versions.
     #[command(subcommand)]
     Upstreams(Upstreams),
+    /// A private hospital with Wardline before it; what `cargo xtask demo` runs.
+    Demo(Demo),
+    /// The real clients.
+    #[command(subcommand)]
+    Clients(Clients),
     /// Benchmarks.
     #[command(subcommand)]
     Bench(Bench),
+}
+
+#[derive(Subcommand)]
+enum Clients {
+    /// Get what they need.
+    Install,
+    /// Run the checks of one client, or of all, against a server named by PGHOST, PGPORT, PGUSER, ….
+    Run {
+        /// Which client; all where not given.
+        client: Option<String>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -88,6 +106,9 @@ fn main() -> ExitCode {
         Arguments::Postgres { version, dir, tls } => postgres(version, dir, tls),
         Arguments::Upstreams(Upstreams::List) => report(false),
         Arguments::Upstreams(Upstreams::Install) => report(true),
+        Arguments::Demo(demo) => demo.run(),
+        Arguments::Clients(Clients::Install) => install_clients(),
+        Arguments::Clients(Clients::Run { client }) => run_clients(client.as_deref()),
         Arguments::Bench(Bench::Gateway(gateway)) => gateway.run(),
     };
     match result {
@@ -144,6 +165,37 @@ fn postgres(version: Option<u32>, dir: Option<PathBuf>, tls: bool) -> Result<()>
     println!("{}", cluster.conninfo().uri());
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
     cluster.stop()
+}
+
+fn install_clients() -> Result<()> {
+    let mut complete = true;
+    for installed in clients::install(|line| println!("{line}")) {
+        match installed.place {
+            Ok(place) => println!("{}: {place}", installed.client),
+            Err(reason) => {
+                complete = false;
+                println!("{}: missing: {reason}", installed.client);
+            }
+        }
+    }
+    if complete { Ok(()) } else { bail!("not all clients are here") }
+}
+
+fn run_clients(name: Option<&str>) -> Result<()> {
+    let conninfo = Conninfo::from_env()?;
+    let mut failures = 0;
+    for client in Client::ALL.into_iter().filter(|client| name.is_none_or(|name| name == client.name())) {
+        for check in clients::run(client, &conninfo)? {
+            match check.outcome {
+                Ok(digest) => println!("{client} {}: {digest}", check.name),
+                Err(error) => {
+                    failures += 1;
+                    println!("{client} {}: FAILED: {error}", check.name);
+                }
+            }
+        }
+    }
+    if failures == 0 { Ok(()) } else { bail!("{failures} checks failed") }
 }
 
 fn report(install: bool) -> Result<()> {

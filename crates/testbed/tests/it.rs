@@ -1,5 +1,7 @@
 //! Integration tests: the hospital, real servers, and real clients against them.
 
+#[path = "it/clients.rs"]
+mod clients;
 #[path = "it/hospital.rs"]
 mod hospital;
 #[path = "it/postgres.rs"]

@@ -26,10 +26,7 @@ pub(crate) struct Wardline {
 impl Wardline {
     /// Finds the program (`WARDLINE_BIN`, or beside our own) and takes the folder for its files.
     pub(crate) fn new(folder: &Path) -> Result<Wardline> {
-        let beside = || Some(std::env::current_exe().ok()?.parent()?.join("wardline"));
-        let program = std::env::var_os("WARDLINE_BIN").map(PathBuf::from).or_else(beside);
-        let program =
-            program.filter(|path| path.exists()).context("no `wardline` program: set WARDLINE_BIN")?;
+        let program = crate::gateway::program()?;
         Ok(Wardline { program, folder: folder.to_owned(), server: None })
     }
 

@@ -7,7 +7,7 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// Length of a [`Hash`].
+/// Length of a hash.
 pub const HASH_BYTES: usize = 32;
 
 /// The root of the tree without leaves: SHA-256 of nothing.

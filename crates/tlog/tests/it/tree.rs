@@ -190,7 +190,8 @@ fn the_largest_trees_keep_to_their_levels() {
         assert!(
             builder.partials().map(|(tile, _)| tile).eq((0..8).filter_map(|l| Tile::partial(l, size + 1)))
         );
-        // The hashes of one level do not belong to those of the next, so that only proofs within one tile hold.
+        // The made-up tiles of one level are not the roots of those below. The last leaf's path shows it only where it
+        // climbs through full tiles, so at 2^62; elsewhere it meets the right edge alone, from which the root is made.
         let proof = tlog::prove_inclusion(size - 1, size, &reader).unwrap();
         let root = root_from_tiles(size, &reader).unwrap();
         assert!(proof.len() <= tlog::PROOF_HASHES_MAX);

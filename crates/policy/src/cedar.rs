@@ -313,17 +313,17 @@ fn conditions(policy: &Policy) -> Result<Vec<Value>, String> {
     Ok(conditions.iter().filter_map(|condition| condition.get("body")).cloned().collect())
 }
 
-/// Returns whether a policy's conditions ask about the resource. What cannot be read may do so.
-pub(crate) fn asks_about_resource(policy: &Policy) -> bool {
-    conditions(policy).map_or(true, |conditions| conditions.iter().any(mentions_resource))
+/// Returns whether a policy's conditions ask about `resource` or `context`. What cannot be read may do so.
+pub(crate) fn asks_about(policy: &Policy, variable: &str) -> bool {
+    conditions(policy).map_or(true, |conditions| conditions.iter().any(|body| mentions(body, variable)))
 }
 
-fn mentions_resource(expression: &Value) -> bool {
+fn mentions(expression: &Value, variable: &str) -> bool {
     match expression {
         Value::Object(fields) => fields.iter().any(|(key, value)| {
-            (key == "Var" && value.as_str() == Some("resource")) || mentions_resource(value)
+            (key == "Var" && value.as_str() == Some(variable)) || mentions(value, variable)
         }),
-        Value::Array(items) => items.iter().any(mentions_resource),
+        Value::Array(items) => items.iter().any(|item| mentions(item, variable)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
@@ -413,7 +413,7 @@ mod tests {
 
     #[test]
     fn conditions_on_the_resource_are_seen() {
-        let asks = |text: &str| asks_about_resource(&Policy::parse(None, text).unwrap());
+        let asks = |text: &str| asks_about(&Policy::parse(None, text).unwrap(), "resource");
         assert!(!asks(r#"forbid (principal, action, resource == Resource::"a") when { context.hour > 1 };"#));
         assert!(!asks(r#"forbid (principal, action, resource) when { principal.name == "resource" };"#));
         assert!(asks(r#"forbid (principal, action, resource) unless { resource is Relation };"#));

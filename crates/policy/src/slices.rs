@@ -1,9 +1,10 @@
-//! Policies sorted by action and role, so that a decision evaluates few of many.
+//! Policies sorted by role, resource and action, so that a decision evaluates few of many.
 //!
 //! INVARIANT: asking the slices of a person's roles and the common one gives what asking all policies
-//! would. A policy is left out only when its scope is false for the request: another action, or `principal in`
-//! a role that the person does not have. A false scope is neither an error nor satisfied, and Cedar's
-//! answer is made from the satisfied policies and the errors alone.
+//! would. A policy is left out only when its scope is false for the request: another action, `principal in`
+//! a role that the person does not have, or a `resource` of, or in, another resource than the one asked
+//! about. A false scope is neither an error nor satisfied, and Cedar's answer is made from the satisfied
+//! policies and the errors alone.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,15 +13,15 @@ use cedar_policy::{
     ActionConstraint, AuthorizationError, Authorizer, Effect, Entities, EntityUid, Policy, PolicyId,
     PolicySet, PrincipalConstraint, Request, ResourceConstraint,
 };
-use model::{Action, Object};
+use model::{Action, Object, ResourceId};
 
-use crate::cedar::{Checked, asks_about_resource};
+use crate::cedar::{Checked, asks_about};
 use crate::name::Qualified;
 use crate::vocabulary::{TYPES, action_uid, index};
 
-/// The policies of a snapshot, for one role or for everybody, by action.
+/// The policies of a snapshot for one role, or for everybody, by resource and action.
 #[derive(Default)]
-pub(crate) struct Slices([Slice; 10]);
+pub(crate) struct Slices(HashMap<Arc<str>, [Slice; 10]>);
 
 /// The policies that one action can meet.
 #[derive(Default)]
@@ -32,10 +33,12 @@ pub(crate) struct Slice {
     doubtful: HashSet<PolicyId>,
 }
 
-/// What a forbid might mean. `None` means anything.
-struct Wary {
-    resource: Option<String>,
-    object: Option<(bool, String)>,
+/// What a forbid might mean on its resource.
+#[derive(Debug, PartialEq)]
+enum Wary {
+    Anything,
+    Relation(String),
+    Function(String),
 }
 
 /// What evaluating policies found, over any number of slices.
@@ -49,15 +52,24 @@ pub(crate) struct Found {
 }
 
 /// Returns the common slices and those of each role.
-pub(crate) fn sort(policies: Vec<Checked>) -> (Slices, HashMap<Arc<str>, Arc<Slices>>) {
+pub(crate) fn sort(
+    policies: &[Checked],
+    resources: &[ResourceId],
+) -> (Slices, HashMap<Arc<str>, Arc<Slices>>) {
     let mut common = Slices::default();
     let mut by_role: HashMap<Arc<str>, Slices> = HashMap::new();
+    let resources: HashSet<&Arc<str>> = resources.iter().map(|resource| &resource.0).collect();
     for checked in policies {
         let slices = match role_of(&checked.policy) {
             Some(role) => by_role.entry(role).or_default(),
             None => &mut common,
         };
-        slices.add(&checked);
+        let only = resource_of(&checked.policy);
+        for resource in &resources {
+            if only.as_deref().is_none_or(|only| only == &***resource) {
+                slices.add(resource, checked);
+            }
+        }
     }
     (common, by_role.into_iter().map(|(role, slices)| (role, Arc::new(slices))).collect())
 }
@@ -70,15 +82,35 @@ fn role_of(policy: &Policy) -> Option<Arc<str>> {
     (*parent.type_name() == TYPES.role).then(|| Arc::from(parent.id().unescaped()))
 }
 
+/// Returns the only resource that a policy's scope can be true for, if there is only one.
+fn resource_of(policy: &Policy) -> Option<String> {
+    let scope = scope_entity(policy)?;
+    let id = scope.id().unescaped();
+    if *scope.type_name() == TYPES.resource {
+        return Some(id.to_owned());
+    }
+    Qualified::parse(id).map(|parts| parts.resource)
+}
+
+fn scope_entity(policy: &Policy) -> Option<EntityUid> {
+    match policy.resource_constraint() {
+        ResourceConstraint::Any | ResourceConstraint::Is(_) => None,
+        ResourceConstraint::Eq(uid) | ResourceConstraint::In(uid) | ResourceConstraint::IsIn(_, uid) => {
+            Some(uid)
+        }
+    }
+}
+
 impl Slices {
-    pub(crate) fn of(&self, action: Action) -> &Slice {
-        self.0.get(index(action)).expect("there is a slice for every action")
+    pub(crate) fn of(&self, resource: &str, action: Action) -> Option<&Slice> {
+        self.0.get(resource).and_then(|by_action| by_action.get(index(action)))
     }
 
-    fn add(&mut self, checked: &Checked) {
-        for action in Action::ALL {
+    fn add(&mut self, resource: &Arc<str>, checked: &Checked) {
+        let by_action = self.0.entry(Arc::clone(resource)).or_default();
+        for (slice, action) in by_action.iter_mut().zip(Action::ALL) {
             if may_mean(&checked.policy.action_constraint(), action_uid(action)) {
-                self.0.get_mut(index(action)).expect("there is a slice for every action").add(checked);
+                slice.add(checked);
             }
         }
     }
@@ -99,7 +131,7 @@ impl Slice {
         if checked.written {
             match policy.effect() {
                 Effect::Forbid => self.wary.extend(wary_of(policy)),
-                Effect::Permit if asks_about_resource(policy) => {
+                Effect::Permit if asks_about(policy, "resource") => {
                     self.doubtful.insert(policy.id().clone());
                 }
                 Effect::Permit => {}
@@ -114,7 +146,7 @@ impl Slice {
         authorizer: &Authorizer,
         request: &Request,
         entities: &Entities,
-        unresolved: Option<(&str, &Object)>,
+        unresolved: Option<&Object>,
         found: &mut Found,
     ) {
         if self.policies.is_empty() {
@@ -131,8 +163,8 @@ impl Slice {
                 found.permits.extend(reasons.filter(|id| !self.doubtful.contains(*id)).cloned());
             }
         }
-        if let Some((resource, object)) = unresolved {
-            found.wary |= self.wary.iter().any(|wary| wary.may_mean(resource, object));
+        if let Some(object) = unresolved {
+            found.wary |= self.wary.iter().any(|wary| wary.may_mean(object));
         }
     }
 }
@@ -144,34 +176,27 @@ fn policy_of(error: &AuthorizationError) -> PolicyId {
 
 /// Returns what a forbid might mean beyond what evaluating it with an unknown schema shows.
 fn wary_of(policy: &Policy) -> Option<Wary> {
-    let parent = match policy.resource_constraint() {
-        ResourceConstraint::Any | ResourceConstraint::Is(_) => None,
-        ResourceConstraint::Eq(uid) | ResourceConstraint::In(uid) | ResourceConstraint::IsIn(_, uid) => {
-            Some(uid)
-        }
-    };
-    let Some(parent) = parent else {
-        return asks_about_resource(policy).then_some(Wary { resource: None, object: None });
-    };
-    let id = parent.id().unescaped();
-    if *parent.type_name() == TYPES.resource {
-        let wary = Wary { resource: Some(id.to_owned()), object: None };
-        return asks_about_resource(policy).then_some(wary);
-    }
-    let is_function = *parent.type_name() == TYPES.function;
-    // An id that does not read is refused earlier; were it not, the forbid might mean anything.
-    let Some(parts) = Qualified::parse(id) else { return Some(Wary { resource: None, object: None }) };
-    Some(Wary { resource: Some(parts.resource), object: parts.name.map(|name| (is_function, name)) })
+    let scope = scope_entity(policy).filter(|scope| *scope.type_name() != TYPES.resource);
+    let Some(scope) = scope else { return asks_about(policy, "resource").then_some(Wary::Anything) };
+    let name = Qualified::parse(scope.id().unescaped()).and_then(|parts| parts.name);
+    Some(match name {
+        Some(name) if *scope.type_name() == TYPES.relation => Wary::Relation(name),
+        Some(name) if *scope.type_name() == TYPES.function => Wary::Function(name),
+        // A schema.
+        Some(_) | None => Wary::Anything,
+    })
 }
 
 impl Wary {
-    fn may_mean(&self, resource: &str, object: &Object) -> bool {
-        let (is_function, name) = match object {
-            Object::Resource => return false,
-            Object::Relation { name, .. } => (false, name),
-            Object::Function { name, .. } => (true, name),
-        };
-        self.resource.as_deref().is_none_or(|only| only == resource)
-            && self.object.as_ref().is_none_or(|only| only.0 == is_function && *only.1 == **name)
+    fn may_mean(&self, object: &Object) -> bool {
+        match (self, object) {
+            (_, Object::Resource) => false,
+            (Wary::Anything, Object::Relation { .. } | Object::Function { .. }) => true,
+            (Wary::Relation(only), Object::Relation { name, .. })
+            | (Wary::Function(only), Object::Function { name, .. }) => **only == **name,
+            (Wary::Relation(_), Object::Function { .. }) | (Wary::Function(_), Object::Relation { .. }) => {
+                false
+            }
+        }
     }
 }

@@ -17,6 +17,8 @@ pub struct Snapshot {
     version: u64,
     digest: [u8; 32],
     authorizer: Authorizer,
+    /// Whether any policy asks about the circumstances: if none does, they need not be translated.
+    asks_about_circumstances: bool,
     /// Policies whose scope names no role.
     common: Slices,
     people: HashMap<PersonId, Member>,
@@ -26,7 +28,9 @@ pub struct Snapshot {
 struct Member {
     name: Arc<str>,
     disabled: bool,
-    entity: Entity,
+    uid: EntityUid,
+    /// The person alone: what a need names is added when it is asked.
+    entities: Entities,
     slices: Vec<Arc<Slices>>,
 }
 
@@ -62,14 +66,17 @@ impl Snapshot {
             faults.dedup();
             return Err(faults);
         }
-        let (common, by_role) = slices::sort(policies);
+        let (common, by_role) = slices::sort(&policies, sources.resources);
         let resources = sources.resources.iter().map(|id| (Arc::clone(&id.0), vocabulary::resource(&id.0)));
         let people = sources.people.iter().map(|person| {
             let roles: HashSet<&Arc<str>> = person.roles.iter().collect();
+            let entity = vocabulary::person(person.id, &person.name, &person.roles);
             let member = Member {
                 name: Arc::clone(&person.name),
                 disabled: person.disabled,
-                entity: vocabulary::person(person.id, &person.name, &person.roles),
+                uid: entity.uid(),
+                entities: Entities::from_entities([entity], None)
+                    .expect("one entity has no duplicate and no cycle"),
                 slices: roles.into_iter().filter_map(|role| by_role.get(role)).cloned().collect(),
             };
             (person.id, member)
@@ -78,6 +85,9 @@ impl Snapshot {
             version,
             digest: digest::of(sources),
             authorizer: Authorizer::new(),
+            asks_about_circumstances: policies
+                .iter()
+                .any(|checked| cedar::asks_about(&checked.policy, "context")),
             common,
             people: people.collect(),
             resources: resources.collect(),
@@ -226,7 +236,11 @@ impl<'a> Case<'a> {
         resource: &'a Entity,
         context: &Context,
     ) -> Option<Case<'a>> {
-        Some(Case { snapshot, member, resource, context: vocabulary::circumstances(context)? })
+        let context = match snapshot.asks_about_circumstances {
+            true => vocabulary::circumstances(context)?,
+            false => cedar_policy::Context::empty(),
+        };
+        Some(Case { snapshot, member, resource, context })
     }
 
     fn need(&self, need: &Need) -> Result<Reasons, Reasons> {
@@ -249,21 +263,21 @@ impl<'a> Case<'a> {
         let resource_uid = self.resource.uid();
         let target = vocabulary::object(&resource_uid, object).unwrap_or_else(|| self.resource.clone());
         let request = self.request(action, target.uid()).ok_or_else(evaluation_error)?;
-        let entities = Entities::from_entities([self.member.entity.clone(), target], None)
-            .map_err(|_impossible| evaluation_error())?;
-        let unresolved = is_unresolved(object).then(|| (resource_uid.id().unescaped(), object));
+        let entities = self.member.entities.clone();
+        let entities = entities.add_entities([target], None).map_err(|_impossible| evaluation_error())?;
+        let unresolved = is_unresolved(object).then_some(object);
         let mut found = Found::default();
         let slices = std::iter::once(&self.snapshot.common).chain(self.member.slices.iter().map(|s| &**s));
-        for slice in slices {
-            let authorizer = &self.snapshot.authorizer;
-            slice.of(action).ask(authorizer, &request, &entities, unresolved, &mut found);
+        let resource = resource_uid.id().unescaped();
+        for slice in slices.filter_map(|slices| slices.of(resource, action)) {
+            slice.ask(&self.snapshot.authorizer, &request, &entities, unresolved, &mut found);
         }
         conclude(found)
     }
 
     fn request(&self, action: Action, target: EntityUid) -> Option<Request> {
         let action = vocabulary::action_uid(action).clone();
-        Request::new(self.member.entity.uid(), action, target, self.context.clone(), None).ok()
+        Request::new(self.member.uid.clone(), action, target, self.context.clone(), None).ok()
     }
 }
 

@@ -1,0 +1,402 @@
+//! What a resource's own catalogue holds: relations, and everything of its users that a plain `SELECT` could run.
+//!
+//! Plain data, built from the rows of [`Catalogue::QUERIES`]. Names are resolved without a search path: an
+//! unqualified name means every relation or function of that name, so moving the path proves nothing.
+//! Deliberately absent: reading the rows, and deciding when they are too old.
+
+use std::hash::BuildHasher;
+use std::sync::{Arc, OnceLock};
+
+use foldhash::fast::FixedState;
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
+
+use super::builtin::{self, Builtin};
+
+/// The rows of one query, every value as text.
+pub(crate) type Rows = Vec<Vec<Option<String>>>;
+
+/// SQL that tells whether a function is an immutable or stable C function of an extension that is known to change
+/// nothing and to run no SQL given as text.
+macro_rules! harmless {
+    ($function:literal) => {
+        concat!(
+            "EXISTS (SELECT FROM pg_proc hp JOIN pg_language hl ON hl.oid = hp.prolang",
+            " JOIN pg_depend hd ON hd.classid = 'pg_proc'::regclass AND hd.objid = hp.oid AND hd.deptype = 'e'",
+            " JOIN pg_extension he ON hd.refclassid = 'pg_extension'::regclass AND he.oid = hd.refobjid",
+            " WHERE hp.oid = ",
+            $function,
+            " AND hl.lanname IN ('c', 'internal') AND hp.provolatile IN ('i', 's') AND he.extname IN",
+            " ('btree_gin','btree_gist','citext','cube','fuzzystrmatch','hstore','intarray','isn','ltree','pg_trgm',",
+            "'pgcrypto','postgis','seg','unaccent','vector'))",
+        )
+    };
+}
+
+/// Schema and name of a function.
+pub(super) type FunctionName = (Arc<str>, Arc<str>);
+
+/// A function of a user or an extension.
+#[derive(Clone, Debug)]
+pub(super) struct Function {
+    pub(super) schema: Arc<str>,
+    pub(super) name: Arc<str>,
+    /// Known to change nothing.
+    pub(super) harmless: bool,
+    /// Can be written as if it were a column: `row.function`.
+    pub(super) as_column: bool,
+}
+
+/// A relation that can be read.
+#[derive(Debug)]
+pub(super) struct Relation {
+    pub(super) schema: Arc<str>,
+    pub(super) name: Arc<str>,
+    pub(super) kind: Kind,
+    /// Came with PostgreSQL.
+    pub(super) builtin: bool,
+    /// Lives in some session's temporary schema.
+    pub(super) temporary: bool,
+    /// It, or a child of it, is on another server.
+    pub(super) foreign: bool,
+    /// SQL that reading the relation runs besides: a view's definition, a table's row security conditions.
+    pub(super) definition: Option<Box<str>>,
+    /// What inspecting `definition` gave; made at first use.
+    pub(super) proof: OnceLock<Proof>,
+}
+
+/// What kind of relation, as far as reading goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Rows are stored: table, partitioned table, materialised view, sequence, foreign table.
+    Stored,
+    /// Rows are computed from `definition`.
+    View,
+}
+
+/// What reading a relation amounts to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Proof {
+    /// Reading it changes nothing.
+    pub(super) proven: bool,
+    /// The relations beneath a view, in display form.
+    pub(super) reached: Box<[Box<str>]>,
+    /// One of them is on another server.
+    pub(super) foreign: bool,
+}
+
+/// A snapshot of one resource's catalogue.
+#[derive(Debug)]
+pub(crate) struct Catalogue {
+    known: bool,
+    digest: u64,
+    relations: HashMap<Box<str>, Vec<Relation>>,
+    functions: HashMap<Box<str>, Vec<Function>>,
+    /// Operator symbols of users that are not known to be harmless, with the function behind each.
+    operators: HashMap<Box<str>, Vec<FunctionName>>,
+    /// Type names of users: whether making a value runs nothing.
+    types: HashMap<Box<str>, bool>,
+    all_types_plain: bool,
+    /// Type names that a user's cast function makes.
+    cast_targets: HashSet<Box<str>>,
+    /// User code may run where no name of it is written: implicit casts, operator classes.
+    hidden_code: bool,
+}
+
+/// Rows that do not have the form of [`Catalogue::QUERIES`].
+#[derive(Debug, thiserror::Error)]
+#[error("catalogue query {query} answered in an unexpected form")]
+pub(crate) struct CatalogueError {
+    /// Which query, from 0.
+    pub(crate) query: usize,
+}
+
+impl Catalogue {
+    /// What to run at the resource, in this order on one connection as one snapshot; the rows of each, empty where it
+    /// returns none, go to [`Catalogue::from_rows`]. The search path is empty so that definitions come out qualified.
+    pub(crate) const QUERIES: [&'static str; 9] = [
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        "SET LOCAL search_path = ''",
+        "SELECT n.nspname, c.relname, c.relkind::text, (c.oid < 16384)::text, (c.relpersistence = 't')::text, \
+         (c.relkind = 'f' OR EXISTS (SELECT FROM pg_inherits i JOIN pg_class f ON f.oid = i.inhrelid \
+          WHERE i.inhparent = c.oid AND f.relkind = 'f'))::text, c.relrowsecurity::text, \
+         CASE WHEN c.oid < 16384 THEN NULL WHEN c.relkind = 'v' THEN pg_get_viewdef(c.oid) \
+          WHEN c.relrowsecurity THEN (SELECT 'SELECT ' || string_agg('(' || pg_get_expr(p.polqual, p.polrelid) || ')', \
+          ' AND ') FROM pg_policy p WHERE p.polrelid = c.oid AND p.polcmd IN ('r', '*') AND p.polqual IS NOT NULL) END \
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') ORDER BY c.oid",
+        concat!(
+            "SELECT n.nspname, p.proname, (",
+            harmless!("p.oid"),
+            ")::text, (p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1 AND EXISTS (SELECT FROM pg_type t \
+             LEFT JOIN pg_type b ON b.oid = t.typbasetype WHERE t.oid = p.proargtypes[0] \
+             AND (t.typtype IN ('c', 'p') OR b.typtype = 'c')))::text \
+             FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid >= 16384 ORDER BY p.oid",
+        ),
+        concat!(
+            "SELECT o.oprname, n.nspname, p.proname, (p.oid < 16384)::text, (",
+            harmless!("p.oid"),
+            ")::text FROM pg_operator o JOIN pg_proc p ON p.oid = o.oprcode \
+             JOIN pg_namespace n ON n.oid = p.pronamespace WHERE o.oid >= 16384 ORDER BY o.oid",
+        ),
+        concat!(
+            "SELECT t.oid::text, t.typname, t.typtype::text, t.typbasetype::text, \
+             (SELECT count(*) FROM pg_constraint k WHERE k.contypid = t.oid AND k.contype = 'c')::text, \
+             CASE WHEN t.typlen = -1 THEN t.typelem ELSE 0 END::text, \
+             (SELECT string_agg(a.atttypid::text, ' ') FROM pg_attribute a \
+             WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped), (",
+            harmless!("t.typinput"),
+            " AND ",
+            harmless!("t.typoutput"),
+            ")::text FROM pg_type t WHERE t.oid >= 16384 ORDER BY t.oid",
+        ),
+        concat!(
+            "SELECT t.typname, c.castcontext::text, p.proname, (p.oid < 16384)::text, (",
+            harmless!("p.oid"),
+            ")::text FROM pg_cast c JOIN pg_type t ON t.oid = c.casttarget JOIN pg_proc p ON p.oid = c.castfunc \
+             WHERE c.oid >= 16384 ORDER BY c.oid",
+        ),
+        concat!(
+            "SELECT p.proname FROM pg_amproc a JOIN pg_proc p ON p.oid = a.amproc WHERE p.oid >= 16384 AND NOT ",
+            harmless!("p.oid"),
+            " ORDER BY p.oid",
+        ),
+        "COMMIT",
+    ];
+
+    /// Returns a catalogue of which nothing is known: with it nothing is a proven read.
+    pub(crate) fn unknown() -> Catalogue {
+        Catalogue {
+            known: false,
+            digest: 0,
+            relations: HashMap::new(),
+            functions: HashMap::new(),
+            operators: HashMap::new(),
+            types: HashMap::new(),
+            all_types_plain: false,
+            cast_targets: HashSet::new(),
+            hidden_code: true,
+        }
+    }
+
+    /// Builds a catalogue from what [`Catalogue::QUERIES`] answered.
+    ///
+    /// # Errors
+    ///
+    /// When the number of queries, of columns or the form of a value is not as expected.
+    pub(crate) fn from_rows(answers: &[Rows]) -> Result<Catalogue, CatalogueError> {
+        if answers.len() != Self::QUERIES.len() {
+            return Err(CatalogueError { query: answers.len().min(Self::QUERIES.len()) });
+        }
+        let mut catalogue = Catalogue { known: true, digest: digest(answers), ..Self::unknown() };
+        catalogue.hidden_code = false;
+        for (query, rows) in answers.iter().enumerate() {
+            let error = CatalogueError { query };
+            let done = match query {
+                2 => rows.iter().try_for_each(|row| catalogue.add_relation(row)),
+                3 => rows.iter().try_for_each(|row| catalogue.add_function(row)),
+                4 => rows.iter().try_for_each(|row| catalogue.add_operator(row)),
+                5 => catalogue.add_types(rows),
+                6 => rows.iter().try_for_each(|row| catalogue.add_cast(row)),
+                7 => {
+                    catalogue.hidden_code |= !rows.is_empty();
+                    Some(())
+                }
+                _ => Some(()),
+            };
+            done.ok_or(error)?;
+        }
+        Ok(catalogue)
+    }
+
+    /// Returns a value that differs when the catalogue does; for the key of a cache, in this process only.
+    pub(crate) fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// Tells whether anything can be proven at all.
+    pub(super) fn proves(&self) -> bool {
+        self.known && !self.hidden_code
+    }
+
+    pub(super) fn relations(&self, name: &str) -> &[Relation] {
+        self.relations.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn functions(&self, name: &str) -> &[Function] {
+        self.functions.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the functions behind the operators `symbol` of users that are not known to be harmless.
+    pub(super) fn operators(&self, symbol: &str) -> &[FunctionName] {
+        if self.operators.is_empty() {
+            return &[];
+        }
+        self.operators.get(symbol).map_or(&[], Vec::as_slice)
+    }
+
+    /// Tells whether making a value of the type runs no user code, whatever schema the name resolves to. Casts to it
+    /// are another question.
+    pub(super) fn is_plain_type(&self, schema: Option<&str>, name: &str) -> bool {
+        const DOMAINS: [&str; 5] =
+            ["cardinal_number", "character_data", "sql_identifier", "time_stamp", "yes_or_no"];
+        match schema {
+            Some("pg_catalog") => builtin::is_type(name),
+            Some("information_schema") => DOMAINS.contains(&name),
+            _ => match self.types.get(name) {
+                Some(plain) => *plain,
+                None => schema.is_none() && builtin::is_type(name),
+            },
+        }
+    }
+
+    /// Tells whether every type of users is plain.
+    pub(super) fn all_types_plain(&self) -> bool {
+        self.all_types_plain
+    }
+
+    /// Tells whether a user's cast function makes values of a type so called.
+    pub(super) fn is_cast_target(&self, name: &str) -> bool {
+        !self.cast_targets.is_empty() && self.cast_targets.contains(name)
+    }
+
+    fn add_relation(&mut self, row: &[Option<String>]) -> Option<()> {
+        let [schema, name, kind, builtin, temporary, foreign, row_security, definition] = row else {
+            return None;
+        };
+        let name = name.as_deref()?;
+        let builtin = flag(builtin)?;
+        let secured = flag(row_security)?;
+        let kind = match kind.as_deref()? {
+            "v" => Kind::View,
+            "r" | "p" | "m" | "f" | "S" => Kind::Stored,
+            _ => return None,
+        };
+        // A view that came with PostgreSQL needs no proof; a table whose conditions are all absent shows no row.
+        let definition = definition.as_deref().filter(|_| !builtin && (kind == Kind::View || secured));
+        let relation = Relation {
+            schema: Arc::from(schema.as_deref()?),
+            name: Arc::from(name),
+            kind,
+            builtin,
+            temporary: flag(temporary)?,
+            foreign: flag(foreign)?,
+            definition: definition.map(Box::from),
+            proof: OnceLock::new(),
+        };
+        self.relations.entry(Box::from(name)).or_default().push(relation);
+        Some(())
+    }
+
+    fn add_function(&mut self, row: &[Option<String>]) -> Option<()> {
+        let [schema, name, harmless, as_column] = row else { return None };
+        let name = name.as_deref()?;
+        let function = Function {
+            schema: Arc::from(schema.as_deref()?),
+            name: Arc::from(name),
+            harmless: flag(harmless)?,
+            as_column: flag(as_column)?,
+        };
+        self.functions.entry(Box::from(name)).or_default().push(function);
+        Some(())
+    }
+
+    fn add_operator(&mut self, row: &[Option<String>]) -> Option<()> {
+        let [symbol, schema, name, builtin, harmless] = row else { return None };
+        let name = name.as_deref()?;
+        if !is_harmless(name, flag(builtin)?, flag(harmless)?) {
+            let function = (Arc::from(schema.as_deref()?), Arc::from(name));
+            self.operators.entry(Box::from(symbol.as_deref()?)).or_default().push(function);
+        }
+        Some(())
+    }
+
+    fn add_types(&mut self, rows: &[Vec<Option<String>>]) -> Option<()> {
+        let types = rows.iter().map(|row| UserType::from_row(row)).collect::<Option<Vec<_>>>()?;
+        let mut plain: HashSet<u32> = HashSet::new();
+        // Types mostly come after what they are made of, so this takes few rounds.
+        let mut grew = true;
+        while grew {
+            grew = false;
+            for one in &types {
+                grew |= one.is_plain(&plain) && plain.insert(one.oid);
+            }
+        }
+        self.all_types_plain = plain.len() == types.len();
+        for one in &types {
+            let plain = plain.contains(&one.oid);
+            self.types.entry(Box::from(one.name)).and_modify(|p| *p &= plain).or_insert(plain);
+        }
+        Some(())
+    }
+
+    fn add_cast(&mut self, row: &[Option<String>]) -> Option<()> {
+        let [target, context, name, builtin, harmless] = row else { return None };
+        let target = target.as_deref()?;
+        if !is_harmless(name.as_deref()?, flag(builtin)?, flag(harmless)?) {
+            // Building json looks for a cast to json of every value's type, and runs it unasked.
+            self.hidden_code |= context.as_deref()? == "i" || target == "json" || target == "jsonb";
+            self.cast_targets.insert(Box::from(target));
+        }
+        Some(())
+    }
+}
+
+/// A row of the query for types.
+struct UserType<'a> {
+    oid: u32,
+    name: &'a str,
+    kind: &'a str,
+    base: u32,
+    checked: bool,
+    element: u32,
+    attributes: Vec<u32>,
+    harmless_io: bool,
+}
+
+impl<'a> UserType<'a> {
+    fn from_row(row: &'a [Option<String>]) -> Option<UserType<'a>> {
+        let [oid, name, kind, base, checks, element, attributes, harmless_io] = row else { return None };
+        let attributes = attributes.as_deref().unwrap_or("").split_ascii_whitespace();
+        Some(UserType {
+            oid: oid.as_deref()?.parse().ok()?,
+            name: name.as_deref()?,
+            kind: kind.as_deref()?,
+            base: base.as_deref()?.parse().ok()?,
+            checked: checks.as_deref()? != "0",
+            element: element.as_deref()?.parse().ok()?,
+            attributes: attributes.map(|oid| oid.parse().ok()).collect::<Option<_>>()?,
+            harmless_io: flag(harmless_io)?,
+        })
+    }
+
+    /// Tells whether it is plain, given the types already known to be.
+    fn is_plain(&self, known: &HashSet<u32>) -> bool {
+        const FIRST_USER_OID: u32 = 16384;
+        let plain = |oid: u32| oid < FIRST_USER_OID || known.contains(&oid);
+        match self.kind {
+            "e" => true,
+            "c" => self.attributes.iter().all(|oid| plain(*oid)),
+            "d" => !self.checked && plain(self.base),
+            "b" if self.element != 0 => plain(self.element),
+            "b" => self.harmless_io,
+            _ => false,
+        }
+    }
+}
+
+fn is_harmless(name: &str, builtin: bool, harmless: bool) -> bool {
+    harmless || (builtin && builtin::function(name) == Builtin::Harmless)
+}
+
+/// Reads a boolean cast to text.
+fn flag(value: &Option<String>) -> Option<bool> {
+    match value.as_deref()? {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
+}
+
+fn digest(answers: &[Rows]) -> u64 {
+    FixedState::default().hash_one(answers)
+}

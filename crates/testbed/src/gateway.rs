@@ -468,7 +468,10 @@ impl Drop for Gateway {
 }
 
 /// Finds the program: `WARDLINE_BIN`, or beside our own, which for a test is one folder further down.
-pub(crate) fn program() -> Result<PathBuf> {
+///
+/// # Errors
+/// It is in neither place.
+pub fn program() -> Result<PathBuf> {
     if let Some(named) = std::env::var_os("WARDLINE_BIN") {
         let named = PathBuf::from(named);
         ensure!(named.exists(), "WARDLINE_BIN names `{}`, which is not there", named.display());

@@ -2,6 +2,8 @@
 
 #[path = "it/clients.rs"]
 mod clients;
+#[path = "it/conformance.rs"]
+mod conformance;
 #[path = "it/hospital.rs"]
 mod hospital;
 #[path = "it/postgres.rs"]

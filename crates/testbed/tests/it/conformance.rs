@@ -1,0 +1,18 @@
+//! The rows of docs/conformance.md, from outside: the real program, a real PostgreSQL, real clients.
+//!
+//! A test is named after its row; `cargo xtask conformance` counts by these names. What a row asks of protocols that
+//! do not exist yet is not asked here.
+#![allow(clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+#[path = "conformance/access.rs"]
+mod access;
+#[path = "conformance/integrity.rs"]
+mod integrity;
+#[path = "conformance/recording.rs"]
+mod recording;
+#[path = "conformance/secrecy.rs"]
+mod secrecy;
+#[path = "conformance/setup.rs"]
+mod setup;
+#[path = "conformance/stage.rs"]
+mod stage;

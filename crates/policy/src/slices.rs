@@ -200,3 +200,107 @@ impl Wary {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::{Context, Micros, PersonId};
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+    use crate::vocabulary;
+
+    const PRINCIPALS: &[&str] = &[
+        "principal",
+        "principal is Person",
+        r#"principal in Role::"a""#,
+        r#"principal is Person in Role::"b""#,
+        r#"principal == Person::"00000000000000000000000000000001""#,
+    ];
+    const ACTIONS: &[&str] =
+        &["action", r#"action == Action::"Read""#, r#"action in [Action::"Write", Action::"Read"]"#];
+    const RESOURCES: &[&str] = &[
+        "resource",
+        "resource is Relation",
+        r#"resource in Resource::"hospital""#,
+        r#"resource == Resource::"lab""#,
+        r#"resource is Relation in Resource::"lab""#,
+        r#"resource in Schema::"hospital/s""#,
+        r#"resource == Relation::"lab/s.t""#,
+    ];
+    const CONDITIONS: &[&str] = &[
+        "",
+        "when { context.hour > 8 }",
+        "when { resource has schema && resource.schema == \"s\" }",
+        "unless { principal in Role::\"a\" }",
+        "when { context.at * 9223372036854775807 > 0 }",
+        "when { principal in Role::\"b\" && context.at * 9223372036854775807 > 0 }",
+    ];
+
+    fn some_policy() -> impl Strategy<Value = String> {
+        let effect = select(&["permit", "forbid"][..]);
+        (effect, select(PRINCIPALS), select(ACTIONS), select(RESOURCES), select(CONDITIONS)).prop_map(
+            |(effect, principal, action, resource, condition)| {
+                format!("{effect} ({principal}, {action}, {resource}) {condition};")
+            },
+        )
+    }
+
+    /// Returns permits, forbids and errors, as Cedar tells them: permits only where there is no forbid.
+    fn sorted(mut found: Found) -> [Vec<PolicyId>; 3] {
+        if !found.forbids.is_empty() {
+            found.permits.clear();
+        }
+        let mut lists = [found.permits, found.forbids, found.errors];
+        lists.iter_mut().for_each(|list| list.sort());
+        lists
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn slices_answer_what_all_policies_would(
+            texts in proptest::collection::vec(some_policy(), 1..12),
+            roles in proptest::sample::subsequence(vec!["a", "b", "c"], 0..3),
+            person in 1..3_u128,
+        ) {
+            let policies: Vec<Checked> = texts
+                .iter()
+                .enumerate()
+                .map(|(n, text)| Policy::parse(Some(PolicyId::new(format!("p{n}"))), text).unwrap())
+                .map(|policy| Checked { policy, written: true })
+                .collect();
+            let resources = ["hospital", "lab"].map(|id| ResourceId(Arc::from(id)));
+            let (common, by_role) = sort(&policies, &resources);
+            let mut all = Slice::default();
+            policies.iter().for_each(|checked| all.add(checked));
+            let person = vocabulary::person(PersonId(person), "ann", &roles);
+            let now = Context { address: "10.0.0.1".parse().unwrap(), at: Micros(1_795_426_200_000_000) };
+            let object = Object::Relation { schema: Arc::from("s"), name: Arc::from("t") };
+            for id in &resources {
+                let resource = vocabulary::resource(&id.0);
+                for target in [vocabulary::object(&resource.uid(), &object), Some(resource.clone())].into_iter().flatten() {
+                    for action in [Action::Read, Action::Write, Action::Define] {
+                        let request = Request::new(
+                            person.uid(),
+                            action_uid(action).clone(),
+                            target.uid(),
+                            vocabulary::circumstances(&now).unwrap(),
+                            Some(&vocabulary::SCHEMA),
+                        ).unwrap();
+                        let entities = Entities::from_entities([person.clone(), target.clone()], None).unwrap();
+                        let authorizer = Authorizer::new();
+                        let (mut few, mut many) = (Found::default(), Found::default());
+                        all.ask(&authorizer, &request, &entities, None, &mut many);
+                        let held = roles.iter().filter_map(|role| by_role.get(*role)).map(|slices| &**slices);
+                        for slice in std::iter::once(&common).chain(held).filter_map(|slices| slices.of(&id.0, action)) {
+                            slice.ask(&authorizer, &request, &entities, None, &mut few);
+                        }
+                        prop_assert_eq!(sorted(few), sorted(many));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -199,6 +199,9 @@ fn run_clients(name: Option<&str>) -> Result<()> {
 }
 
 fn report(install: bool) -> Result<()> {
+    if install && let Err(error) = upstreams::install_debian(|line| println!("{line}")) {
+        println!("{error:#}");
+    }
     let mut missing = Vec::new();
     for found in upstreams::survey(install) {
         match found.programs {

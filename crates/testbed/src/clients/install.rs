@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::{Client, digest, scripts};
-use crate::process::cache_folder;
+use crate::process::{apt_install, cache_folder};
 
 const JDBC_JAR: &str = "/usr/share/java/postgresql.jar";
 
@@ -108,14 +108,7 @@ fn install_debian(say: &mut impl FnMut(&str)) -> Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
-    let line = format!("apt-get install -y --no-install-recommends {}", packages.join(" "));
-    if !rustix::process::geteuid().is_root() {
-        bail!("missing programs; as root: {line}");
-    }
-    say(&line);
-    let mut command = Command::new("apt-get");
-    command.args(["install", "-y", "--no-install-recommends"]).args(&packages);
-    run(command.env("DEBIAN_FRONTEND", "noninteractive"))
+    apt_install(&packages, say)
 }
 
 fn install_python(say: &mut impl FnMut(&str)) -> Result<PathBuf> {

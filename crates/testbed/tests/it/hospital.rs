@@ -40,6 +40,8 @@ fn a_loaded_hospital_is_sound() {
         assert_eq!(count, size.of(table).to_string(), "{}", table.name());
         assert!(size.of(table) > 20, "{} has too few rows to try anything on", table.name());
     }
+    let keys = "select contype, count(*) from pg_constraint where connamespace = 'public'::regnamespace group by 1 order by 1";
+    assert_eq!(cluster.psql_in("hospital", keys).unwrap(), "f|26\np|12");
     // What keys do not say.
     for (what, sql) in UNSOUND {
         let count = cluster.psql_in("hospital", &format!("select count(*) from {sql}")).unwrap();

@@ -1,6 +1,10 @@
 //! A server of our own starts, answers, dies and comes back; nothing of it is left behind.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use testbed::SslMode;
 use testbed::postgres::{Cluster, Options, Version, psql};
@@ -78,8 +82,8 @@ fn every_version_that_is_installed_runs() {
     for found in upstreams::survey(false) {
         match found.programs {
             Ok(_) => {
-                let cluster =
-                    Cluster::start(Options { version: Some(found.version), ..Options::default() }).unwrap();
+                let (version, tls) = (Some(found.version), upstreams::has_tls(found.version));
+                let cluster = Cluster::start(Options { version, tls, ..Options::default() }).unwrap();
                 let answer = cluster.psql("show server_version_num").unwrap();
                 assert!(answer.starts_with(&found.version.number().to_string()), "{answer}");
                 ran += 1;
@@ -88,6 +92,44 @@ fn every_version_that_is_installed_runs() {
         }
     }
     assert!(ran > 0, "at least PostgreSQL 15 must be installed");
+}
+
+#[test]
+fn the_server_goes_when_its_owner_is_killed() {
+    let mut owner = Command::new(env!("CARGO_BIN_EXE_testbed"))
+        .arg("postgres")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut uri = String::new();
+    BufReader::new(owner.stdout.take().unwrap()).read_line(&mut uri).unwrap();
+    let address = uri.split(['@', '/']).find(|part| part.starts_with("127.0.0.1:")).unwrap().to_owned();
+    assert!(TcpStream::connect(&address).is_ok());
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while TcpStream::connect(&address).is_ok() {
+        assert!(Instant::now() < deadline, "still there");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn pgaudit_witnesses_what_reached_the_server() {
+    let version = Some(Version::V15);
+    let cluster = match Cluster::start(Options { version, pgaudit: true, ..Options::default() }) {
+        Ok(cluster) => cluster,
+        Err(error) if error.to_string().contains("has no pgaudit") => {
+            println!("SKIP pgaudit: {error}");
+            return;
+        }
+        Err(error) => panic!("{error:#}"),
+    };
+    cluster.psql("create extension pgaudit; create table witnessed (id int)").unwrap();
+    cluster.psql("select * from witnessed").unwrap();
+    let log = std::fs::read_to_string(cluster.log()).unwrap();
+    assert!(log.contains("AUDIT: SESSION") && log.contains("select * from witnessed"), "{log}");
 }
 
 fn open(folder: &std::path::Path) {

@@ -419,10 +419,9 @@ fn define_relation<'a>(walk: &mut Walk<'a>, session: &mut Vec<SessionEffect>, no
             on(walk, sequence.sequence());
             Outcome::write("ALTER SEQUENCE")
         }
-        Node::CreateStatsStmt(statistics) => {
-            for relation in statistics.relations().iter() {
-                walk.need_relation(Action::Define, relation);
-            }
+        Node::CreateStatsStmt(_) => {
+            // The bindings cannot list what it is on: they panic at anything but a plain table.
+            on(walk, None);
             Outcome::write("CREATE STATISTICS")
         }
         Node::RefreshMatViewStmt(refresh) => {

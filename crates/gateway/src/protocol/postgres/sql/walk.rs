@@ -468,6 +468,10 @@ impl<'a> Walk<'a> {
                 self.column(column.fields());
                 None
             }
+            Node::MergeSupportFunc(_) => {
+                self.once_a_function("merge_action");
+                None
+            }
             Node::None
             | Node::A_Const(_)
             | Node::ParamRef(_)
@@ -475,7 +479,6 @@ impl<'a> Walk<'a> {
             | Node::SetToDefault(_)
             | Node::CurrentOfExpr(_)
             | Node::SQLValueFunction(_)
-            | Node::MergeSupportFunc(_)
             | Node::String(_)
             | Node::Integer(_)
             | Node::Float(_)
@@ -566,18 +569,24 @@ impl<'a> Walk<'a> {
             Node::JsonIsPredicate(test) => self.expr(test.expr()),
             Node::JsonBehavior(behavior) => self.json_behavior(Some(behavior)),
             Node::JsonParseExpr(parse) => {
+                self.once_a_function("json");
                 self.json_value(parse.expr());
                 self.json_output(parse.output());
             }
             Node::JsonScalarExpr(scalar) => {
+                self.once_a_function("json_scalar");
                 self.expr(scalar.expr());
                 self.json_output(scalar.output());
             }
             Node::JsonSerializeExpr(serialize) => {
+                self.once_a_function("json_serialize");
                 self.json_value(serialize.expr());
                 self.json_output(serialize.output());
             }
             Node::JsonFuncExpr(function) => {
+                for name in ["json_exists", "json_query", "json_value"] {
+                    self.once_a_function(name);
+                }
                 self.json_value(function.context_item());
                 self.expr(function.pathspec());
                 self.exprs(function.passing());
@@ -598,12 +607,14 @@ impl<'a> Walk<'a> {
     fn expr_json_constructor(&mut self, node: Node<'a>) {
         match node {
             Node::JsonObjectConstructor(object) => {
+                self.once_a_function("json_object");
                 for pair in object.exprs().iter() {
                     self.expr(Node::JsonKeyValue(pair));
                 }
                 self.json_output(object.output());
             }
             Node::JsonArrayConstructor(array) => {
+                self.once_a_function("json_array");
                 for value in array.exprs().iter() {
                     self.json_value(Some(value));
                 }
@@ -614,12 +625,14 @@ impl<'a> Walk<'a> {
                 self.json_output(array.output());
             }
             Node::JsonObjectAgg(object) => {
+                self.once_a_function("json_objectagg");
                 if let Some(pair) = object.arg() {
                     self.expr(Node::JsonKeyValue(pair));
                 }
                 self.json_aggregate(object.constructor());
             }
             Node::JsonArrayAgg(array) => {
+                self.once_a_function("json_arrayagg");
                 self.json_value(array.arg());
                 self.json_aggregate(array.constructor());
             }
@@ -762,6 +775,14 @@ impl<'a> Walk<'a> {
     pub(super) fn need_function(&mut self, schema: &str, name: &str) {
         self.need(Action::Execute, Object::Function { schema: Arc::from(schema), name: Arc::from(name) });
         self.unproven = true;
+    }
+
+    /// Syntax of a newer PostgreSQL that an older one reads as a call of a function, which may be a user's.
+    fn once_a_function(&mut self, name: &str) {
+        let catalogue = self.catalogue;
+        for function in catalogue.functions(name) {
+            self.user_function(function);
+        }
     }
 
     /// A column reference: its last name may be a function of a row.

@@ -122,6 +122,22 @@ fn what_users_add_ends_a_proof() {
     assert!(read("SELECT lower('a')", 3, &["hr", "lower", "true", "false"]));
     assert!(read("SELECT pg_catalog.lower('a')", 3, &["hr", "lower", "false", "false"]));
     assert!(!read("SELECT pg_catalog.lower('a')", 3, &["pg_catalog", "lower", "false", "false"]));
+    // What is syntax in PostgreSQL 18 was a call in 13.
+    for (text, name) in [
+        ("SELECT JSON('{}')", "json"),
+        ("SELECT JSON_SCALAR(1)", "json_scalar"),
+        ("SELECT JSON_SERIALIZE('1')", "json_serialize"),
+        ("SELECT JSON_OBJECT()", "json_object"),
+        ("SELECT JSON_ARRAY(1, 2)", "json_array"),
+        ("SELECT JSON_ARRAYAGG(1)", "json_arrayagg"),
+        ("SELECT JSON_EXISTS('{}', '$')", "json_exists"),
+        ("SELECT JSON_QUERY('{}', '$')", "json_query"),
+        ("SELECT JSON_VALUE('{}', '$')", "json_value"),
+        ("SELECT MERGE_ACTION()", "merge_action"),
+    ] {
+        assert!(read(text, 3, &["hr", "unrelated", "false", "false"]), "{text}");
+        assert!(!read(text, 3, &["hr", name, "false", "false"]), "{text}");
+    }
     // An operator, written or implied.
     let equals = ["=", "public", "same", "false", "false"];
     for text in [

@@ -43,10 +43,9 @@ pub(super) struct Part {
     pub(super) secret: super::statement::Secret,
 }
 
-/// Normalises `text`; literals in secret parts are withheld. The statement is cut at `bytes_max`.
+/// Normalises `text`; literals in secret parts, given in order, are withheld. The statement is cut at `bytes_max`.
 pub(super) fn normalise(text: &str, parts: &[Part], bytes_max: usize) -> Normalised {
-    let withheld: Vec<&Range<usize>> =
-        parts.iter().filter(|p| is_secret(text, p)).map(|p| &p.range).collect();
+    let mut withheld = parts.iter().filter(|part| is_secret(text, part)).map(|part| &part.range).peekable();
     let mut number = highest_parameter(text);
     let mut out = String::with_capacity(text.len().min(bytes_max).saturating_add(16));
     let mut literals = Vec::new();
@@ -63,7 +62,8 @@ pub(super) fn normalise(text: &str, parts: &[Part], bytes_max: usize) -> Normali
         let source = text.get(range.clone()).unwrap_or_default();
         if token == Token::Literal {
             number = number.saturating_add(1);
-            let is_withheld = withheld.iter().any(|part| part.contains(&range.start));
+            while withheld.next_if(|part| part.end <= range.start).is_some() {}
+            let is_withheld = withheld.peek().is_some_and(|part| part.contains(&range.start));
             any_withheld |= is_withheld;
             push_literal(&mut literals, (!is_withheld).then_some(source));
         }

@@ -801,6 +801,7 @@ impl Known {
     fn of<'a>(walk: &mut Walk<'a>, query: Node<'a>) -> Known {
         let before: Vec<Need> = std::mem::take(&mut walk.needs);
         let (reached, writes) = (std::mem::take(&mut walk.reached), walk.writes);
+        walk.seen.clear();
         let command = match query {
             Node::SelectStmt(_) => "SELECT",
             Node::InsertStmt(_) => "INSERT",
@@ -822,7 +823,10 @@ impl Known {
         };
         let (inner_needs, inner_reached) =
             (std::mem::replace(&mut walk.needs, before), std::mem::replace(&mut walk.reached, reached));
-        inner_needs.into_iter().for_each(|need| walk.need(need.action, need.object));
+        walk.seen.clear();
+        for need in inner_needs {
+            walk.need(need.action, need.object);
+        }
         for name in inner_reached {
             if !walk.reached.contains(&name) {
                 walk.reached.push(name);

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use foldhash::{HashSet, HashSetExt};
 use model::{Action, Need, Object};
 use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
@@ -31,6 +32,8 @@ pub(super) struct Walk<'a> {
     /// The common table expressions in scope, innermost last.
     scope: Vec<&'a str>,
     pub(super) needs: Vec<Need>,
+    /// The same, once they are many.
+    pub(super) seen: HashSet<Need>,
     /// Relations beneath views, and harmless functions of users: for the record.
     pub(super) reached: Vec<Box<str>>,
     /// A foreign table is read.
@@ -58,6 +61,7 @@ impl<'a> Walk<'a> {
             proving: Vec::new(),
             scope: Vec::new(),
             needs: Vec::new(),
+            seen: HashSet::new(),
             reached: Vec::new(),
             foreign: false,
             unproven: !catalogue.proves(),
@@ -89,10 +93,26 @@ impl<'a> Walk<'a> {
     }
 
     pub(super) fn need(&mut self, action: Action, object: Object) {
+        self.need_new(action, object);
+    }
+
+    /// Adds a need, and tells whether it is a new one.
+    fn need_new(&mut self, action: Action, object: Object) -> bool {
+        /// Up to here a search is cheaper than a hash; beyond it would make a hostile text cost the square of its length.
+        const SEARCHED_MAX: usize = 32;
         let need = Need { action, object };
-        if !self.needs.contains(&need) {
+        let is_new = if self.needs.len() < SEARCHED_MAX {
+            !self.needs.contains(&need)
+        } else {
+            if self.seen.len() < self.needs.len() {
+                self.seen.extend(self.needs.iter().cloned());
+            }
+            self.seen.insert(need.clone())
+        };
+        if is_new {
             self.needs.push(need);
         }
+        is_new
     }
 
     // ---- names ----
@@ -129,12 +149,12 @@ impl<'a> Walk<'a> {
         let mut found = false;
         for relation in candidates(catalogue, schema, name) {
             found = true;
-            self.need(Action::Read, relation.object());
-            self.prove_relation(relation);
+            let is_new = self.need_new(Action::Read, relation.object());
+            self.prove_relation(relation, is_new);
         }
         // A temporary view that shadows a lasting relation is what its own session reads.
         for relation in catalogue.relations(name).iter().filter(|r| r.temporary && schema.is_none()) {
-            self.prove_relation(relation);
+            self.prove_relation(relation, false);
         }
         if !found {
             self.need(Action::Read, unknown_relation(schema, name));
@@ -142,7 +162,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn prove_relation(&mut self, relation: &'a Relation) {
+    /// Takes over what reading the relation amounts to; its name goes into the record when it is `new` there.
+    fn prove_relation(&mut self, relation: &'a Relation, new: bool) {
         self.foreign |= relation.foreign;
         let Some(definition) = relation.definition.as_deref() else {
             self.unproven |= relation.kind == Kind::View && !relation.builtin;
@@ -157,7 +178,7 @@ impl<'a> Walk<'a> {
         };
         self.unproven |= !proof.proven;
         self.foreign |= proof.foreign;
-        for name in &proof.reached {
+        for name in proof.reached.iter().filter(|_| new) {
             reach(&mut self.reached, name);
         }
     }
@@ -191,11 +212,19 @@ impl<'a> Walk<'a> {
 
     // ---- queries ----
 
+    /// Brings names into scope. Looking one up is a search, so there is an end to it.
+    fn bring(&mut self, names: impl Iterator<Item = &'a str>) {
+        const SCOPE_MAX: usize = 500;
+        self.scope.extend(names);
+        self.too_deep |= self.scope.len() > SCOPE_MAX;
+        self.scope.truncate(SCOPE_MAX);
+    }
+
     /// Brings the common table expressions of `with` into scope, and walks them.
     pub(super) fn with(&mut self, with: Option<&'a WithClause>) {
         let Some(with) = with else { return };
         if with.recursive {
-            self.scope.extend(with.ctes().iter().filter_map(|cte| cte.ctename()));
+            self.bring(with.ctes().iter().filter_map(|cte| cte.ctename()));
         }
         for cte in with.ctes().iter() {
             let outer = self.scope.len();
@@ -208,7 +237,7 @@ impl<'a> Walk<'a> {
                 self.operator_named("<>");
             }
             if !with.recursive {
-                self.scope.extend(cte.ctename());
+                self.bring(cte.ctename().into_iter());
             }
         }
     }

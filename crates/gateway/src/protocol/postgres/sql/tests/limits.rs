@@ -83,6 +83,24 @@ fn long_chains_are_read() {
 }
 
 #[test]
+fn no_text_costs_the_square_of_its_length() {
+    let many = |of: &str| (0..40_000).map(|n| of.replace('#', &n.to_string())).collect::<String>();
+    for text in [
+        format!("SELECT 1 FROM a{}", many(", r#")),
+        format!("SELECT a{}", many(", f#()")),
+        format!("SELECT 1 FROM a{}", many(", patient_names_2")),
+        format!("WITH a AS (SELECT 1){} SELECT 1", many(", w# AS (TABLE v#)")),
+        format!("PREPARE p AS SELECT 1 FROM a{}", many(", r#")),
+        many("ALTER ROLE x PASSWORD '#';").chars().take(30_000).collect(),
+        format!("SELECT 1 WHERE{} 1 x 1", "( x".repeat(5_000)),
+    ] {
+        let started = std::time::Instant::now();
+        let _ = inspect(&text, &catalogue(), &Limits::default());
+        assert!(started.elapsed().as_secs() < 5, "{} took {:?}", &text[..30], started.elapsed());
+    }
+}
+
+#[test]
 fn what_real_programs_nest_is_read() {
     for text in
         [nested("(SELECT ", "1", ")", 50), nested("lower(", "'a'", ")", 150), nested("(1 + ", "1", ")", 150)]

@@ -47,13 +47,29 @@ const TEST: &[Need] = &[
     Need { why: "the Node.js client", packages: &["nodejs"], present: || on_path("node") },
     Need { why: "the Node.js client", packages: &["npm"], present: || on_path("npm") },
     Need {
-        why: "the Python clients and the Python verifier",
-        packages: &["python3", "python3-venv", "python3-cryptography"],
+        why: "an independent witness of what reached the database",
+        packages: &["postgresql-15-pgaudit"],
+        present: || Path::new("/usr/lib/postgresql/15/lib/pgaudit.so").exists(),
+    },
+    Need {
+        why: "the Python clients",
+        packages: &["python3", "python3-pip"],
         present: || {
-            Path::new("/usr/bin/python3").exists()
-                && python("import ensurepip")
-                && python("import cryptography")
+            on_path("python3") && quiet(Command::new("python3").args(["-m", "pip", "--version"])).is_ok()
         },
+    },
+    Need {
+        why: "the Python verifier of the log",
+        packages: &["python3", "python3-cryptography"],
+        present: || {
+            let import = |python| quiet(Command::new(python).args(["-c", "import cryptography"])).is_ok();
+            import("python3") || import("/usr/bin/python3")
+        },
+    },
+    Need {
+        why: "TLS of old versions, which must be refused, and signals to servers under test",
+        packages: &["openssl", "procps"],
+        present: || on_path("openssl") && on_path("kill"),
     },
     Need {
         why: "the Go verifier of the log",
@@ -134,10 +150,6 @@ fn nextest() -> Result<()> {
     }
     announce("installing cargo-nextest, the test runner (some minutes)");
     run(&mut crate::run::cargo(["install", "--locked", "--quiet", "cargo-nextest"]))
-}
-
-fn python(code: &str) -> bool {
-    quiet(Command::new("/usr/bin/python3").args(["-c", code])).is_ok()
 }
 
 fn libclang() -> bool {

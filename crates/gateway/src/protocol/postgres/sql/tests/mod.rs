@@ -304,3 +304,15 @@ fn prepared_statements_and_cursors_resolve() {
     check("DECLARE c CURSOR FOR TABLE notes; FETCH c", false, false, Effect::Read, "Read public.notes");
     check("BEGIN", false, false, Effect::Control, "-");
 }
+
+#[test]
+fn what_drivers_ask_of_the_catalogue_is_a_read() {
+    let catalogue = catalogue();
+    let texts: Vec<_> = include_str!("utility.txt").lines().filter(|line| !line.starts_with('#')).collect();
+    assert!(texts.len() >= 50);
+    for text in texts {
+        let got = inspect(text, &catalogue, &Limits::default()).unwrap();
+        assert_ne!(got.effect, Effect::Write, "{text}");
+        assert!(got.needs.iter().all(|need| need.action == Action::Read), "{text}: {}", shown(&got.needs));
+    }
+}

@@ -68,9 +68,7 @@ impl Committer {
     /// The thread's life.
     pub(crate) fn run(mut self) {
         while let Some(batch) = self.core.queue.next() {
-            if let Err((batch, what, error)) = self.settle(batch) {
-                batch.shared.resolve(Fate::Lost(Error::Failed));
-                self.core.fail(what, &error);
+            if !self.settle(batch) {
                 break;
             }
         }
@@ -79,23 +77,26 @@ impl Committer {
         self.core.leaves_wake.notify_all();
     }
 
-    /// Brings a batch to an end, whichever it is.
-    fn settle(&mut self, mut batch: Batch) -> Result<(), (Batch, &'static str, Error)> {
-        match self.commit(&mut batch) {
-            Ok(first) => batch.shared.resolve(Fate::Durable(first)),
-            Err(Stop::NoSpace) => {
-                self.core.enter_full();
-                let fate = match self.commit_urgent(&batch) {
-                    Ok(fate) => fate,
-                    Err(Stop::NoSpace) => Fate::Lost(Error::Unavailable),
-                    Err(Stop::Failed(what, error)) => return Err((batch, what, error)),
-                };
-                batch.shared.resolve(fate);
-            }
-            Err(Stop::Failed(what, error)) => return Err((batch, what, error)),
+    /// Brings a batch to an end, whichever it is; `false` when the trail failed.
+    fn settle(&mut self, mut batch: Batch) -> bool {
+        let mut result = self.commit(&mut batch).map(Fate::Durable);
+        if let Err(Stop::NoSpace) = result {
+            self.core.enter_full();
+            result = self.commit_urgent(&batch);
         }
+        let fate = match result {
+            Ok(fate) => fate,
+            Err(Stop::NoSpace) => Fate::Lost(Error::Unavailable),
+            Err(Stop::Failed(what, error)) => {
+                // First the state, so that whoever learns of the loss sees why.
+                self.core.fail(what, &error);
+                batch.shared.resolve(Fate::Lost(Error::Failed));
+                return false;
+            }
+        };
+        batch.shared.resolve(fate);
         self.core.queue.recycle(batch);
-        Ok(())
+        true
     }
 
     /// Makes all records of a batch durable and returns the index of its first.

@@ -262,6 +262,12 @@ impl SegmentKeys {
         unwrap(class, aad, wrapped).map(|data| SegmentKeys::new(&data))
     }
 
+    /// The keys of a known data key, for test vectors.
+    #[cfg(test)]
+    pub(crate) fn of_data_key(data: [u8; KEY_BYTES]) -> SegmentKeys {
+        SegmentKeys::new(&Key(data))
+    }
+
     fn new(data: &Key) -> SegmentKeys {
         let frames = derive(&data.0, b"wardline/segment/v1", &[b"frames"]);
         let salt = derive(&data.0, b"wardline/segment/v1", &[b"salt"]);

@@ -27,12 +27,14 @@ mod open;
 mod options;
 mod pending;
 mod queue;
+mod read;
 mod record;
 mod recover;
 mod scan;
 mod seal;
 mod segment;
 mod tree;
+mod verify;
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -51,11 +53,13 @@ pub use error::{Damage, DamageKind, Error};
 pub use leaf::{LEAF_BYTES, LEAF_VERSION, Leaf, commitment};
 pub use options::{Clock, HEARTBEAT_GAP_MAX, Options, SEGMENT_BYTES_MIN};
 pub use pending::{Pending, Receipt};
+pub use read::{Entries, Entry, Reader};
 pub use record::{
     DETAIL_BYTES_MAX, DecodeError, LIST_ITEMS_MAX, NAME_BYTES_MAX, RECORD_BYTES_MAX, TooLarge, decode, encode,
 };
 pub use seal::Sealer;
 pub use segment::{FrameError, FrameHeader, SegmentHeader};
+pub use verify::{Finding, Report, Tail, VerifyOptions, export_tlog, verify, verify_on};
 
 /// Memory for encoding that a thread keeps between records.
 const ENCODE_BYTES_KEPT_MAX: usize = 1 << 20;

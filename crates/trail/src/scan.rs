@@ -188,6 +188,17 @@ impl Scan {
         self.window.get_mut(start..end).unwrap_or_default()
     }
 
+    /// Stands behind a frame that was checked before, and reads its body again.
+    pub(crate) fn resume_at(&mut self, header: &FrameHeader) -> Result<(), Error> {
+        let length = usize::try_from(header.frame_bytes()).unwrap_or(usize::MAX);
+        self.fill(self.offset, length)?;
+        self.frame_length = length;
+        self.offset += header.frame_bytes();
+        let (index, epoch, time_us) = (header.end(), header.epoch, header.time_us);
+        self.position = Position { index, epoch, time_us, chain: header.chain };
+        Ok(())
+    }
+
     /// Drops what was read ahead: the file may have grown frames since.
     pub(crate) fn refresh(&mut self) {
         self.window.clear();

@@ -445,3 +445,119 @@ pub(crate) fn segment_number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".seg")?;
     (digits.len() >= 10 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::leaf::{Leaf, commitment};
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn unhex(text: &str) -> Vec<u8> {
+        text.as_bytes()
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    }
+
+    /// The vectors of `docs/formats/segment.md`: hexadecimal bytes behind a name, in one block.
+    fn vector(name: &str) -> String {
+        include_str!("../../../docs/formats/segment.md")
+            .split("```vectors\n")
+            .nth(1)
+            .and_then(|rest| rest.split("```").next())
+            .and_then(|block| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")))
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    const PLACE: FramePlace<'static> = FramePlace { origin: "gw1.example", segment: 3 };
+
+    fn header() -> SegmentHeader {
+        SegmentHeader {
+            segment: 3,
+            first: 1000,
+            bytes: 65_536,
+            epoch: 2,
+            month: 202_611,
+            time_us: 1_795_428_000_000_000,
+            previous: [0x11; 32],
+            wrapped: [0x22; WRAPPED_BYTES],
+            origin: PLACE.origin.to_owned(),
+        }
+    }
+
+    fn records() -> Vec<u8> {
+        let mut raw = Vec::new();
+        push_record(&mut raw, &[1, 1, 3, 2, 0, 0, 0, 0, 0, 0, 0, 0]);
+        raw
+    }
+
+    fn input(raw: &[u8]) -> FrameInput<'_> {
+        let previous = header().chain();
+        FrameInput { epoch: 2, count: 1, first: 1000, time_us: 1_795_428_000_000_001, previous, raw }
+    }
+
+    #[test]
+    fn the_documented_vectors_hold() {
+        let keys = SegmentKeys::of_data_key([0x33; 32]);
+        assert_eq!(hex(&chain_origin(PLACE.origin)), vector("chain of `gw1.example`"));
+        let page = header().encode();
+        assert_eq!(hex(page.get(..240).unwrap()), vector("segment header, first 240 bytes"));
+        assert_eq!(hex(&header().chain()), vector("chain before its first frame"));
+        let salt = keys.salt(1000);
+        assert_eq!(hex(&salt), vector("salt of entry 1000"));
+        let commitment = commitment(&salt, records().get(1..).unwrap());
+        let leaf = Leaf { kind: 3, sequence: 1000, time_us: 1_795_428_000_000_001, commitment };
+        assert_eq!(hex(&leaf.encode()), vector("leaf of entry 1000"));
+
+        let mut frame = unhex(&vector("frame"));
+        let header = FrameHeader::decode(&frame).unwrap();
+        header.check(&frame).unwrap();
+        assert_eq!(header.chain, FrameHeader::chain_behind(&self::header().chain(), &frame));
+        let body = frame.get_mut(FRAME_HEADER_BYTES..).unwrap();
+        assert_eq!(FrameOpener::new().open(&header, &PLACE, &keys, body).unwrap(), records());
+    }
+
+    /// Prints a fresh frame for the document when its format changes: nonces are random.
+    #[test]
+    fn a_frame_opens_only_at_its_place() {
+        let keys = SegmentKeys::of_data_key([0x33; 32]);
+        let mut frame = Vec::new();
+        let raw = records();
+        let chain = FrameWriter::new().write(&input(&raw), &PLACE, &keys, &mut frame);
+        println!("frame: {}", hex(&frame));
+        let header = FrameHeader::decode(&frame).unwrap();
+        assert_eq!((header.check(&frame), header.chain), (Ok(()), chain));
+        let open = |header: &FrameHeader, place: &FramePlace<'_>, keys: &SegmentKeys| {
+            let mut body = frame.get(FRAME_HEADER_BYTES..).unwrap().to_vec();
+            FrameOpener::new().open(header, place, keys, &mut body).map(<[u8]>::to_vec)
+        };
+        assert_eq!(open(&header, &PLACE, &keys), Some(raw));
+        assert_eq!(open(&header, &FramePlace { segment: 4, ..PLACE }, &keys), None);
+        assert_eq!(open(&header, &FramePlace { origin: "gw2", ..PLACE }, &keys), None);
+        assert_eq!(open(&FrameHeader { first: 1001, ..header }, &PLACE, &keys), None);
+        assert_eq!(open(&FrameHeader { time_us: 0, ..header }, &PLACE, &keys), None);
+        assert_eq!(open(&header, &PLACE, &SegmentKeys::of_data_key([0x34; 32])), None);
+    }
+
+    #[test]
+    fn every_bit_of_a_header_counts() {
+        let page = header().encode();
+        assert_eq!(SegmentHeader::decode(&page), Some(header()));
+        for byte in 0..page.len() {
+            let mut bad = page.clone();
+            *bad.get_mut(byte).unwrap() ^= 1;
+            assert_eq!(SegmentHeader::decode(&bad), None, "byte {byte}");
+        }
+    }
+
+    #[test]
+    fn the_bound_of_compression_is_zstds() {
+        for raw in [0, 1, 100, 4096, 100_000, 1 << 20, FRAME_RAW_BYTES_MAX] {
+            assert!(compress_bound(raw) >= zstd::zstd_safe::compress_bound(raw), "{raw}");
+        }
+    }
+}

@@ -35,6 +35,47 @@ pub(crate) fn read_checkpoint(disk: &dyn Disk, origin: &str, key: NoteVerifier) 
         .map_err(|_| Error::Damaged(damage(file(), None, None, DamageKind::Checkpoint)))
 }
 
+/// Reads a tile as it was at its width; `None` when it is not there, also not in a wider form.
+pub(crate) fn read_tile(disk: &dyn Disk, tile: Tile) -> io::Result<Option<Vec<u8>>> {
+    read_grown(disk, &tile.path(), &tile.full().path(), usize::from(tile.width()) * 32)
+}
+
+/// Reads a bundle as it was at its width; `None` when it is not there, also not in a wider form.
+pub(crate) fn read_bundle(disk: &dyn Disk, bundle: Bundle) -> io::Result<Option<Vec<u8>>> {
+    let full = Bundle::new(bundle.index(), tlog::TILE_HASHES_MAX).expect("256 is a width");
+    read_grown(disk, &bundle.path(), &full.path(), usize::from(bundle.width()) * (LEAF_BYTES + 2))
+}
+
+/// A partial file goes away a while after a wider one came: then the wider one begins with the same bytes.
+fn read_grown(disk: &dyn Disk, path: &str, full: &str, length: usize) -> io::Result<Option<Vec<u8>>> {
+    if let Some(bytes) = read_if_there(disk, &tree_file(path))? {
+        return Ok(Some(bytes));
+    }
+    if path == full {
+        return Ok(None);
+    }
+    let folder = tree_file(&format!("{full}.p"));
+    let wider = disk.list(&folder)?.into_iter().map(|name| format!("{folder}/{name}"));
+    for file in std::iter::once(tree_file(full)).chain(wider) {
+        if let Some(mut bytes) = read_if_there(disk, &file)?.filter(|bytes| bytes.len() > length) {
+            bytes.truncate(length);
+            return Ok(Some(bytes));
+        }
+    }
+    Ok(None)
+}
+
+/// Reads a file; `None` when it is not there.
+pub(crate) fn read_if_there(disk: &dyn Disk, file: &str) -> io::Result<Option<Vec<u8>>> {
+    match disk.read(file) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// The growing tree and its files.
 pub(crate) struct Tree {
     disk: Arc<dyn Disk>,

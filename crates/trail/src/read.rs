@@ -1,0 +1,323 @@
+//! Reads the trail back: from an index, from the end, or following a live writer, in this process or another.
+//!
+//! Shown is only what is durable: covered by a checkpoint, or followed by a further frame, because a frame is
+//! written only after the sync of the one before it. Deliberately absent: proofs (`verify`).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use model::{Record, RootKey};
+use parking_lot::Mutex;
+use tlog::NoteVerifier;
+
+use crate::disk::{Disk, Folder};
+use crate::error::{DamageKind, Error};
+use crate::keys::{Class, Key, Keys, SegmentKeys, VERIFIER_FILE};
+use crate::record;
+use crate::scan::{Scan, Step, damage, segments};
+use crate::seal::Unsealer;
+use crate::segment::{FrameHeader, FrameOpener, FramePlace, Records, segment_file};
+use crate::tree::read_checkpoint;
+
+/// One durable record and its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place in the node's log.
+    pub index: u64,
+    /// When it was committed, in microseconds since 1970.
+    pub time_us: u64,
+    /// The number of the segment that holds it.
+    pub segment: u64,
+    /// The byte in the segment where its frame begins.
+    pub offset: u64,
+    /// What it says.
+    pub record: Record<'static>,
+}
+
+/// Reads one trail.
+pub struct Reader {
+    disk: Arc<dyn Disk>,
+    keys: Keys,
+    verifier: NoteVerifier,
+    unsealer: Mutex<Unsealer>,
+}
+
+impl Reader {
+    /// Opens a trail for reading, whether or not a process writes to it.
+    ///
+    /// # Errors
+    /// When there is no trail, or the root key is another one.
+    pub fn open(folder: &Path, root: &RootKey) -> Result<Reader, Error> {
+        let disk = Folder::open(folder).map_err(|source| Error::io("open the trail's folder", source))?;
+        Reader::open_on(Arc::new(disk), root)
+    }
+
+    /// As [`Reader::open`], on any disk.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn open_on(disk: Arc<dyn Disk>, root: &RootKey) -> Result<Reader, Error> {
+        let verifier = read_verifier(&*disk)?;
+        let keys = Keys::new(root, verifier.name());
+        keys.checkpoint_signer(&*disk)?;
+        Ok(Reader { disk, keys, verifier, unsealer: Mutex::default() })
+    }
+
+    /// Returns the name of the log.
+    pub fn origin(&self) -> &str {
+        self.verifier.name()
+    }
+
+    /// Returns the records from an index on, in order. The iterator ends where the durable records end now; asked
+    /// again later, it goes on.
+    ///
+    /// # Errors
+    /// When the segments cannot be read.
+    pub fn entries(&self, from: u64) -> Result<Entries<'_>, Error> {
+        let numbers = segments(&*self.disk)?;
+        let mut segment = numbers.first().copied();
+        for number in numbers.iter().rev() {
+            if Scan::open(&*self.disk, *number)?.header.first <= from {
+                segment = Some(*number);
+                break;
+            }
+        }
+        let mut entries = Entries {
+            reader: self,
+            from,
+            durable: 0,
+            walk: None,
+            ready: VecDeque::new(),
+            opener: FrameOpener::new(),
+            classes: BTreeMap::new(),
+        };
+        if let Some(segment) = segment {
+            entries.walk = Some(entries.enter(segment)?);
+        }
+        Ok(entries)
+    }
+
+    /// Returns the last records, as [`Reader::entries`] does.
+    ///
+    /// # Errors
+    /// When the segments cannot be read.
+    pub fn tail(&self, count: u64) -> Result<Entries<'_>, Error> {
+        let mut from = self.durable_at_least()?;
+        // What is durable beyond the checkpoint is at most a second's worth.
+        let mut beyond = self.entries(from)?;
+        while let Some(frame) = beyond.next_frame()? {
+            from = frame.end();
+        }
+        self.entries(from.saturating_sub(count))
+    }
+
+    /// Returns the size of the last checkpoint: so much is durable, and perhaps a little more.
+    ///
+    /// # Errors
+    /// When the checkpoint cannot be read or is not this log's.
+    pub fn durable_at_least(&self) -> Result<u64, Error> {
+        Ok(read_checkpoint(&*self.disk, self.origin(), self.verifier.clone())?.size())
+    }
+
+    /// Opens the sealed literals of a record; `None` when it has none. Whoever calls this must hold the right to,
+    /// and record that they did.
+    ///
+    /// # Errors
+    /// When they do not open: damaged, or not of this record.
+    pub fn open_sealed(&self, record: &Record<'_>) -> Result<Option<Vec<u8>>, Error> {
+        let Some(sealed) = record.sealed.as_deref() else { return Ok(None) };
+        let of = (record.session.map_or(0, |id| id.0), record.operation.map_or(0, |id| id.0));
+        self.unsealer.lock().open(&self.keys, &*self.disk, self.origin(), of, sealed).map(Some)
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("origin", &self.origin()).finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn read_verifier(disk: &dyn Disk) -> Result<NoteVerifier, Error> {
+    let bytes =
+        disk.read(VERIFIER_FILE).map_err(|source| Error::io(format!("read `{VERIFIER_FILE}`"), source))?;
+    std::str::from_utf8(&bytes)
+        .ok()
+        .and_then(|text| text.trim_end().parse().ok())
+        .ok_or_else(|| Error::Damaged(damage(VERIFIER_FILE.to_owned(), None, None, DamageKind::Key)))
+}
+
+struct Walk {
+    scan: Scan,
+    keys: SegmentKeys,
+}
+
+/// An iterator over durable records. After `None` it may be asked again: it follows a live writer.
+pub struct Entries<'a> {
+    reader: &'a Reader,
+    from: u64,
+    durable: u64,
+    walk: Option<Walk>,
+    ready: VecDeque<Entry>,
+    opener: FrameOpener,
+    classes: BTreeMap<u32, Key>,
+}
+
+impl fmt::Debug for Entries<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entries").field("from", &self.from).finish_non_exhaustive()
+    }
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Result<Entry, Error>;
+
+    fn next(&mut self) -> Option<Result<Entry, Error>> {
+        loop {
+            if let Some(entry) = self.ready.pop_front() {
+                return Some(Ok(entry));
+            }
+            match self.next_frame() {
+                Ok(Some(header)) => {
+                    if let Err(error) = self.unpack(&header) {
+                        return Some(Err(error));
+                    }
+                }
+                Ok(None) => return None,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+impl Entries<'_> {
+    fn enter(&mut self, segment: u64) -> Result<Walk, Error> {
+        let (disk, keys) = (&*self.reader.disk, &self.reader.keys);
+        let scan = Scan::open(disk, segment)?;
+        let class = match self.classes.entry(scan.header.month) {
+            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::btree_map::Entry::Vacant(place) => {
+                place.insert(keys.class(disk, Class::Record, scan.header.month)?)
+            }
+        };
+        let keys = SegmentKeys::open(class, &scan.header.key_aad(), &scan.header.wrapped)
+            .ok_or_else(|| Error::Damaged(scan.damage(DamageKind::Key)))?;
+        Ok(Walk { scan, keys })
+    }
+
+    /// Moves to the next durable frame that holds anything from `from` on.
+    fn next_frame(&mut self) -> Result<Option<FrameHeader>, Error> {
+        loop {
+            let Some(walk) = &mut self.walk else { return Ok(None) };
+            let before = (walk.scan.offset, walk.scan.position);
+            match walk.scan.step()? {
+                Step::Frame(header) if header.end() <= self.from => {}
+                Step::Frame(header) => {
+                    if header.end() > self.durable && !self.is_durable(&header)? {
+                        self.rewind(before);
+                        return Ok(None);
+                    }
+                    return Ok(Some(header));
+                }
+                Step::End if self.next_segment()? => {}
+                Step::End => return Ok(None),
+                Step::Bad(kind) => return self.bad(kind).map(|()| None),
+            }
+        }
+    }
+
+    fn rewind(&mut self, (offset, position): (u64, crate::scan::Position)) {
+        if let Some(walk) = &mut self.walk {
+            (walk.scan.offset, walk.scan.position) = (offset, position);
+            walk.scan.refresh();
+        }
+    }
+
+    /// Tells whether the frame just read is durable.
+    fn is_durable(&mut self, header: &FrameHeader) -> Result<bool, Error> {
+        self.durable = self.durable.max(self.reader.durable_at_least()?);
+        if header.end() <= self.durable {
+            return Ok(true);
+        }
+        let Some(walk) = &mut self.walk else { return Ok(false) };
+        let at = (walk.scan.offset - header.frame_bytes(), walk.scan.position);
+        walk.scan.refresh();
+        let followed = matches!(walk.scan.step()?, Step::Frame(_)) || self.has_next_segment()?;
+        if followed {
+            self.reread(at.0, header)?;
+        }
+        Ok(followed)
+    }
+
+    /// Goes back to a frame that was already checked, so that its body is at hand again.
+    fn reread(&mut self, offset: u64, header: &FrameHeader) -> Result<(), Error> {
+        let Some(walk) = &mut self.walk else { return Ok(()) };
+        let segment = walk.scan.header.segment;
+        let mut scan = Scan::open(&*self.reader.disk, segment)?;
+        scan.offset = offset;
+        scan.resume_at(header)?;
+        walk.scan = scan;
+        Ok(())
+    }
+
+    fn has_next_segment(&self) -> Result<bool, Error> {
+        let Some(walk) = &self.walk else { return Ok(false) };
+        Ok(segments(&*self.reader.disk)?.contains(&(walk.scan.header.segment + 1)))
+    }
+
+    /// At a segment's end: goes on with the next one, if there is one and nothing was written here meanwhile.
+    fn next_segment(&mut self) -> Result<bool, Error> {
+        if !self.has_next_segment()? {
+            if let Some(walk) = &mut self.walk {
+                walk.scan.refresh();
+            }
+            return Ok(false);
+        }
+        let Some(walk) = &mut self.walk else { return Ok(false) };
+        walk.scan.refresh();
+        let before = (walk.scan.offset, walk.scan.position);
+        if matches!(walk.scan.step()?, Step::Frame(_)) {
+            self.rewind(before);
+            return Ok(true);
+        }
+        let next = walk.scan.header.segment + 1;
+        let mut entered = self.enter(next)?;
+        if !entered.scan.follows(&before.1) {
+            let file = segment_file(next);
+            return Err(Error::Damaged(damage(file, Some(0), Some(before.1.index), DamageKind::Chain)));
+        }
+        self.walk = Some(entered);
+        Ok(true)
+    }
+
+    /// A bad frame at the end may be one that is just being written; below a checkpoint it is damage.
+    fn bad(&mut self, kind: DamageKind) -> Result<(), Error> {
+        let covered = self.reader.durable_at_least()?;
+        let more = self.has_next_segment()?;
+        let Some(walk) = &mut self.walk else { return Ok(()) };
+        if more || walk.scan.position.index < covered {
+            return Err(Error::Damaged(walk.scan.damage(kind)));
+        }
+        walk.scan.refresh();
+        Ok(())
+    }
+
+    fn unpack(&mut self, header: &FrameHeader) -> Result<(), Error> {
+        let Some(Walk { scan, keys }) = &mut self.walk else { return Ok(()) };
+        let (segment, offset) = (scan.header.segment, scan.offset - header.frame_bytes());
+        let bad =
+            |index, kind| Error::Damaged(damage(segment_file(segment), Some(offset), Some(index), kind));
+        let place = FramePlace { origin: self.reader.verifier.name(), segment };
+        let raw = self.opener.open(header, &place, keys, scan.body());
+        let raw = raw.ok_or_else(|| bad(header.first, DamageKind::Sealing))?;
+        for (index, canonical) in (header.first..header.end()).zip(Records(raw)) {
+            if index >= self.from {
+                let record = record::decode(canonical).map_err(|_| bad(index, DamageKind::Record))?;
+                self.ready.push_back(Entry { index, time_us: header.time_us, segment, offset, record });
+            }
+        }
+        self.from = self.from.max(header.end());
+        Ok(())
+    }
+}

@@ -1,0 +1,633 @@
+//! Checks a trail against nothing but its files, and a key or checkpoint that the auditor brings.
+//!
+//! Level 1: the checkpoint's signature, origin and key. 2: tiles ⇐ leaves ⇐ root, everything recomputed.
+//! 3: sequence, time, heartbeats of the leaves, and the chain of frames. 5: with the root key, every frame
+//! decrypts and every record is the one its leaf commits to. (4 is for the archive.)
+//!
+//! Deliberately absent: any trust in who wrote the folder, any network, any repair.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use model::{Kind, RootKey};
+use tlog::{Bundle, Checkpoint, Hash, NoteVerifier, Tile, TileBuilder, decode_bundle, leaf_hash};
+
+use crate::disk::{Disk, Folder};
+use crate::error::{Damage, DamageKind, Error};
+use crate::keys::{Class, Keys, SegmentKeys, VERIFIER_FILE};
+use crate::leaf::{LEAF_BYTES, Leaf, commitment};
+use crate::options::HEARTBEAT_GAP_MAX;
+use crate::read::read_verifier;
+use crate::record;
+use crate::scan::{Position, Scan, Step, damage, segments};
+use crate::segment::{FrameHeader, FrameOpener, FramePlace, Records, chain_origin, segment_file};
+use crate::tree::{CHECKPOINT_FILE, read_bundle, read_if_there, read_tile, tree_file};
+
+/// A leaf in an entry bundle: two bytes of length, then the leaf.
+const BUNDLED_LEAF_BYTES: u64 = LEAF_BYTES as u64 + 2;
+
+/// What to check, and against what.
+pub struct VerifyOptions<'a> {
+    /// The log's verifier key from outside; without it the folder's own `verifier.txt` is believed, and the
+    /// report says so.
+    pub verifier_key: Option<String>,
+    /// A signed checkpoint of this log that was held elsewhere: the log must contain it.
+    pub checkpoint: Option<Vec<u8>>,
+    /// With it, records are decrypted and compared with their leaves (level 5).
+    pub root_key: Option<&'a RootKey>,
+    /// Check the tree only (levels 1 to 3), as for an export without segments.
+    pub tree_only: bool,
+    /// The longest silence of a running node.
+    pub heartbeat_gap_max: Duration,
+    /// Stop looking for more after so many findings.
+    pub findings_max: usize,
+    /// Called now and then with how many entries are done, and of how many.
+    pub progress: Option<&'a mut dyn FnMut(u64, u64)>,
+}
+
+impl Default for VerifyOptions<'_> {
+    fn default() -> Self {
+        VerifyOptions {
+            verifier_key: None,
+            checkpoint: None,
+            root_key: None,
+            tree_only: false,
+            heartbeat_gap_max: HEARTBEAT_GAP_MAX,
+            findings_max: 20,
+            progress: None,
+        }
+    }
+}
+
+impl fmt::Debug for VerifyOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifyOptions").field("tree_only", &self.tree_only).finish_non_exhaustive()
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The level of the check that found it.
+    pub level: u8,
+    /// Where and what.
+    pub damage: Damage,
+}
+
+/// What stands behind the last checkpoint: durable perhaps, but not signed for yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tail {
+    /// Records in whole frames.
+    pub records: u64,
+    /// Bytes of an unfinished frame, which the next opening cuts off.
+    pub torn_bytes: u64,
+}
+
+/// What was checked and found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The name of the log.
+    pub origin: String,
+    /// The key that was believed.
+    pub verifier_key: String,
+    /// Whether that key came from outside the folder.
+    pub key_pinned: bool,
+    /// The size that the checkpoint signs.
+    pub size: u64,
+    /// The root that the checkpoint signs.
+    pub root: Hash,
+    /// Leaves that were hashed into the root.
+    pub leaves: u64,
+    /// Frames whose checksum and chain were checked.
+    pub frames: u64,
+    /// Records that were decrypted and compared with their leaves.
+    pub records: u64,
+    /// How often the node started.
+    pub starts: u64,
+    /// How often it started without having stopped before: a crash or a kill.
+    pub crashes: u64,
+    /// What stands behind the checkpoint.
+    pub tail: Tail,
+    /// What is wrong, the first bad entry first.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Tells whether nothing is wrong.
+    pub fn passed(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+/// Checks the trail in a folder.
+///
+/// # Errors
+/// When the checks could not be made. Damage is not an error but a finding.
+pub fn verify(folder: &Path, options: VerifyOptions<'_>) -> Result<Report, Error> {
+    let disk = Folder::open(folder).map_err(|source| Error::io("open the trail's folder", source))?;
+    verify_on(&disk, options)
+}
+
+/// As [`verify`], on any disk.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_on(disk: &dyn Disk, options: VerifyOptions<'_>) -> Result<Report, Error> {
+    let verifier = trusted_key(disk, &options)?;
+    let mut report = Report {
+        origin: verifier.name().to_owned(),
+        verifier_key: verifier.to_string(),
+        key_pinned: options.verifier_key.is_some(),
+        size: 0,
+        root: tlog::EMPTY_ROOT,
+        leaves: 0,
+        frames: 0,
+        records: 0,
+        starts: 0,
+        crashes: 0,
+        tail: Tail::default(),
+        findings: Vec::new(),
+    };
+    if report.key_pinned && read_verifier(disk).ok().as_ref() != Some(&verifier) {
+        report.findings.push(finding(1, VERIFIER_FILE, None, None, DamageKind::Key));
+    }
+    let checkpoint = match checkpoint(disk, &verifier)? {
+        Ok(checkpoint) => checkpoint,
+        Err(kind) => {
+            report.findings.push(finding(1, CHECKPOINT_FILE, None, None, kind));
+            return Ok(report);
+        }
+    };
+    (report.size, report.root) = (checkpoint.size(), checkpoint.root());
+    let mut run = Run { disk, options, verifier, checkpoint, report, run_leaf: None, cached: None };
+    run.tree()?;
+    if !run.options.tree_only {
+        run.frames()?;
+    }
+    let mut report = run.report;
+    // Damage to a file that many entries stand on counts behind damage to an entry.
+    report.findings.sort_by_key(|finding| finding.damage.index.unwrap_or(u64::MAX));
+    Ok(report)
+}
+
+fn finding(level: u8, file: &str, offset: Option<u64>, index: Option<u64>, kind: DamageKind) -> Finding {
+    Finding { level, damage: damage(file.to_owned(), offset, index, kind) }
+}
+
+fn trusted_key(disk: &dyn Disk, options: &VerifyOptions<'_>) -> Result<NoteVerifier, Error> {
+    match &options.verifier_key {
+        None => read_verifier(disk),
+        Some(key) => key.trim().parse().map_err(|_| Error::Option {
+            name: "verifier_key",
+            problem: "not a verifier key of a signed note",
+        }),
+    }
+}
+
+fn checkpoint(disk: &dyn Disk, verifier: &NoteVerifier) -> Result<Result<Checkpoint, DamageKind>, Error> {
+    Ok(match read_if_there(disk, CHECKPOINT_FILE).map_err(io_error(CHECKPOINT_FILE))? {
+        None => Err(DamageKind::Missing),
+        Some(bytes) => Checkpoint::open(&bytes, verifier.name(), std::slice::from_ref(verifier))
+            .map_err(|_| DamageKind::Checkpoint),
+    })
+}
+
+fn io_error(file: &str) -> impl Fn(io::Error) -> Error {
+    move |source| Error::io(format!("read `{file}`"), source)
+}
+
+struct Run<'a, 'o> {
+    disk: &'a dyn Disk,
+    options: VerifyOptions<'o>,
+    verifier: NoteVerifier,
+    checkpoint: Checkpoint,
+    report: Report,
+    /// The leaf before, for what leaves say about each other.
+    run_leaf: Option<Leaf>,
+    /// The bundle that level 5 looked at last.
+    cached: Option<(u64, Vec<u8>)>,
+}
+
+impl Run<'_, '_> {
+    fn found(&mut self, level: u8, file: &str, offset: Option<u64>, index: Option<u64>, kind: DamageKind) {
+        self.report.findings.push(finding(level, file, offset, index, kind));
+    }
+
+    fn enough(&self) -> bool {
+        self.report.findings.len() >= self.options.findings_max
+    }
+
+    fn progress(&mut self, done: u64, total: u64) {
+        if let Some(progress) = &mut self.options.progress {
+            progress(done, total);
+        }
+    }
+
+    /// Levels 2 and 3 over the leaves.
+    fn tree(&mut self) -> Result<(), Error> {
+        let size = self.checkpoint.size();
+        let outside = self.outside_checkpoint();
+        let mut builder = TileBuilder::new();
+        self.compare_outside(outside.as_ref(), &builder);
+        let mut full = Vec::new();
+        for index in 0..size.div_ceil(256) {
+            let hashes = self.bundle(Bundle::at(index, size).expect("the index is within the tree"))?;
+            let Some(hashes) = hashes else { return Ok(()) };
+            for hash in hashes {
+                builder.push(hash, |tile, bytes| full.push((tile, bytes.to_vec())));
+                self.compare_outside(outside.as_ref(), &builder);
+            }
+            for (tile, bytes) in full.drain(..) {
+                self.tile(tile, &bytes)?;
+            }
+            if self.enough() {
+                return Ok(());
+            }
+            if index % 256 == 0 {
+                self.progress(builder.size(), size);
+            }
+        }
+        let partials: Vec<_> = builder.partials().map(|(tile, bytes)| (tile, bytes.to_vec())).collect();
+        for (tile, bytes) in partials {
+            self.tile(tile, &bytes)?;
+        }
+        self.report.leaves = builder.size();
+        if builder.root() != self.checkpoint.root() {
+            self.found(2, CHECKPOINT_FILE, None, None, DamageKind::Root);
+        }
+        self.progress(size, size);
+        Ok(())
+    }
+
+    /// Opens the checkpoint that was held elsewhere.
+    fn outside_checkpoint(&mut self) -> Option<Checkpoint> {
+        let bytes = self.options.checkpoint.take()?;
+        let outside = Checkpoint::open(&bytes, self.verifier.name(), std::slice::from_ref(&self.verifier));
+        let usable = outside.ok().filter(|outside| outside.size() <= self.checkpoint.size());
+        if usable.is_none() {
+            let end = Some(self.checkpoint.size());
+            self.found(1, CHECKPOINT_FILE, None, end, DamageKind::Inconsistent);
+        }
+        usable
+    }
+
+    fn compare_outside(&mut self, outside: Option<&Checkpoint>, builder: &TileBuilder) {
+        if let Some(outside) = outside
+            && outside.size() == builder.size()
+            && outside.root() != builder.root()
+        {
+            self.found(2, CHECKPOINT_FILE, None, None, DamageKind::Inconsistent);
+        }
+    }
+
+    /// Checks one bundle of leaves and returns their hashes, where it is damaged those of its tile; `None` when
+    /// there are neither.
+    fn bundle(&mut self, bundle: Bundle) -> Result<Option<Vec<Hash>>, Error> {
+        let first = bundle.first_leaf().expect("the bundle is within the tree");
+        let file = tree_file(&bundle.path());
+        let tile = Tile::new(0, bundle.index(), bundle.width()).expect("as wide as its bundle");
+        let Some(bytes) = read_bundle(self.disk, bundle).map_err(io_error(&file))? else {
+            self.found(2, &file, None, Some(first), DamageKind::Missing);
+            return self.tile_hashes(tile);
+        };
+        let leaves = match decode_bundle(bundle, &bytes) {
+            Ok(leaves) => leaves,
+            Err(_) => {
+                self.bad_bundle(&file, &bytes, first, tile)?;
+                return self.tile_hashes(tile);
+            }
+        };
+        let hashes: Vec<Hash> = leaves.iter().map(|leaf| leaf_hash(leaf)).collect();
+        let stored = self.tile_hashes(tile)?;
+        let differs = stored.as_ref().and_then(|stored| stored.iter().zip(&hashes).position(|(a, b)| a != b));
+        if let Some(place) = differs
+            && self.tile_is_good(tile, stored.as_deref().unwrap_or_default())?
+        {
+            let (index, offset) = (first + place as u64, place as u64 * BUNDLED_LEAF_BYTES);
+            self.found(2, &file, Some(offset), Some(index), DamageKind::Bundle);
+            self.run_leaf = None;
+            return Ok(stored);
+        }
+        // A tile that differs while the leaves are good is found when the computed tile is compared.
+        for (place, leaf) in leaves.into_iter().enumerate() {
+            self.leaf(&file, first, place as u64, leaf);
+        }
+        Ok(Some(hashes))
+    }
+
+    /// Finds the first entry of a bundle that cannot be split that its tile does not know.
+    fn bad_bundle(&mut self, file: &str, bytes: &[u8], first: u64, tile: Tile) -> Result<(), Error> {
+        let width = usize::try_from(BUNDLED_LEAF_BYTES).expect("54");
+        let stored = self.tile_hashes(tile)?.unwrap_or_default();
+        let good = bytes
+            .chunks(width)
+            .zip(&stored)
+            .take_while(|(chunk, hash)| {
+                let leaf = chunk.split_at_checked(2).map(|(_, leaf)| leaf).unwrap_or_default();
+                chunk.starts_with(&[0, 52]) && leaf_hash(leaf) == **hash
+            })
+            .count() as u64;
+        self.run_leaf = None;
+        self.found(2, file, Some(good * BUNDLED_LEAF_BYTES), Some(first + good), DamageKind::Bundle);
+        Ok(())
+    }
+
+    fn tile_hashes(&self, tile: Tile) -> Result<Option<Vec<Hash>>, Error> {
+        let bytes = read_tile(self.disk, tile).map_err(io_error("tree/tile"))?;
+        let fits = bytes.filter(|bytes| bytes.len() == usize::from(tile.width()) * 32);
+        Ok(fits.map(|bytes| bytes.as_chunks::<32>().0.iter().map(|hash| Hash(*hash)).collect()))
+    }
+
+    /// Tells whether a stored tile of level 0 fits the tree above it, so that it can judge its bundle.
+    fn tile_is_good(&self, tile: Tile, stored: &[Hash]) -> Result<bool, Error> {
+        if !tile.is_full() {
+            let read =
+                |tile: Tile| -> io::Result<Vec<u8>> { Ok(read_tile(self.disk, tile)?.unwrap_or_default()) };
+            let root = tlog::root_from_tiles(self.checkpoint.size(), &read);
+            return Ok(root.is_ok_and(|root| root == self.checkpoint.root()));
+        }
+        let mut builder = TileBuilder::new();
+        stored.iter().for_each(|hash| builder.push(*hash, |_, _| {}));
+        let above =
+            Tile::at(1, tile.index() / 256, self.checkpoint.size()).expect("a full tile has one above");
+        let place = usize::try_from(tile.index() % 256).expect("below 256");
+        let row = self.tile_hashes(above)?.unwrap_or_default();
+        Ok(row.get(place) == Some(&builder.root()))
+    }
+
+    /// Compares a tile with what the leaves give.
+    fn tile(&mut self, tile: Tile, computed: &[u8]) -> Result<(), Error> {
+        let file = tree_file(&tile.path());
+        // The first leaf below the tile's first hash, and how many stand below each.
+        let leaves_each = 1_u64 << (8 * u32::from(tile.level()));
+        let first = tile.index() * 256 * leaves_each;
+        match read_tile(self.disk, tile).map_err(io_error(&file))? {
+            None => self.found(2, &file, None, Some(first), DamageKind::Missing),
+            Some(stored) if stored == computed => {}
+            Some(stored) => {
+                let same = stored.iter().zip(computed).take_while(|(a, b)| a == b).count() as u64;
+                let index = first + same / 32 * leaves_each;
+                self.found(2, &file, Some(same), Some(index), DamageKind::Tile);
+            }
+        }
+        Ok(())
+    }
+
+    /// Level 3 of one leaf.
+    fn leaf(&mut self, file: &str, first: u64, place: u64, bytes: &[u8]) {
+        let (index, offset) = (first + place, Some(place * BUNDLED_LEAF_BYTES));
+        let leaf = Leaf::decode(bytes)
+            .filter(|leaf| leaf.sequence == index && Kind::ALL.iter().any(|kind| *kind as u8 == leaf.kind));
+        let Some(leaf) = leaf else {
+            self.run_leaf = None;
+            return self.found(3, file, offset, Some(index), DamageKind::Leaf);
+        };
+        let starts = leaf.kind == Kind::NodeStarted as u8;
+        if let Some(before) = self.run_leaf {
+            let gap_max = u64::try_from(self.options.heartbeat_gap_max.as_micros()).unwrap_or(u64::MAX);
+            if leaf.time_us < before.time_us {
+                self.found(3, file, offset, Some(index), DamageKind::Time);
+            } else if leaf.time_us - before.time_us > gap_max && !starts {
+                self.found(3, file, offset, Some(index), DamageKind::Heartbeat);
+            }
+            self.report.crashes += u64::from(starts && before.kind != Kind::NodeStopped as u8 && index > 1);
+        }
+        self.report.starts += u64::from(starts);
+        self.run_leaf = Some(leaf);
+    }
+
+    /// The frames: level 3 without keys, level 5 with them.
+    fn frames(&mut self) -> Result<(), Error> {
+        let numbers = match segments(self.disk) {
+            Ok(numbers) => numbers,
+            Err(Error::Damaged(damage)) => {
+                let index = self.index_behind(&damage.file)?;
+                self.found(3, &damage.file, None, index, damage.kind);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        if numbers.first().is_none_or(|first| *first > 0) {
+            self.found(3, &segment_file(0), None, Some(0), DamageKind::Missing);
+            return Ok(());
+        }
+        let keys = self.options.root_key.map(|root| Keys::new(root, self.verifier.name()));
+        if let Some(keys) = &keys
+            && let Err(Error::RootKey { file }) = keys.checkpoint_signer(self.disk)
+        {
+            self.found(5, &file, None, None, DamageKind::Key);
+        }
+        let mut walk = Walk { keys, classes: BTreeMap::new(), opener: FrameOpener::new(), end: None };
+        for number in &numbers {
+            self.segment(*number, numbers.last() == Some(number), &mut walk)?;
+            if self.enough() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the first index of a missing segment: the end of the one before it.
+    fn index_behind(&self, missing: &str) -> Result<Option<u64>, Error> {
+        let mut end = None;
+        for number in 0.. {
+            let name = segment_file(number);
+            if name == missing {
+                return Ok(end);
+            }
+            let Ok(mut scan) = Scan::open(self.disk, number) else { return Ok(None) };
+            while let Step::Frame(_) = scan.step()? {}
+            end = Some(scan.position.index);
+        }
+        Ok(end)
+    }
+
+    fn segment(&mut self, number: u64, last: bool, walk: &mut Walk) -> Result<(), Error> {
+        let expected = walk.end.take();
+        let mut scan = match Scan::open(self.disk, number) {
+            Ok(scan) => scan,
+            Err(Error::Damaged(damage)) => {
+                let index = expected.map(|position: Position| position.index);
+                self.found(3, &damage.file, damage.offset, index, damage.kind);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let begins = match &expected {
+            Some(previous) => scan.follows(previous),
+            None => number > 0 || scan.header.previous == chain_origin(self.verifier.name()),
+        };
+        if !begins || scan.header.origin != self.verifier.name() {
+            let index = expected.map_or(scan.header.first, |position| position.index);
+            self.found(3, &scan.name, Some(0), Some(index), DamageKind::Chain);
+        }
+        let keys = walk.segment_keys(self.disk, &scan);
+        if walk.keys.is_some() && keys.is_none() {
+            self.found(5, &scan.name, Some(0), Some(scan.header.first), DamageKind::Key);
+        }
+        loop {
+            match scan.step()? {
+                Step::Frame(header) => self.frame(&header, &mut scan, keys.as_ref(), walk)?,
+                Step::End => return self.end(&mut scan, None, last, walk),
+                Step::Bad(kind) => return self.end(&mut scan, Some(kind), last, walk),
+            }
+            if self.enough() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn frame(
+        &mut self,
+        header: &FrameHeader,
+        scan: &mut Scan,
+        keys: Option<&SegmentKeys>,
+        walk: &mut Walk,
+    ) -> Result<(), Error> {
+        self.report.frames += 1;
+        self.report.tail.records += header.end().saturating_sub(self.report.size.max(header.first));
+        let Some(keys) = keys else { return Ok(()) };
+        let (name, offset) = (scan.name.clone(), Some(scan.offset - header.frame_bytes()));
+        let place = FramePlace { origin: self.verifier.name(), segment: scan.header.segment };
+        let Some(raw) = walk.opener.open(header, &place, keys, scan.body()) else {
+            self.found(5, &name, offset, Some(header.first), DamageKind::Sealing);
+            return Ok(());
+        };
+        let mut records = Records(raw);
+        let mut index = header.first;
+        for canonical in records.by_ref() {
+            if let Some(kind) = self.record(index, canonical, header.time_us, keys)? {
+                self.found(5, &name, offset, Some(index), kind);
+            }
+            index += 1;
+        }
+        if !records.0.is_empty() || index != header.end() {
+            self.found(5, &name, offset, Some(index), DamageKind::Record);
+        }
+        Ok(())
+    }
+
+    /// Compares one record with its leaf; returns what is wrong.
+    fn record(
+        &mut self,
+        index: u64,
+        canonical: &[u8],
+        time_us: u64,
+        keys: &SegmentKeys,
+    ) -> Result<Option<DamageKind>, Error> {
+        self.report.records += 1;
+        let mut again = Vec::with_capacity(canonical.len());
+        let kind = match record::decode(canonical) {
+            Ok(record) if record::encode(&record, &mut again).is_ok() && again == canonical => {
+                record.kind as u8
+            }
+            Ok(_) | Err(_) => return Ok(Some(DamageKind::Record)),
+        };
+        if index >= self.report.size {
+            return Ok(None);
+        }
+        let commitment = commitment(&keys.salt(index), canonical);
+        let leaf = Leaf { kind, sequence: index, time_us, commitment }.encode();
+        let stored = self.stored_leaf(index)?;
+        // A leaf that is not there was found when the tree was checked.
+        Ok(stored.and_then(|stored| (stored != leaf).then_some(DamageKind::Commitment)))
+    }
+
+    fn stored_leaf(&mut self, index: u64) -> Result<Option<[u8; LEAF_BYTES]>, Error> {
+        let number = index / 256;
+        if self.cached.as_ref().is_none_or(|(cached, _)| *cached != number) {
+            let bundle = Bundle::at(number, self.report.size).expect("the index is within the tree");
+            let bytes =
+                read_bundle(self.disk, bundle).map_err(io_error("tree/tile/entries"))?.unwrap_or_default();
+            self.cached = Some((number, bytes));
+        }
+        let at = usize::try_from(index % 256 * BUNDLED_LEAF_BYTES).expect("a bundle is small") + 2;
+        let bytes = self.cached.as_ref().and_then(|(_, bytes)| bytes.get(at..at + LEAF_BYTES));
+        Ok(bytes.and_then(|bytes| bytes.try_into().ok()))
+    }
+
+    /// Judges how a segment ends.
+    fn end(
+        &mut self,
+        scan: &mut Scan,
+        bad: Option<DamageKind>,
+        last: bool,
+        walk: &mut Walk,
+    ) -> Result<(), Error> {
+        let remains = scan.remains()?;
+        let position = scan.position;
+        let covered = position.index >= self.report.size;
+        let stopped = self.run_leaf.is_some_and(|leaf| leaf.kind == Kind::NodeStopped as u8)
+            && position.index == self.report.size;
+        let torn = last && covered && !remains.frame && !stopped && bad != Some(DamageKind::Chain);
+        if remains.dirty_bytes > 0 && !torn {
+            let found = scan.damage(bad.unwrap_or(DamageKind::Frame));
+            self.report.findings.push(Finding { level: 3, damage: found });
+            return Ok(());
+        }
+        self.report.tail.torn_bytes = remains.dirty_bytes;
+        if last && !covered {
+            let found = scan.damage(DamageKind::Truncated);
+            self.report.findings.push(Finding { level: 3, damage: found });
+        }
+        walk.end = Some(position);
+        Ok(())
+    }
+}
+
+/// What is carried from segment to segment.
+struct Walk {
+    keys: Option<Keys>,
+    classes: BTreeMap<u32, crate::keys::Key>,
+    opener: FrameOpener,
+    /// Where the segment before ended, if it ended well.
+    end: Option<Position>,
+}
+
+impl Walk {
+    fn segment_keys(&mut self, disk: &dyn Disk, scan: &Scan) -> Option<SegmentKeys> {
+        let keys = self.keys.as_ref()?;
+        let month = scan.header.month;
+        if let std::collections::btree_map::Entry::Vacant(place) = self.classes.entry(month) {
+            place.insert(keys.class(disk, Class::Record, month).ok()?);
+        }
+        SegmentKeys::open(self.classes.get(&month)?, &scan.header.key_aad(), &scan.header.wrapped)
+    }
+}
+
+/// Copies the public half of a trail, as of its last checkpoint, to a folder in the standard layout of a tiled
+/// log: `checkpoint`, `tile/…`, `tile/entries/…`, and `verifier.txt`. Returns the number of leaves.
+///
+/// # Errors
+/// When a file is missing or cannot be written. Nothing is checked: that is for the reader of the copy.
+pub fn export_tlog(folder: &Path, out: &Path) -> Result<u64, Error> {
+    let from = Folder::open(folder).map_err(|source| Error::io("open the trail's folder", source))?;
+    let to = Folder::create(out).map_err(|source| Error::io("make the export's folder", source))?;
+    let verifier = read_verifier(&from)?;
+    // The checkpoint first: the tree may grow meanwhile, but what this one covers stays.
+    let bytes = from.read(CHECKPOINT_FILE).map_err(|source| Error::io("read the checkpoint", source))?;
+    let checkpoint =
+        Checkpoint::open(&bytes, verifier.name(), std::slice::from_ref(&verifier)).map_err(|_| {
+            Error::Damaged(damage(CHECKPOINT_FILE.to_owned(), None, None, DamageKind::Checkpoint))
+        })?;
+    let size = checkpoint.size();
+    for tile in tlog::tiles_of(size) {
+        copy(read_tile(&from, tile), &to, &tile.path())?;
+    }
+    for bundle in tlog::bundles_between(0, size) {
+        copy(read_bundle(&from, bundle), &to, &bundle.path())?;
+    }
+    copy(read_if_there(&from, VERIFIER_FILE), &to, VERIFIER_FILE)?;
+    copy(Ok(Some(bytes)), &to, "checkpoint")?;
+    Ok(size)
+}
+
+fn copy(bytes: io::Result<Option<Vec<u8>>>, to: &Folder, path: &str) -> Result<(), Error> {
+    let bytes = bytes.map_err(io_error(path))?;
+    let bytes =
+        bytes.ok_or_else(|| Error::Damaged(damage(path.to_owned(), None, None, DamageKind::Missing)))?;
+    to.write(path, &bytes).map_err(|error| Error::io(format!("write `{path}`"), error))
+}

@@ -1,0 +1,173 @@
+//! The canonical record: one encoding, no other accepted.
+
+use model::{
+    Action, Kind, Micros, OperationId, Outcome, PersonId, Phase, Record, SessionId, SqlState, Verdict,
+};
+use proptest::prelude::*;
+use trail::{DecodeError, RECORD_BYTES_MAX, decode, encode};
+
+use crate::support::select;
+
+fn bytes(record: &Record<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode(record, &mut out).unwrap();
+    out
+}
+
+prop_compose! {
+    fn who()(
+        session in any::<Option<u128>>(), person in any::<Option<u128>>(), name in any::<Option<String>>(),
+        address in any::<Option<std::net::IpAddr>>(), port in any::<Option<u16>>(), client in any::<Option<String>>(),
+    ) -> (Option<u128>, Option<u128>, Option<String>, Option<std::net::IpAddr>, Option<u16>, Option<String>) {
+        (session, person, name, address, port, client)
+    }
+}
+
+fn outcome() -> impl Strategy<Value = Option<Outcome>> {
+    prop_oneof![
+        Just(None),
+        Just(Some(Outcome::Completed)),
+        any::<[u8; 5]>().prop_map(|state| Some(Outcome::Failed(SqlState(state)))),
+        Just(Some(Outcome::Refused)),
+        Just(Some(Outcome::Unknown)),
+    ]
+}
+
+prop_compose! {
+    fn what()(
+        kind in prop::sample::select(Kind::ALL.to_vec()), at in any::<u64>(), who in who(),
+        operation in any::<Option<u64>>(), phase in prop::option::of(prop::sample::select(Phase::ALL.to_vec())),
+        action in prop::option::of(prop::sample::select(Action::ALL.to_vec())),
+        texts in prop::array::uniform4(any::<Option<String>>()), sealed in any::<Option<Vec<u8>>>(),
+        objects in prop::collection::vec(any::<String>(), 0..4),
+    ) -> Record<'static> {
+        let mut record = Record::new(kind, Micros(at));
+        record.session = who.0.map(SessionId);
+        record.person = who.1.map(PersonId);
+        record.person_name = who.2.map(Into::into);
+        record.address = who.3;
+        record.port = who.4;
+        record.client = who.5.map(Into::into);
+        record.operation = operation.map(OperationId);
+        record.phase = phase;
+        record.action = action;
+        let [resource, command, statement, detail] = texts.map(|text| text.map(Into::into));
+        (record.resource, record.command, record.statement, record.detail) = (resource, command, statement, detail);
+        record.sealed = sealed.map(Into::into);
+        record.objects = objects.into_iter().map(Into::into).collect();
+        record
+    }
+}
+
+prop_compose! {
+    fn any_record()(
+        record in what(), verdict in prop::option::of(prop::sample::select(vec![Verdict::Allow, Verdict::Deny])),
+        policies in prop::collection::vec(any::<String>(), 0..4), numbers in prop::array::uniform4(any::<Option<u64>>()),
+        outcome in outcome(),
+    ) -> Record<'static> {
+        let mut record = record;
+        record.verdict = verdict;
+        record.policies = policies.into_iter().map(Into::into).collect();
+        [record.policy_version, record.rows, record.bytes, record.duration_us] = numbers;
+        record.outcome = outcome;
+        record
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_record_comes_back(record in any_record()) {
+        let encoded = bytes(&record);
+        prop_assert_eq!(&decode(&encoded).unwrap(), &record);
+    }
+
+    #[test]
+    fn what_decodes_is_canonical(record in any_record(), place in any::<prop::sample::Index>(), bit in 0..8_u32) {
+        let mut changed = bytes(&record);
+        let place = place.index(changed.len());
+        changed[place] ^= 1 << bit;
+        if let Ok(other) = decode(&changed) {
+            prop_assert_eq!(bytes(&other), changed);
+        }
+    }
+
+    #[test]
+    fn random_bytes_do_no_harm(random in any::<Vec<u8>>()) {
+        if let Ok(record) = decode(&random) {
+            prop_assert_eq!(bytes(&record), random);
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_another_record_or_none(record in any_record(), cut in any::<prop::sample::Index>()) {
+        let encoded = bytes(&record);
+        let prefix = &encoded[..cut.index(encoded.len())];
+        prop_assert_ne!(decode(prefix).ok(), Some(record));
+    }
+}
+
+#[test]
+fn refusals_say_what_is_wrong() {
+    let base = [1, 1, 3, 2, 0, 0, 0, 0, 0, 0, 0, 0];
+    let check = |tail: &[u8], expected: DecodeError| {
+        assert_eq!(decode(&[&base, tail].concat()), Err(expected), "{tail:02x?}");
+    };
+    assert_eq!(decode(&base).unwrap(), Record::new(Kind::Heartbeat, Micros(0)));
+    check(&[25, 0], DecodeError::Field(25));
+    check(&[5, 1, 5, 1], DecodeError::Order(5));
+    check(&[12, 1, 5, 1], DecodeError::Order(5));
+    check(&[5, 9], DecodeError::Value(5));
+    check(&[4, 0x80, 0], DecodeError::Number);
+    check(&[7, 2, b'a'], DecodeError::Truncated);
+    check(&[7, 1, 0xff], DecodeError::Utf8(7));
+    check(&[16, 0], DecodeError::Value(16));
+    check(&[7, 0xff, 0xff, 0xff, 0x7f], DecodeError::Limit(7));
+    assert_eq!(decode(&[2, 1, 3]), Err(DecodeError::Version(2)));
+    assert_eq!(decode(&[1, 2]), Err(DecodeError::Missing(1)));
+    assert_eq!(decode(&[1, 1, 3]), Err(DecodeError::Missing(2)));
+    assert_eq!(decode(&[1, 1, 99, 2]), Err(DecodeError::Value(1)));
+}
+
+#[test]
+fn a_long_statement_is_kept_whole_and_a_longer_one_refused_aloud() {
+    let mut record = select(1);
+    record.statement = Some("x".repeat(RECORD_BYTES_MAX - 1000).into());
+    assert_eq!(decode(&bytes(&record)).unwrap(), record);
+    record.statement = Some("x".repeat(RECORD_BYTES_MAX).into());
+    let mut out = b"before".to_vec();
+    assert_eq!(encode(&record, &mut out).unwrap_err().field, "record");
+    assert_eq!(out, b"before");
+    record.statement = None;
+    record.client = Some("x".repeat(trail::NAME_BYTES_MAX + 1).into());
+    assert_eq!(encode(&record, &mut out).unwrap_err().field, "client");
+}
+
+/// The vectors of `docs/formats/record.md`: hexadecimal bytes behind a name, in one block.
+#[test]
+fn the_documented_vectors_hold() {
+    let document = include_str!("../../../../docs/formats/record.md");
+    let vectors: Vec<(&str, &str)> = document
+        .split("```vectors\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .unwrap()
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .collect();
+    let records = vector_records();
+    assert_eq!(vectors.len(), records.len());
+    for ((name, hex), (expected_name, record)) in vectors.into_iter().zip(records) {
+        let encoded: String = bytes(&record).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!((name, hex), (expected_name, encoded.as_str()));
+    }
+}
+
+fn vector_records() -> [(&'static str, Record<'static>); 3] {
+    let at = Micros(1_795_428_000_000_000);
+    let mut refused = Record::new(Kind::SignIn, at);
+    refused.person_name = Some("nurse.joy".into());
+    refused.address = Some("192.0.2.7".parse().unwrap());
+    refused.port = Some(50_000);
+    refused.outcome = Some(Outcome::Failed(SqlState(*b"28P01")));
+    [("heartbeat", Record::new(Kind::Heartbeat, at)), ("failed sign-in", refused), ("read", select(300))]
+}

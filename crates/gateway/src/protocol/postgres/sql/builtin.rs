@@ -1,6 +1,6 @@
 //! What every PostgreSQL brings along: functions, types and settings, as generated lists.
 //!
-//! The lists are data (`functions.txt`, `types.txt`, `settings.txt`) and carry the query that made them. A name
+//! The lists are data (`functions.txt`, `types.txt`, `settings.txt`), each with how it was made. A name
 //! that is not in them is not known, and what is not known is not a proven read.
 
 use std::sync::LazyLock;

@@ -169,8 +169,8 @@ impl Stage {
             user: person.name.to_owned(),
             password: person.password.clone(),
             dbname: HOSPITAL.to_owned(),
-            sslmode: SslMode::Require,
-            root_cert: None,
+            sslmode: SslMode::VerifyFull,
+            root_cert: Some(self.wardline.certificate()),
         }
     }
 }
@@ -216,10 +216,12 @@ fn invite(stage: &Stage, show: Show) {
         show.line(&show.dim(&format!("         {}", person.may)));
     }
     show.heading("Copy and paste into another terminal");
+    let certificate = stage.wardline.certificate().display().to_string();
     let psql = |name: &str, sql: &str| {
         let password = stage.person(name).map(|person| person.password.clone()).unwrap_or_default();
         format!(
-            "PGPASSWORD={password} psql \"host={host} port={port} user={name} dbname={HOSPITAL} sslmode=require\" \\\n    -c \"{sql}\""
+            "PGPASSWORD={password} psql \"host={host} port={port} user={name} dbname={HOSPITAL} \\\n    \
+             sslmode=verify-full sslrootcert={certificate}\" \\\n    -c \"{sql}\""
         )
     };
     show.line(&show.dim("  # allowed: a nurse reads a patient"));

@@ -161,6 +161,11 @@ impl Wardline {
         self.folder.join("wardline-data")
     }
 
+    /// Returns the certificate that the server makes for itself.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.data().join("tls/self-signed.pem")
+    }
+
     /// Returns the server's log.
     pub(crate) fn log(&self) -> PathBuf {
         self.folder.join("wardline.log")

@@ -99,7 +99,8 @@ fn select(trail: &Trail, writer: u64, number: u64) -> Record<'static> {
     record.action = Some(Action::Read);
     record.command = Some("SELECT".into());
     record.statement = Some(statement.into());
-    record.sealed = Some(trail.sealer().seal(session, number, &mix.to_le_bytes()[..6]).into());
+    record.sealed =
+        Some(trail.sealer().seal(session, number, format!("{mix:020}2026-10-01").as_bytes()).into());
     record.objects = vec!["public.patients".into(), object.into()];
     record.verdict = Some(Verdict::Allow);
     record.policies = vec!["role.nurse.read".into()];

@@ -222,7 +222,8 @@ impl Entries<'_> {
                 }
                 Step::End if self.next_segment()? => {}
                 Step::End => return Ok(None),
-                Step::Bad(kind) => return self.bad(kind).map(|()| None),
+                Step::Bad(kind) if !self.was_finished(kind)? => return Ok(None),
+                Step::Bad(_) => self.rewind(before),
             }
         }
     }
@@ -291,16 +292,22 @@ impl Entries<'_> {
         Ok(true)
     }
 
-    /// A bad frame at the end may be one that is just being written; below a checkpoint it is damage.
-    fn bad(&mut self, kind: DamageKind) -> Result<(), Error> {
+    /// A bad frame at the end may be one that is just being written. Tells whether it is good by now; if it is not
+    /// though a checkpoint covers it or a segment follows, it is damage.
+    fn was_finished(&mut self, kind: DamageKind) -> Result<bool, Error> {
         let covered = self.reader.durable_at_least()?;
         let more = self.has_next_segment()?;
-        let Some(walk) = &mut self.walk else { return Ok(()) };
-        if more || walk.scan.position.index < covered {
+        let Some(walk) = &mut self.walk else { return Ok(false) };
+        let index = walk.scan.position.index;
+        walk.scan.refresh();
+        if matches!(walk.scan.step()?, Step::Frame(_)) {
+            return Ok(true);
+        }
+        if more || index < covered {
             return Err(Error::Damaged(walk.scan.damage(kind)));
         }
         walk.scan.refresh();
-        Ok(())
+        Ok(false)
     }
 
     fn unpack(&mut self, header: &FrameHeader) -> Result<(), Error> {

@@ -22,7 +22,7 @@ use crate::leaf::{LEAF_BYTES, Leaf, commitment};
 use crate::options::HEARTBEAT_GAP_MAX;
 use crate::read::read_verifier;
 use crate::record;
-use crate::scan::{Position, Scan, Step, damage, segments};
+use crate::scan::{Position, Remains, Scan, Step, damage, segments};
 use crate::segment::{FrameHeader, FrameOpener, FramePlace, Records, chain_origin, segment_file};
 use crate::tree::{CHECKPOINT_FILE, read_bundle, read_if_there, read_tile, tree_file};
 
@@ -468,16 +468,28 @@ impl Run<'_, '_> {
         if walk.keys.is_some() && keys.is_none() {
             self.found(5, &scan.name, Some(0), Some(scan.header.first), DamageKind::Key);
         }
-        loop {
-            match scan.step()? {
-                Step::Frame(header) => self.frame(&header, &mut scan, keys.as_ref(), walk)?,
-                Step::End => return self.end(&mut scan, None, last, walk),
-                Step::Bad(kind) => return self.end(&mut scan, Some(kind), last, walk),
-            }
-            if self.enough() {
+        let mut step = scan.step()?;
+        while !self.enough() {
+            let bad = match step {
+                Step::Frame(header) => {
+                    self.frame(&header, &mut scan, keys.as_ref(), walk)?;
+                    step = scan.step()?;
+                    continue;
+                }
+                Step::End => None,
+                Step::Bad(kind) => Some(kind),
+            };
+            let remains = scan.remains()?;
+            scan.refresh();
+            step = scan.step()?;
+            // A live writer may have finished the frame meanwhile; frames are written in order, so whatever was
+            // seen behind it is no reason to call it bad.
+            if !matches!(step, Step::Frame(_)) {
+                self.end(&scan, remains, bad, last, walk);
                 return Ok(());
             }
         }
+        Ok(())
     }
 
     fn frame(
@@ -550,14 +562,7 @@ impl Run<'_, '_> {
     }
 
     /// Judges how a segment ends.
-    fn end(
-        &mut self,
-        scan: &mut Scan,
-        bad: Option<DamageKind>,
-        last: bool,
-        walk: &mut Walk,
-    ) -> Result<(), Error> {
-        let remains = scan.remains()?;
+    fn end(&mut self, scan: &Scan, remains: Remains, bad: Option<DamageKind>, last: bool, walk: &mut Walk) {
         let position = scan.position;
         let covered = position.index >= self.report.size;
         let stopped = self.run_leaf.is_some_and(|leaf| leaf.kind == Kind::NodeStopped as u8)
@@ -566,7 +571,7 @@ impl Run<'_, '_> {
         if remains.dirty_bytes > 0 && !torn {
             let found = scan.damage(bad.unwrap_or(DamageKind::Frame));
             self.report.findings.push(Finding { level: 3, damage: found });
-            return Ok(());
+            return;
         }
         self.report.tail.torn_bytes = remains.dirty_bytes;
         if last && !covered {
@@ -574,7 +579,6 @@ impl Run<'_, '_> {
             self.report.findings.push(Finding { level: 3, damage: found });
         }
         walk.end = Some(position);
-        Ok(())
     }
 }
 

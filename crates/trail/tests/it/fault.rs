@@ -199,3 +199,36 @@ fn the_tree_is_made_again_from_the_frames() {
     let report = verify_on(&disk, held).unwrap();
     assert!(report.passed(), "{:?}", report.findings);
 }
+
+/// `mount -t tmpfs -o size=2m tmpfs DIR; TRAIL_SMALL_FOLDER=DIR cargo nextest run -p trail --run-ignored all small`
+#[test]
+#[ignore = "needs a file system of 2 MiB in TRAIL_SMALL_FOLDER"]
+fn a_small_file_system_fills_up_and_the_trail_resumes() {
+    let folder = std::path::PathBuf::from(std::env::var("TRAIL_SMALL_FOLDER").unwrap());
+    let trail = Trail::open(&folder.join("trail"), &root(), options()).unwrap();
+    // Somebody else takes the rest.
+    let hog = folder.join("hog");
+    let mut file = std::fs::File::create(&hog).unwrap();
+    while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    let mut number = 0;
+    wait_for("full", || {
+        number += 1;
+        let mut record = select(number);
+        record.detail = Some(incompressible(number, 4000).into());
+        let _either = trail.record(&record).and_then(trail::Pending::wait);
+        trail.state() == State::Full
+    });
+    assert!(matches!(trail.record(&select(0)), Err(Error::Unavailable)));
+    let _receipt = trail.record_urgent(&select(1)).unwrap().wait().unwrap();
+    // Space comes back only when nobody has the file open any more.
+    drop(file);
+    std::fs::remove_file(hog).unwrap();
+    wait_for("space", || trail.state() == State::Open);
+    let _receipt = trail.record(&select(2)).unwrap().wait().unwrap();
+    trail.close().unwrap();
+    let report = trail::verify(
+        &folder.join("trail"),
+        VerifyOptions { root_key: Some(&root()), ..VerifyOptions::default() },
+    );
+    assert!(report.unwrap().passed());
+}

@@ -1,7 +1,13 @@
 //! Open, record, close, open again.
 
-use trail::{Error, State, Trail};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use model::Micros;
+use trail::{Error, Options, Reader, State, Trail, VerifyOptions, verify_on};
+
+use crate::memory::MemoryDisk;
 use crate::support::{ORIGIN, options, root, select};
 
 #[test]
@@ -25,4 +31,88 @@ fn records_become_durable_in_order_and_survive_reopening() {
     let lines: Vec<&str> = checkpoint.lines().collect();
     assert_eq!(lines[0], ORIGIN);
     assert_eq!(lines[1], (index + 2).to_string(), "the checkpoint covers the node's stop");
+}
+
+/// A clock that the test sets.
+fn clock() -> (Arc<AtomicU64>, Options) {
+    let now = Arc::new(AtomicU64::new(1_795_428_000_000_000));
+    let mut options = options();
+    let shown = Arc::clone(&now);
+    options.clock = Arc::new(move || Micros(shown.load(Ordering::Relaxed)));
+    (now, options)
+}
+
+#[test]
+fn a_new_month_has_its_own_keys_and_segment() {
+    let disk = MemoryDisk::default();
+    let (now, options) = clock();
+    let trail = Trail::open_on(Arc::new(disk.clone()), &root(), options).unwrap();
+    let mut indexes = Vec::new();
+    for month in 0..3_u64 {
+        now.store(1_795_428_000_000_000 + month * 31 * 86_400_000_000, Ordering::Relaxed);
+        // The sealing key follows within a checkpoint interval; either day's opens.
+        std::thread::sleep(Duration::from_millis(60));
+        let mut record = select(month);
+        record.sealed = Some(trail.sealer().seal(record.session.unwrap().0, month, b"value").into());
+        indexes.push(trail.record(&record).unwrap().wait().unwrap().index());
+    }
+    trail.close().unwrap();
+    let files = disk.files();
+    for month in ["202611", "202612", "202701"] {
+        assert!(files.contains(&format!("keys/record-{month}.key")), "{files:?}");
+        assert!(files.contains(&format!("keys/literal-{month}.key")), "{files:?}");
+    }
+    let reader = Reader::open_on(Arc::new(disk.clone()), &root()).unwrap();
+    for (segment, index) in indexes.into_iter().enumerate() {
+        let entry = reader.entries(index).unwrap().next().unwrap().unwrap();
+        assert_eq!(entry.segment, segment as u64);
+        assert_eq!(reader.open_sealed(&entry.record).unwrap().unwrap(), b"value");
+    }
+    check_passes(&disk, Duration::from_secs(100 * 86_400));
+}
+
+#[test]
+fn time_in_the_log_never_runs_backwards() {
+    let disk = MemoryDisk::default();
+    let (now, options) = clock();
+    for step in [0_i64, -3_600_000_000, 10, -50] {
+        now.fetch_add(step.cast_unsigned(), Ordering::Relaxed);
+        let trail = Trail::open_on(Arc::new(disk.clone()), &root(), options.clone()).unwrap();
+        let _receipt = trail.record(&select(1)).unwrap().wait().unwrap();
+        trail.close().unwrap();
+    }
+    check_passes(&disk, Duration::from_secs(180));
+}
+
+fn check_passes(disk: &MemoryDisk, heartbeat_gap_max: Duration) {
+    let root = root();
+    let options = VerifyOptions { root_key: Some(&root), heartbeat_gap_max, ..VerifyOptions::default() };
+    let report = verify_on(disk, options).unwrap();
+    assert!(report.passed(), "{:?}", report.findings);
+}
+
+#[test]
+fn verify_passes_while_a_writer_writes() {
+    let disk = MemoryDisk::default();
+    let mut small = options();
+    small.segment_bytes = trail::SEGMENT_BYTES_MIN;
+    let trail = Trail::open_on(Arc::new(disk.clone()), &root(), small).unwrap();
+    let writer = trail.clone();
+    let stop = Arc::new(AtomicU64::new(0));
+    let stopped = Arc::clone(&stop);
+    let thread = std::thread::spawn(move || {
+        for n in 0.. {
+            if stopped.load(Ordering::Relaxed) > 0 {
+                return;
+            }
+            let _receipt = writer.record(&select(n)).unwrap().wait().unwrap();
+        }
+    });
+    for _ in 0..20 {
+        check_passes(&disk, Duration::from_secs(180));
+    }
+    stop.store(1, Ordering::Relaxed);
+    thread.join().unwrap();
+    trail.close().unwrap();
+    check_passes(&disk, Duration::from_secs(180));
 }

@@ -183,12 +183,15 @@ fn a_dropped_swapped_or_doubled_frame_names_the_entry() {
     for file in segments(&disk) {
         let frames = frames(&disk.bytes(&file));
         let (middle, last) = (frames.len() / 2, frames.len() - 1);
-        let dropped = with_frames(&disk, &file, |parts| drop(parts.remove(middle)));
-        check_named(&dropped, &file, DamageKind::Chain, Some(frames[middle].2), "dropped");
-        let swapped = with_frames(&disk, &file, |parts| parts.swap(middle, middle + 1));
-        check_named(&swapped, &file, DamageKind::Chain, Some(frames[middle].2), "swapped");
-        let doubled = with_frames(&disk, &file, |parts| parts.insert(middle, parts[middle].clone()));
-        check_named(&doubled, &file, DamageKind::Chain, Some(frames[middle + 1].2), "doubled");
+        // How records gather into frames is a matter of timing: the last segment may have hardly any.
+        if frames.len() >= 4 {
+            let dropped = with_frames(&disk, &file, |parts| drop(parts.remove(middle)));
+            check_named(&dropped, &file, DamageKind::Chain, Some(frames[middle].2), "dropped");
+            let swapped = with_frames(&disk, &file, |parts| parts.swap(middle, middle + 1));
+            check_named(&swapped, &file, DamageKind::Chain, Some(frames[middle].2), "swapped");
+            let doubled = with_frames(&disk, &file, |parts| parts.insert(middle, parts[middle].clone()));
+            check_named(&doubled, &file, DamageKind::Chain, Some(frames[middle + 1].2), "doubled");
+        }
         // A segment that ends early: the next one's header does not follow, or the tree knows more.
         let truncated = with_frames(&disk, &file, |parts| drop(parts.pop()));
         let number: usize = file["segments/".len()..].trim_end_matches(".seg").parse().unwrap();

@@ -21,6 +21,7 @@ fn check() -> Result<Vec<String>> {
     let drawn =
         std::fs::read_to_string(root().join("docs/crates.txt")).context("cannot read docs/crates.txt")?;
     let mut faults = compare(&parse_arrows(&drawn), &graph::arrows()?);
+    faults.extend(corpora(&root().join("fuzz")));
     for path in files(root())? {
         let shown = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
@@ -88,6 +89,19 @@ fn source(shown: &str, text: &str) -> Vec<String> {
         }
     }
     faults
+}
+
+/// Returns the fuzz targets whose corpus is missing: without one, nothing of them is replayed in the test run.
+fn corpora(fuzz: &Path) -> Vec<String> {
+    let targets = std::fs::read_dir(fuzz.join("fuzz_targets")).into_iter().flatten().flatten();
+    targets
+        .filter_map(|target| Some(target.path().file_stem()?.to_string_lossy().into_owned()))
+        .filter(|target| {
+            let corpus = std::fs::read_dir(fuzz.join("corpus").join(target));
+            corpus.map_or(true, |mut files| files.next().is_none())
+        })
+        .map(|target| format!("fuzz/corpus/{target} is missing or empty"))
+        .collect()
 }
 
 /// Returns the links of a markdown file that lead nowhere within the repository.

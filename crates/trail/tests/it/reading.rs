@@ -18,8 +18,17 @@ fn a_reader_follows_a_live_writer() {
     let reader = Reader::open_on(Arc::new(disk.clone()), &root()).unwrap();
     let mut entries = reader.entries(0).unwrap();
     let mut seen = Vec::new();
+    let mut random = crate::memory::Random::new(3);
     for round in 0..30_u64 {
-        let pending: Vec<_> = (0..100).map(|n| trail.record(&select(round * 100 + n)).unwrap()).collect();
+        let pending: Vec<_> = (0..100)
+            .map(|n| {
+                let mut record = select(round * 100 + n);
+                // Does not compress: so that several segments are filled, however records gather into frames.
+                record.sealed =
+                    Some((0..100).map(|_| random.next().to_le_bytes()[0]).collect::<Vec<_>>().into());
+                trail.record(&record).unwrap()
+            })
+            .collect();
         for pending in pending {
             let _receipt = pending.wait().unwrap();
         }

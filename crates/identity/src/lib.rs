@@ -4,7 +4,7 @@
 //! [`Reason`] goes out. A `Proof` has no public maker, so holding one means that somebody did prove who they are.
 //!
 //! Deliberately absent: files, sockets, the clock, tokio, storage (`registry`), and the question of what a proven
-//! person may do (`policy`). Checking a password costs about 25 ms of CPU; whoever calls [`check`] with one does so
+//! person may do (`policy`). Checking a password costs 15 to 30 ms of CPU; whoever calls [`check`] with one does so
 //! on a thread that may block, and bounds how many run at once.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -1,6 +1,6 @@
 //! Passwords at rest: argon2id in PHC strings, and what a new password must be like.
 //!
-//! Both [`hash`] and [`verify`] cost about 25 ms of CPU and 19 MiB of memory, on purpose.
+//! Both [`hash`] and [`verify`] cost 15 to 30 ms of CPU and 19 MiB of memory, on purpose.
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{self, PasswordHasher, PasswordVerifier};

@@ -29,7 +29,7 @@ pub const ITERATIONS: u32 = 4096;
 /// A server may ask us for at least this many iterations; fewer would let it guess the password cheaply.
 pub const ITERATIONS_MIN: u32 = 4096;
 
-/// A server may ask us for at most this many iterations: about a quarter of a second of CPU.
+/// A server may ask us for at most this many iterations: a quarter of a second of CPU, at worst.
 pub const ITERATIONS_MAX: u32 = 1_000_000;
 
 /// No message of either side is longer. PostgreSQL has the same limit.

@@ -331,6 +331,16 @@ fn read_as_everything(bytes: &[u8]) {
     let _ = std::str::from_utf8(bytes).map(str::parse::<Verifier>);
 }
 
+#[test]
+fn the_fuzz_corpus_is_read_without_panic() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/scram");
+    let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() >= 9);
+    for file in files {
+        read_as_everything(&std::fs::read(file).unwrap());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 

@@ -96,8 +96,12 @@ fn every_version_that_is_installed_runs() {
 
 #[test]
 fn the_server_goes_when_its_owner_is_killed() {
+    // Who is killed removes no temporary folder, so it gets one of ours.
+    let parent = tempfile::Builder::new().prefix("wardline-orphan-").tempdir().unwrap();
+    open(parent.path());
     let mut owner = Command::new(env!("CARGO_BIN_EXE_testbed"))
-        .arg("postgres")
+        .args(["postgres", "--dir"])
+        .arg(parent.path().join("pg"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -1,1 +1,27 @@
-//! Room `gateway`: see ARCHITECTURE.md.
+//! The gateway: listens, identifies, admits, relays. Every access passes [`serve`](serve), top to bottom.
+//!
+//! INVARIANT: nothing here reads the trail, the reviews or the console; the only way back is a new policy
+//! snapshot, which [`Control`] publishes. Deliberately absent: configuration files, people's records, the
+//! command line (`wardline`), how an entry becomes durable (`trail`), how a decision is reached (`policy`).
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod control;
+mod error;
+mod gate;
+mod limits;
+mod listen;
+mod protocol;
+mod serve;
+mod session;
+mod stream;
+pub mod tls;
+mod workers;
+
+pub use control::{Control, Upstream};
+pub use error::{Denial, Ending, Failure};
+pub use gate::{Gate, Permit};
+pub use limits::Limits;
+pub use listen::{BindError, Listener, ListenerConfig, ListenerTls};
+pub use session::Session;
+pub use workers::Workers;

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use model::{Action, Need, Object};
 
-pub(crate) use catalogue::{Catalogue, CatalogueError, Rows};
+pub(crate) use catalogue::{Catalogue, Rows};
 
 use statement::{Outcome, Secret};
 use walk::Walk;

@@ -1,0 +1,66 @@
+//! What the gateway needs from the rest of the process.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use identity::scram::Mechanism;
+use identity::{Reason, ScramSignIn};
+use model::{Micros, Principal, ResourceId, Secret};
+
+use crate::tls::UpstreamTls;
+
+/// One protected PostgreSQL database.
+#[derive(Debug)]
+pub struct Upstream {
+    /// The name clients ask for as their database.
+    pub id: ResourceId,
+    /// Where it answers: a host name or an address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The database's name there.
+    pub database: String,
+    /// How the connection is protected.
+    pub tls: UpstreamTls,
+}
+
+/// Answers the gateway's questions about people, resources, policy and time.
+pub trait Control: Send + Sync + 'static {
+    /// Checks a password or token, counting failures. The reason is for the trail only.
+    fn sign_in(&self, name: &str, secret: Secret) -> impl Future<Output = Result<Principal, Reason>> + Send;
+
+    /// Begins SCRAM: returns the state and the server's first message, also for unknown people.
+    fn scram_start(
+        &self,
+        name: &str,
+        mechanism: Mechanism,
+        binding: Option<&[u8]>,
+        client_first: &[u8],
+    ) -> impl Future<Output = Result<(ScramSignIn, String), Reason>> + Send;
+
+    /// Ends SCRAM, counting failures: returns the principal and the server's last message.
+    fn scram_finish(
+        &self,
+        sign_in: ScramSignIn,
+        name: &str,
+        client_final: &[u8],
+    ) -> impl Future<Output = Result<(Principal, String), Reason>> + Send;
+
+    /// Returns the resource of that name.
+    fn resource(&self, name: &str) -> Option<Arc<Upstream>>;
+
+    /// Returns the credential for logging in at the resource; `None` when there is none that can be read.
+    fn credential(&self, resource: &ResourceId) -> Option<vault::Credential>;
+
+    /// Returns the policy in force; cheap.
+    fn snapshot(&self) -> Arc<policy::Snapshot>;
+
+    /// Returns a watch of the version of the policy in force.
+    fn snapshot_changes(&self) -> tokio::sync::watch::Receiver<u64>;
+
+    /// Returns the trail.
+    fn trail(&self) -> &trail::Trail;
+
+    /// Returns the time.
+    fn now(&self) -> Micros;
+}

@@ -1,0 +1,291 @@
+//! The resources' catalogues as last read, shared by all sessions.
+//!
+//! INVARIANT: unknown until proven. A slot begins with [`Catalogue::unknown`], and falls back to it whenever something
+//! may have changed the resource's objects ([`Slot::stale`]); a reading that began before then proves nothing.
+//! Deliberately absent: when to read again, which is the sessions' business, and any timer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use model::ResourceId;
+use parking_lot::Mutex;
+
+use super::dial::{self, LoginKeys};
+use super::sql::Catalogue;
+use crate::control::Upstream;
+use crate::error::Failure;
+
+/// A catalogue older than this is to be read again: others than Wardline's sessions may have changed the resource.
+pub(crate) const CATALOGUE_AGE_MAX: Duration = Duration::from_secs(60);
+
+/// A catalogue, and the number that verdicts under it are remembered by.
+#[derive(Debug)]
+pub(crate) struct Versioned {
+    /// The catalogue.
+    pub(crate) catalogue: Catalogue,
+    /// 0 for the unknown one; every other content has its own, never used again for another.
+    pub(crate) version: u64,
+}
+
+/// The catalogues of all resources, and the keys to read them with.
+#[derive(Debug)]
+pub(crate) struct Catalogues {
+    /// What logging in at the resources needs, derived once.
+    pub(crate) keys: LoginKeys,
+    slots: Mutex<HashMap<ResourceId, Arc<Slot>>>,
+}
+
+impl Catalogues {
+    /// Starts without any.
+    pub(crate) fn new() -> Catalogues {
+        Catalogues { keys: LoginKeys::new(), slots: Mutex::default() }
+    }
+
+    /// Returns the resource's place; sessions keep it. There are as many as configured resources.
+    pub(crate) fn slot(&self, resource: &ResourceId) -> Arc<Slot> {
+        let mut slots = self.slots.lock();
+        if let Some(slot) = slots.get(resource) {
+            return Arc::clone(slot);
+        }
+        let slot = Arc::new(Slot::new());
+        slots.insert(resource.clone(), Arc::clone(&slot));
+        slot
+    }
+
+    /// Reads the catalogue on a connection of its own. Whoever comes while it is being read waits for that reading,
+    /// and shares its outcome unless the slot was marked stale after the reading began.
+    ///
+    /// # Errors
+    ///
+    /// When the resource cannot be reached or its answer not be understood; the slot stays as it was. Also when the
+    /// slot was marked stale during the reading of its own: then it is to be called again.
+    pub(crate) async fn refresh(
+        &self,
+        slot: &Slot,
+        upstream: &Upstream,
+        credential: &vault::Credential,
+        keys: &LoginKeys,
+    ) -> Result<(), Failure> {
+        let came = slot.attempts();
+        let _flight = slot.flight.lock().await;
+        if let Some(outcome) = slot.outcome_since(came) {
+            return outcome;
+        }
+        let ticket = slot.begin();
+        let outcome = read(upstream, credential, keys).await;
+        slot.end(&ticket, outcome)
+    }
+}
+
+async fn read(
+    upstream: &Upstream,
+    credential: &vault::Credential,
+    keys: &LoginKeys,
+) -> Result<Catalogue, Failure> {
+    let parameters = [("application_name", "wardline catalogue"), ("client_encoding", "UTF8")];
+    let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let mut dialed = dial::dial(upstream, credential, &parameters, keys).await?;
+    let mut answers = Vec::with_capacity(Catalogue::QUERIES.len());
+    for query in Catalogue::QUERIES {
+        answers.push(dial::rows(&mut dialed.stream, query).await?);
+    }
+    dial::leave(dialed.stream).await;
+    // A large catalogue takes tens of milliseconds to build; sessions share this thread.
+    tokio::task::spawn_blocking(move || Catalogue::from_rows(&answers))
+        .await
+        .map_err(|_| Failure::Ours("building the catalogue failed".to_owned()))?
+        .map_err(|error| Failure::UpstreamMalformed(error.to_string()))
+}
+
+/// One resource's catalogue.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    current: ArcSwap<Versioned>,
+    unknown: Arc<Versioned>,
+    state: Mutex<State>,
+    /// Held while reading.
+    flight: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// How often the slot was marked stale.
+    generation: u64,
+    /// When the reading of what is current began; nothing while it is the unknown catalogue.
+    read_at: Option<Instant>,
+    /// What was read last, even if stale: when it is read again unchanged, its version is good again.
+    last: Option<Arc<Versioned>>,
+    /// Readings that came to an end, and of the last one its generation and why it failed.
+    attempts: u64,
+    attempt_generation: u64,
+    attempt_failed: Option<String>,
+}
+
+/// A reading that began.
+#[derive(Debug)]
+struct Ticket {
+    generation: u64,
+    began: Instant,
+}
+
+impl Slot {
+    fn new() -> Slot {
+        let unknown = Arc::new(Versioned { catalogue: Catalogue::unknown(), version: 0 });
+        Slot {
+            current: ArcSwap::new(Arc::clone(&unknown)),
+            unknown,
+            state: Mutex::default(),
+            flight: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// Returns the catalogue to inspect with; the unknown one, version 0, until one was read.
+    pub(crate) fn current(&self) -> Arc<Versioned> {
+        self.current.load_full()
+    }
+
+    /// Returns how long ago the reading of the current catalogue began; nothing while it is unknown.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        self.state.lock().read_at.map(|at| at.elapsed())
+    }
+
+    /// Tells whether the current catalogue is known and not older than [`CATALOGUE_AGE_MAX`].
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.age().is_some_and(|age| age <= CATALOGUE_AGE_MAX)
+    }
+
+    /// Tells whether the catalogue was marked stale and not read again since.
+    pub(crate) fn is_stale(&self) -> bool {
+        let state = self.state.lock();
+        state.generation > 0 && state.read_at.is_none()
+    }
+
+    /// Marks that objects of the resource may have changed: nothing is proven until the catalogue was read again. To
+    /// be called both before such a change is sent, and again when it took effect (its transaction ended): a reading
+    /// in between still sees the old state.
+    pub(crate) fn stale(&self) {
+        let mut state = self.state.lock();
+        state.generation += 1;
+        state.read_at = None;
+        self.current.store(Arc::clone(&self.unknown));
+    }
+
+    fn attempts(&self) -> u64 {
+        self.state.lock().attempts
+    }
+
+    /// Returns how a reading went that ended since `came` and that nothing has outdated.
+    fn outcome_since(&self, came: u64) -> Option<Result<(), Failure>> {
+        let state = self.state.lock();
+        if state.attempts == came || state.attempt_generation != state.generation {
+            return None;
+        }
+        let failed = state.attempt_failed.as_ref();
+        Some(failed.map_or(Ok(()), |why| Err(Failure::Ours(format!("reading the catalogue: {why}")))))
+    }
+
+    fn begin(&self) -> Ticket {
+        Ticket { generation: self.state.lock().generation, began: Instant::now() }
+    }
+
+    fn end(&self, ticket: &Ticket, outcome: Result<Catalogue, Failure>) -> Result<(), Failure> {
+        let mut state = self.state.lock();
+        state.attempts += 1;
+        state.attempt_generation = ticket.generation;
+        state.attempt_failed = outcome.as_ref().err().map(ToString::to_string);
+        let catalogue = outcome?;
+        if state.generation != ticket.generation {
+            return Err(Failure::Ours("the catalogue changed while it was read".to_owned()));
+        }
+        let versioned = match &state.last {
+            Some(last) if last.catalogue.digest() == catalogue.digest() => Arc::clone(last),
+            last => {
+                let version = last.as_ref().map_or(0, |last| last.version) + 1;
+                Arc::new(Versioned { catalogue, version })
+            }
+        };
+        state.read_at = Some(ticket.began);
+        state.last = Some(Arc::clone(&versioned));
+        self.current.store(versioned);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Slot {
+    /// Puts a catalogue in place as a reading would.
+    pub(crate) fn replace(&self, catalogue: Catalogue) {
+        let ticket = self.begin();
+        self.end(&ticket, Ok(catalogue)).expect("nothing happens in between");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sql::Rows;
+    use super::*;
+
+    fn catalogue(relation: &str) -> Catalogue {
+        let row = ["public", relation, "r", "false", "false", "false", "false"];
+        let mut row: Vec<Option<String>> = row.iter().map(|text| Some((*text).to_owned())).collect();
+        row.push(None);
+        let mut answers = vec![Rows::new(); Catalogue::QUERIES.len()];
+        answers[2].push(row);
+        Catalogue::from_rows(&answers).unwrap()
+    }
+
+    fn read_again(slot: &Slot, relation: &str) {
+        slot.replace(catalogue(relation));
+    }
+
+    #[test]
+    fn the_version_follows_the_content() {
+        let catalogues = Catalogues::new();
+        let slot = catalogues.slot(&ResourceId("r".into()));
+        assert_eq!((slot.current().version, slot.age()), (0, None));
+        for (relation, version) in [("a", 1), ("a", 1), ("b", 2), ("a", 3)] {
+            read_again(&slot, relation);
+            assert_eq!(slot.current().version, version);
+            assert!(slot.is_fresh());
+        }
+        assert!(Arc::ptr_eq(&slot, &catalogues.slot(&ResourceId("r".into()))));
+        assert!(!Arc::ptr_eq(&slot, &catalogues.slot(&ResourceId("s".into()))));
+    }
+
+    #[test]
+    fn nothing_is_proven_after_stale_until_read_again() {
+        let slot = Slot::new();
+        read_again(&slot, "a");
+        slot.stale();
+        assert_eq!((slot.current().version, slot.is_fresh(), slot.is_stale()), (0, false, true));
+        read_again(&slot, "a");
+        assert!(!slot.is_stale());
+        assert_eq!((slot.current().version, slot.is_fresh()), (1, true));
+    }
+
+    #[test]
+    fn a_reading_that_began_before_stale_proves_nothing() {
+        let slot = Slot::new();
+        let ticket = slot.begin();
+        slot.stale();
+        assert!(slot.end(&ticket, Ok(catalogue("a"))).is_err());
+        assert_eq!((slot.current().version, slot.is_fresh()), (0, false));
+        assert!(slot.outcome_since(0).is_none(), "who waited has to read again");
+    }
+
+    #[test]
+    fn who_waited_shares_the_outcome() {
+        let slot = Slot::new();
+        assert!(slot.outcome_since(slot.attempts()).is_none());
+        let came = slot.attempts();
+        read_again(&slot, "a");
+        assert!(slot.outcome_since(came).unwrap().is_ok());
+        let came = slot.attempts();
+        let ticket = slot.begin();
+        slot.end(&ticket, Err(Failure::UpstreamSilent)).unwrap_err();
+        assert!(slot.outcome_since(came).unwrap().is_err());
+        assert_eq!(slot.current().version, 1, "a failed reading changes nothing");
+    }
+}

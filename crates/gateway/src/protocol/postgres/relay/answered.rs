@@ -1,0 +1,377 @@
+//! The resource's side: what it answers, counted and withheld until its entry is durable.
+
+use model::{Outcome, SqlState};
+
+use super::super::codec::{self, Back, Header, Malformed, Status, back_header};
+use super::super::track::Expect;
+use super::Relay;
+use crate::control::Control;
+use crate::error::Failure;
+use crate::limits::{READ_BYTES, UPSTREAM_MESSAGE_BYTES_MAX};
+
+fn malformed(error: Malformed) -> Failure {
+    Failure::UpstreamMalformed(error.to_string())
+}
+
+fn unexpected(what: &'static str) -> Failure {
+    Failure::UpstreamMalformed(format!("{what} where the protocol does not have it"))
+}
+
+impl<C: Control> Relay<C> {
+    /// Handles what was read from the resource.
+    pub(super) fn answered(&mut self) -> Result<(), Failure> {
+        let mut answers = std::mem::take(&mut self.answers);
+        let handled = self.answers_in(&mut answers);
+        self.answers = answers;
+        handled?;
+        self.release_windows()
+    }
+
+    fn answers_in(&mut self, answers: &mut super::Inbox) -> Result<(), Failure> {
+        loop {
+            if self.passing.0 > 0 {
+                let count = self.passing.0.min(answers.bytes().len());
+                if count == 0 {
+                    return Ok(());
+                }
+                let number = self.passing.1;
+                self.result(number, answers.bytes().get(..count).unwrap_or_default());
+                self.passing.0 -= count;
+                answers.take(count);
+                continue;
+            }
+            let Some(header) = back_header(answers.bytes(), UPSTREAM_MESSAGE_BYTES_MAX).map_err(malformed)?
+            else {
+                return Ok(());
+            };
+            if header.kind.streams() && header.length > READ_BYTES {
+                let number = self.row(header.kind)?;
+                self.passing = (header.length, number);
+                continue;
+            }
+            if answers.bytes().len() < header.length {
+                answers.reserve(header.length);
+                return Ok(());
+            }
+            let frame = answers.bytes().get(..header.length).unwrap_or_default();
+            self.answer(header, frame)?;
+            answers.take(header.length);
+        }
+    }
+
+    /// A result that no longer fits the window goes out in parts, each after an entry.
+    fn release_windows(&mut self) -> Result<(), Failure> {
+        let Some(Expect::Query { operation } | Expect::Execute { operation } | Expect::Call { operation }) =
+            self.track.expected.front()
+        else {
+            return Ok(());
+        };
+        let number = *operation;
+        let window = self.shared.config.limits.hold_window_bytes;
+        let due = self.running.get(&number).is_some_and(|running| {
+            running.bytes >= running.progress_at
+                || (running.permit.withholds() && self.outbox.len() >= window)
+        });
+        if due { self.advance(number) } else { Ok(()) }
+    }
+
+    /// Passes bytes of an operation's result, withheld while it has no entry.
+    fn result(&mut self, number: Option<u64>, bytes: &[u8]) {
+        if let Some(running) = number.and_then(|number| self.running.get_mut(&number)) {
+            if running.permit.withholds() {
+                self.outbox.hold();
+            }
+            running.bytes += bytes.len() as u64;
+        }
+        self.outbox.push(bytes);
+    }
+
+    /// Returns the operation that the answers at hand belong to.
+    fn current(&self) -> Option<u64> {
+        match self.track.expected.front() {
+            Some(
+                Expect::Query { operation } | Expect::Execute { operation } | Expect::Call { operation },
+            )
+            | Some(Expect::Bind { operation, .. }) => Some(*operation),
+            _ => None,
+        }
+    }
+
+    /// Counts a row, or a piece of copied data, of the operation at hand.
+    fn row(&mut self, kind: Back) -> Result<Option<u64>, Failure> {
+        let number = match self.track.expected.front() {
+            Some(Expect::Query { operation } | Expect::Execute { operation }) => *operation,
+            _ => return Err(unexpected("a row")),
+        };
+        if let Some(running) = self.running.get_mut(&number).filter(|_| kind == Back::DataRow) {
+            running.rows += 1;
+        }
+        Ok(Some(number))
+    }
+
+    fn answer(&mut self, header: Header<Back>, frame: &[u8]) -> Result<(), Failure> {
+        match header.kind {
+            Back::DataRow | Back::CopyData => {
+                let number = self.row(header.kind)?;
+                self.result(number, frame);
+                Ok(())
+            }
+            Back::RowDescription => {
+                let number = self.current();
+                self.described(frame, number)
+            }
+            Back::NoData => self.described(frame, None),
+            Back::ParameterDescription => match self.track.expected.front() {
+                Some(Expect::Describe) => {
+                    self.outbox.push(frame);
+                    Ok(())
+                }
+                _ => Err(unexpected("a parameter description")),
+            },
+            Back::CopyOutResponse | Back::CopyDone | Back::FunctionCallResponse => {
+                let number = self.current();
+                self.result(number, frame);
+                Ok(())
+            }
+            Back::CopyInResponse => self.copy_begins(frame),
+            Back::CommandComplete | Back::EmptyQueryResponse => self.command_done(header.kind, frame),
+            Back::PortalSuspended => self.suspended(frame),
+            Back::ParseComplete => match self.track.expected.pop_front() {
+                Some(Expect::Parse { .. }) => {
+                    self.outbox.push(frame);
+                    Ok(())
+                }
+                _ => Err(unexpected("a completed parse")),
+            },
+            Back::BindComplete => self.bound(frame),
+            Back::CloseComplete => self.closed(frame),
+            Back::ErrorResponse => self.failed(frame),
+            Back::ReadyForQuery => self.ready(frame),
+            Back::NoticeResponse | Back::NotificationResponse => {
+                let number = self.current();
+                self.aside(number, frame);
+                Ok(())
+            }
+            Back::ParameterStatus => self.setting(frame),
+            Back::Authentication
+            | Back::BackendKeyData
+            | Back::CopyBothResponse
+            | Back::NegotiateProtocolVersion => Err(unexpected("a message of another phase")),
+        }
+    }
+
+    /// Passes a notice in its place, withheld with the result it stands in.
+    fn aside(&mut self, number: Option<u64>, frame: &[u8]) {
+        if number.and_then(|number| self.running.get(&number)).is_some_and(|r| r.permit.withholds()) {
+            self.outbox.hold();
+        }
+        self.outbox.push(frame);
+    }
+
+    fn described(&mut self, frame: &[u8], number: Option<u64>) -> Result<(), Failure> {
+        match self.track.expected.front() {
+            Some(Expect::Describe) => {
+                self.track.expected.pop_front();
+                self.outbox.push(frame);
+                Ok(())
+            }
+            Some(Expect::Query { .. } | Expect::Execute { .. }) => {
+                self.result(number, frame);
+                Ok(())
+            }
+            _ => Err(unexpected("a row description")),
+        }
+    }
+
+    fn copy_begins(&mut self, frame: &[u8]) -> Result<(), Failure> {
+        let number = match self.track.expected.front() {
+            Some(Expect::Query { operation } | Expect::Execute { operation }) => *operation,
+            _ => return Err(unexpected("a copy")),
+        };
+        self.copying = Some(number);
+        self.track.forget_syncs_during_copy();
+        self.outbox.push(frame);
+        Ok(())
+    }
+
+    fn command_done(&mut self, kind: Back, frame: &[u8]) -> Result<(), Failure> {
+        let counted = match kind {
+            Back::CommandComplete => codec::command_rows(frame).map_err(malformed)?,
+            _ => None,
+        };
+        let number = self.current();
+        self.copying = None;
+        self.result(number, frame);
+        let Some(running) = number.and_then(|number| self.running.get_mut(&number)) else {
+            return Err(unexpected("a completed command"));
+        };
+        // A tag counts rows that are not seen as messages: of INSERT, UPDATE, COPY.
+        running.rows = running.rows.max(counted.unwrap_or(0));
+        match self.track.expected.front() {
+            Some(Expect::Execute { operation }) => {
+                let operation = *operation;
+                self.track.expected.pop_front();
+                self.completed(operation)
+            }
+            Some(Expect::Query { .. }) => Ok(()),
+            _ => Err(unexpected("a completed command")),
+        }
+    }
+
+    fn suspended(&mut self, frame: &[u8]) -> Result<(), Failure> {
+        let Some(Expect::Execute { operation }) = self.track.expected.pop_front() else {
+            return Err(unexpected("a suspended portal"));
+        };
+        self.result(Some(operation), frame);
+        self.advance(operation)
+    }
+
+    fn bound(&mut self, frame: &[u8]) -> Result<(), Failure> {
+        let Some(Expect::Bind { name, previous, operation }) = self.track.expected.pop_front() else {
+            return Err(unexpected("a completed bind"));
+        };
+        self.outbox.push(frame);
+        if let Some(portal) = self.track.portals.get_mut(&name).filter(|p| p.operation == operation) {
+            portal.live = true;
+        }
+        match previous {
+            Some(previous) => self.abandoned(previous.operation),
+            None => Ok(()),
+        }
+    }
+
+    fn closed(&mut self, frame: &[u8]) -> Result<(), Failure> {
+        let Some(Expect::Close { undo }) = self.track.expected.pop_front() else {
+            return Err(unexpected("a completed close"));
+        };
+        self.outbox.push(frame);
+        match undo {
+            super::super::track::Closed::Portal(_, Some(portal)) => self.abandoned(portal.operation),
+            super::super::track::Closed::Portal(_, None) | super::super::track::Closed::Statement(..) => {
+                Ok(())
+            }
+        }
+    }
+
+    /// Settles the operation of a portal that is gone. A read that was bound and never run left no trace.
+    fn abandoned(&mut self, number: u64) -> Result<(), Failure> {
+        let Some(running) = self.running.get(&number) else { return Ok(()) };
+        if running.permit.withholds() && !running.executed {
+            self.running.remove(&number);
+            return Ok(());
+        }
+        let detail = if running.executed { "closed before its last row" } else { "bound and never run" };
+        self.settle(number, Outcome::Completed, Some(detail))
+    }
+
+    fn failed(&mut self, frame: &[u8]) -> Result<(), Failure> {
+        let code = codec::error_field(frame, b'C').map_err(malformed)?;
+        let state = SqlState(code.and_then(|c| c.first_chunk::<5>().copied()).unwrap_or(*b"XX000"));
+        self.copying = None;
+        match self.track.expected.front_mut() {
+            None => {
+                self.outbox.push(frame);
+                Ok(())
+            }
+            Some(Expect::Query { operation } | Expect::Call { operation }) => {
+                let number = *operation;
+                self.result(Some(number), frame);
+                if let Some(running) = self.running.get_mut(&number) {
+                    running.failed = Some(state);
+                }
+                Ok(())
+            }
+            Some(Expect::RefusedQuery { error, pending } | Expect::Refused { error, pending }) => {
+                let mut ours = Vec::new();
+                error.encode(&mut ours);
+                let pending = pending.take();
+                let ends = matches!(self.track.expected.front(), Some(Expect::Refused { .. }));
+                if let Some(pending) = pending {
+                    self.outbox.gate(pending);
+                }
+                self.outbox.push(&ours);
+                if ends { self.skip(state) } else { Ok(()) }
+            }
+            Some(Expect::Sync) => {
+                self.outbox.push(frame);
+                Ok(())
+            }
+            Some(
+                Expect::Parse { .. }
+                | Expect::Bind { .. }
+                | Expect::Describe
+                | Expect::Execute { .. }
+                | Expect::Close { .. },
+            ) => {
+                let number = self.current();
+                self.result(number, frame);
+                self.skip(state)
+            }
+        }
+    }
+
+    /// Everything up to `Sync` did not happen.
+    fn skip(&mut self, state: SqlState) -> Result<(), Failure> {
+        for number in self.track.skip_to_sync() {
+            self.settle(number, Outcome::Failed(state), None)?;
+        }
+        Ok(())
+    }
+
+    fn ready(&mut self, frame: &[u8]) -> Result<(), Failure> {
+        let status = codec::ready(frame).map_err(malformed)?;
+        match self.track.expected.pop_front() {
+            Some(Expect::Query { operation } | Expect::Call { operation }) => {
+                self.result(Some(operation), frame);
+                self.completed(operation)?;
+            }
+            Some(Expect::RefusedQuery { .. } | Expect::Sync) => self.outbox.push(frame),
+            Some(_) | None => return Err(unexpected("readiness")),
+        }
+        self.status = status;
+        self.copying = None;
+        if status == Status::Idle {
+            self.transaction_over()?;
+        }
+        Ok(())
+    }
+
+    fn transaction_over(&mut self) -> Result<(), Failure> {
+        // What the client sent on ahead may already belong to the next transaction.
+        let ahead = !self.track.expected.is_empty();
+        self.wrote &= ahead;
+        let gone: Vec<u64> = self.track.portals.values().filter(|p| p.live).map(|p| p.operation).collect();
+        self.track.portals.retain(|_, portal| !portal.live);
+        for number in gone {
+            self.abandoned(number)?;
+        }
+        if self.redefined {
+            self.redefined = ahead;
+            self.catalogue.stale();
+            if self.refreshing.is_none() {
+                self.refresh_catalogue();
+            }
+        }
+        Ok(())
+    }
+
+    /// A changed setting of the session. Two of them decide how a text is read: with others, what was inspected is
+    /// not what the resource runs.
+    fn setting(&mut self, frame: &[u8]) -> Result<(), Failure> {
+        let (name, value) = codec::parameter_status(frame).map_err(malformed)?;
+        let safe = match name {
+            b"standard_conforming_strings" => value == b"on",
+            b"client_encoding" => super::super::dial::encoding_is_safe(&String::from_utf8_lossy(value)),
+            _ => true,
+        };
+        if !safe {
+            return Err(Failure::Ours(format!(
+                "the session set {} to a value that is not supported",
+                String::from_utf8_lossy(name)
+            )));
+        }
+        let number = self.current();
+        self.aside(number, frame);
+        Ok(())
+    }
+}

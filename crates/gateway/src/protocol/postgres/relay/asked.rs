@@ -1,0 +1,574 @@
+//! The client's side: what is asked, and whether it may be.
+
+use std::sync::Arc;
+
+use model::{Action, Micros, Need, Object, Outcome};
+use tokio::time::Instant;
+use trail::Pending;
+
+use super::super::buffers::Housekeeping;
+use super::super::codec::{self, Front, HEADER, Malformed, Severity, Target, WireError, front_header};
+use super::super::sql::{Effect, Inspection, Known, SessionEffect, Unreadable};
+use super::super::track::{Closed, Expect, Portal, Statement};
+use super::{Goodbye, Plain, REFRESH_PAUSE, Relay, Stalled, now, state};
+use crate::control::Control;
+use crate::error::{Ending, Failure};
+use crate::gate::{Admission, Operation, Subject};
+use crate::limits::{NAMES_MAX, PARAMETER_BYTES_MAX, PIPELINE_MAX, UPSTREAM_BACKLOG_BYTES};
+
+/// What is done once a stalled operation has its permit. Its message is still the first of the inbox.
+#[derive(Debug)]
+pub(super) enum Then {
+    Query { inspection: Arc<Inspection> },
+    Bind { portal: Box<[u8]>, statement: Statement },
+    Execute { portal: Box<[u8]>, statement: Option<Statement> },
+    Call,
+}
+
+impl Then {
+    fn inspection(&self) -> Option<Arc<Inspection>> {
+        match self {
+            Then::Query { inspection } => Some(inspection.clone()),
+            Then::Bind { statement, .. } => statement.inspection.clone(),
+            Then::Execute { statement, .. } => statement.as_ref().and_then(|s| s.inspection.clone()),
+            Then::Call => None,
+        }
+    }
+}
+
+/// What became of a message.
+enum Step {
+    /// It is dealt with: take the next.
+    Done,
+    /// It stays the first of the inbox until something is ready.
+    Waits,
+}
+
+/// A text that PostgreSQL answers with a syntax error: the transaction fails as if the refused statement had.
+const FAILING_QUERY: &[u8] = b"wardline: refused\0";
+/// A `Describe` of a statement that does not exist: the extended query fails and is skipped up to `Sync`.
+const FAILING_DESCRIBE: &[u8] = b"Swardline: refused\0";
+
+fn malformed(error: Malformed) -> Failure {
+    Failure::ClientMalformed(error.to_string())
+}
+
+impl<C: Control> Relay<C> {
+    /// Handles the messages that were read, up to one that must wait.
+    pub(super) fn asked(&mut self, at: Micros) -> Result<bool, Failure> {
+        let mut moved = false;
+        while self.stalled.is_none()
+            && self.refreshing.is_none()
+            && self.goodbye.is_none()
+            && self.upbox.len() <= UPSTREAM_BACKLOG_BYTES
+            && self.track.expected.len() <= PIPELINE_MAX
+        {
+            if self.copy_passing > 0 {
+                let count = self.copy_passing.min(self.inbox.bytes().len());
+                if count == 0 {
+                    break;
+                }
+                self.pass_copy(count);
+                moved = true;
+                continue;
+            }
+            let limit = self.shared.config.limits.message_bytes_max;
+            let Some(header) = front_header(self.inbox.bytes(), limit).map_err(malformed)? else { break };
+            if header.kind == Front::CopyData {
+                self.copy_passing = header.length;
+                continue;
+            }
+            if self.inbox.bytes().len() < header.length {
+                self.inbox.reserve(header.length);
+                break;
+            }
+            let inbox = std::mem::take(&mut self.inbox);
+            let frame = inbox.bytes().get(..header.length).unwrap_or_default();
+            let step = self.message(header.kind, frame, at);
+            self.inbox = inbox;
+            match step? {
+                Step::Done => self.inbox.take(header.length),
+                Step::Waits => break,
+            }
+            moved = true;
+        }
+        Ok(moved)
+    }
+
+    /// Passes copied data on while the resource reads it; PostgreSQL ignores it otherwise, and so it is dropped.
+    fn pass_copy(&mut self, count: usize) {
+        if let Some(running) = self.copying.and_then(|number| self.running.get_mut(&number)) {
+            let bytes = self.inbox.bytes().get(..count).unwrap_or_default();
+            self.upbox.operation(&running.permit, bytes);
+            running.bytes += count as u64;
+        }
+        self.copy_passing -= count;
+        self.inbox.take(count);
+        self.active = Instant::now();
+    }
+
+    fn message(&mut self, kind: Front, frame: &[u8], at: Micros) -> Result<Step, Failure> {
+        if self.skipping && !matches!(kind, Front::Sync | Front::Terminate) {
+            return Ok(Step::Done);
+        }
+        match kind {
+            Front::Query => self.query(frame, at),
+            Front::Parse => self.parse(frame, at),
+            Front::Bind => self.bind(frame, at),
+            Front::Execute => self.execute(frame, at),
+            Front::FunctionCall => self.call(frame, at),
+            Front::Describe => {
+                codec::target(frame, "Describe").map_err(malformed)?;
+                self.upbox.housekeeping(Housekeeping::Describe, frame);
+                self.track.expected.push_back(Expect::Describe);
+                Ok(Step::Done)
+            }
+            Front::Close => self.close(frame),
+            Front::Sync => {
+                self.skipping = false;
+                self.upbox.housekeeping(Housekeeping::Sync, frame);
+                // While the resource reads copied data it ignores Sync.
+                if self.copying.is_none() {
+                    self.track.expected.push_back(Expect::Sync);
+                }
+                Ok(Step::Done)
+            }
+            Front::Flush => {
+                self.upbox.housekeeping(Housekeeping::Flush, frame);
+                Ok(Step::Done)
+            }
+            Front::CopyDone | Front::CopyFail => {
+                if self.copying.take().is_some() {
+                    self.upbox.housekeeping(Housekeeping::CopyEnd, frame);
+                }
+                Ok(Step::Done)
+            }
+            Front::Terminate => {
+                self.goodbye = Some(Goodbye { ending: Ending::ClientLeft, words: None });
+                Ok(Step::Done)
+            }
+            Front::CopyData | Front::Password => {
+                Err(Failure::ClientMalformed("a message that has no place here".into()))
+            }
+        }
+    }
+
+    /// Returns what a text means, or `None` while the catalogue is being read.
+    fn inspect(&mut self, text: &[u8]) -> Option<Result<Arc<Inspection>, Unreadable>> {
+        if !self.catalogue.is_fresh() && self.may_refresh() {
+            self.refresh_catalogue();
+            return None;
+        }
+        let Ok(text) = std::str::from_utf8(text) else {
+            return Some(Err(Unreadable {
+                message: "the statement is not valid UTF-8".into(),
+                position: None,
+                sqlstate: "22021",
+                reason: super::super::sql::Reason::Syntax,
+            }));
+        };
+        Some(self.shared.verdicts.inspect(&self.catalogue, &self.target.id, text))
+    }
+
+    fn may_refresh(&self) -> bool {
+        self.refresh_tried.is_none_or(|tried| tried.elapsed() > REFRESH_PAUSE)
+    }
+
+    /// Starts reading the catalogue again; messages wait for it.
+    pub(super) fn refresh_catalogue(&mut self) {
+        self.refresh_tried = Some(Instant::now());
+        let shared = self.shared.clone();
+        let target = self.target.clone();
+        let slot = self.catalogue.clone();
+        self.refreshing = Some(Box::pin(async move {
+            crate::serve::refresh_catalogue(&shared, &slot, &target).await;
+        }));
+    }
+
+    /// Decides how an inspected text counts in this transaction: a commit of nothing is no change, and nothing is
+    /// proven once the transaction changed objects.
+    fn changes(&self, inspection: &Inspection, effect: Effect) -> bool {
+        let commits = || inspection.session.iter().any(|e| matches!(e, SessionEffect::Commit { .. }));
+        match effect {
+            Effect::Write => true,
+            Effect::Read => self.redefined,
+            Effect::Control => self.wrote && commits(),
+        }
+    }
+
+    fn query(&mut self, frame: &[u8], at: Micros) -> Result<Step, Failure> {
+        let text = codec::query(frame).map_err(malformed)?;
+        let inspection = match self.inspect(text) {
+            None => return Ok(Step::Waits),
+            Some(Err(unreadable)) => return self.refuse_query_unreadable(&unreadable, at),
+            Some(Ok(inspection)) => inspection,
+        };
+        if inspection.statements > 0 {
+            self.active = Instant::now();
+        }
+        let admission = {
+            let resolved = inspection.resolve(|n| self.track.prepared(n), |n| self.track.cursor(n));
+            let changes = self.changes(&inspection, resolved.effect);
+            let operation = Operation { subject: inspection.clone(), parameters: Vec::new(), changes };
+            self.gate.admit(operation, &resolved.needs, at).map_err(Failure::Trail)?
+        };
+        let then = Then::Query { inspection };
+        match admission {
+            Admission::Now(permit) => self.sent(then, permit, frame),
+            Admission::Recorded(admitting) => {
+                self.stalled = Some(Stalled { admitting, then });
+                return Ok(Step::Waits);
+            }
+            Admission::Refused(pending) => self.refuse_query(denied(), Some(pending)),
+        }
+        Ok(Step::Done)
+    }
+
+    fn refuse_query_unreadable(&mut self, unreadable: &Unreadable, at: Micros) -> Result<Step, Failure> {
+        let (error, pending) = self.unreadable(unreadable, at)?;
+        self.refuse_query(error, Some(pending));
+        Ok(Step::Done)
+    }
+
+    fn unreadable(&mut self, unreadable: &Unreadable, at: Micros) -> Result<(WireError, Pending), Failure> {
+        let state = state(unreadable.sqlstate);
+        let pending = self.gate.reject("", &unreadable.to_string(), state, at).map_err(Failure::Trail)?;
+        let error = WireError::new(Severity::Error, &state.0, unreadable.message.clone())
+            .position(unreadable.position);
+        Ok((error, pending))
+    }
+
+    fn refuse_query(&mut self, error: WireError, pending: Option<Pending>) {
+        let mut bytes = Vec::new();
+        codec::message(&mut bytes, b'Q', |out| out.extend_from_slice(FAILING_QUERY));
+        self.upbox.housekeeping(Housekeeping::Failing, &bytes);
+        self.track.expected.push_back(Expect::RefusedQuery { error, pending });
+    }
+
+    /// Refuses a message of an extended query: it fails at the resource, and the rest up to `Sync` is dropped.
+    fn refuse_extended(&mut self, error: WireError, pending: Option<Pending>) -> Step {
+        let mut bytes = Vec::new();
+        codec::message(&mut bytes, b'D', |out| out.extend_from_slice(FAILING_DESCRIBE));
+        self.upbox.housekeeping(Housekeeping::Failing, &bytes);
+        self.track.expected.push_back(Expect::Refused { error, pending });
+        self.skipping = true;
+        Step::Done
+    }
+
+    fn refuse_unknown(&mut self, code: &[u8; 5], what: &'static str, at: Micros) -> Result<Step, Failure> {
+        let state = model::SqlState(*code);
+        let pending = self.gate.reject("", what, state, at).map_err(Failure::Trail)?;
+        Ok(self.refuse_extended(WireError::new(Severity::Error, code, what), Some(pending)))
+    }
+
+    fn parse(&mut self, frame: &[u8], at: Micros) -> Result<Step, Failure> {
+        let (name, text) = codec::parse(frame).map_err(malformed)?;
+        let inspection = match self.inspect(text) {
+            None => return Ok(Step::Waits),
+            Some(Ok(inspection)) => inspection,
+            Some(Err(unreadable)) => {
+                let (error, pending) = self.unreadable(&unreadable, at)?;
+                return Ok(self.refuse_extended(error, Some(pending)));
+            }
+        };
+        if self.track.statements.len() >= NAMES_MAX {
+            return self.refuse_unknown(b"53400", "too many prepared statements in this session", at);
+        }
+        let resolved = inspection.resolve(|n| self.track.prepared(n), |n| self.track.cursor(n));
+        let Some(allowed) = self.gate.allows(&resolved.needs, at) else {
+            let operation = Operation { subject: inspection.clone(), parameters: Vec::new(), changes: true };
+            let admission = self.gate.admit(operation, &resolved.needs, at).map_err(Failure::Trail)?;
+            return match admission {
+                Admission::Refused(pending) => Ok(self.refuse_extended(denied(), Some(pending))),
+                // A second passed between the two questions, and the answer with it: ask again.
+                Admission::Now(_) | Admission::Recorded(_) => Ok(self.refuse_extended(denied(), None)),
+            };
+        };
+        let known = Arc::new(Known {
+            needs: resolved.needs.into_owned().into(),
+            effect: resolved.effect,
+            command: "EXECUTE",
+            objects: inspection.objects.clone(),
+            changes_catalogue: resolved.changes_catalogue,
+        });
+        let statement = Statement { inspection: Some(inspection), known };
+        self.upbox.statement(&allowed, frame);
+        let previous = self.track.statements.insert(name.into(), statement);
+        self.track.expected.push_back(Expect::Parse { name: name.into(), previous });
+        Ok(Step::Done)
+    }
+
+    fn bind(&mut self, frame: &[u8], at: Micros) -> Result<Step, Failure> {
+        let bind = codec::bind(frame).map_err(malformed)?;
+        let Some(statement) = self.track.statements.get(bind.statement).cloned() else {
+            return self.refuse_unknown(b"26000", "the prepared statement does not exist", at);
+        };
+        if self.track.portals.len() >= NAMES_MAX {
+            return self.refuse_unknown(b"53400", "too many portals in this session", at);
+        }
+        let portal = bind.portal.into();
+        let parameters = kept_parameters(&statement, bind.parameter_count, bind.parameters);
+        let admission = self.admit_statement(&statement, parameters, at)?;
+        self.admitted(admission, Then::Bind { portal, statement }, frame)
+    }
+
+    fn admit_statement(
+        &mut self,
+        statement: &Statement,
+        parameters: Vec<u8>,
+        at: Micros,
+    ) -> Result<Admission, Failure> {
+        self.active = Instant::now();
+        let Statement { inspection, known } = statement;
+        let admission = match inspection {
+            Some(inspection) => {
+                let resolved = inspection.resolve(|n| self.track.prepared(n), |n| self.track.cursor(n));
+                let changes = self.changes(inspection, resolved.effect);
+                let operation = Operation { subject: inspection.clone(), parameters, changes };
+                self.gate.admit(operation, &resolved.needs, at)
+            }
+            None => {
+                let operation =
+                    Operation { subject: plain(known), parameters, changes: self.known_changes(known) };
+                self.gate.admit(operation, &known.needs, at)
+            }
+        };
+        admission.map_err(Failure::Trail)
+    }
+
+    fn known_changes(&self, known: &Known) -> bool {
+        match known.effect {
+            Effect::Write => true,
+            Effect::Read => self.redefined,
+            Effect::Control => self.wrote,
+        }
+    }
+
+    fn admitted(&mut self, admission: Admission, then: Then, frame: &[u8]) -> Result<Step, Failure> {
+        match admission {
+            Admission::Now(permit) => {
+                self.sent(then, permit, frame);
+                Ok(Step::Done)
+            }
+            Admission::Recorded(admitting) => {
+                self.stalled = Some(Stalled { admitting, then });
+                Ok(Step::Waits)
+            }
+            Admission::Refused(pending) => Ok(self.refuse_extended(denied(), Some(pending))),
+        }
+    }
+
+    fn execute(&mut self, frame: &[u8], at: Micros) -> Result<Step, Failure> {
+        let name = codec::execute(frame).map_err(malformed)?;
+        if let Some(portal) = self.track.portals.get(name) {
+            let number = portal.operation;
+            if let Some(running) = self.running.get_mut(&number) {
+                running.executed = true;
+                self.upbox.operation(&running.permit, frame);
+                self.track.expected.push_back(Expect::Execute { operation: number });
+                return Ok(Step::Done);
+            }
+            // It ran to its end before: running it again is an operation of its own.
+            let statement = portal.statement.clone();
+            let admission = self.admit_statement(&statement, Vec::new(), at)?;
+            return self.admitted(
+                admission,
+                Then::Execute { portal: name.into(), statement: Some(statement) },
+                frame,
+            );
+        }
+        let cursor = std::str::from_utf8(name).ok().and_then(|name| self.track.cursor(name));
+        let Some(known) = cursor else {
+            return self.refuse_unknown(b"34000", "the portal does not exist", at);
+        };
+        let statement = Statement { inspection: None, known };
+        let admission = self.admit_statement(&statement, Vec::new(), at)?;
+        self.admitted(admission, Then::Execute { portal: name.into(), statement: None }, frame)
+    }
+
+    fn call(&mut self, frame: &[u8], at: Micros) -> Result<Step, Failure> {
+        let (oid, arguments) = codec::function_call(frame).map_err(malformed)?;
+        self.active = Instant::now();
+        let name = format!("oid {oid}");
+        let needs = [Need {
+            action: Action::Execute,
+            object: Object::Function { schema: "?".into(), name: name.as_str().into() },
+        }];
+        let subject = Arc::new(Plain {
+            action: Action::Execute,
+            command: "FUNCTION CALL",
+            statement: format!("call of function {name}"),
+            objects: Box::new([format!("?.{name}()").into()]),
+        });
+        let parameters =
+            arguments.get(..PARAMETER_BYTES_MAX.min(arguments.len())).unwrap_or_default().to_vec();
+        let operation = Operation { subject, parameters, changes: true };
+        match self.gate.admit(operation, &needs, at).map_err(Failure::Trail)? {
+            Admission::Now(permit) => self.sent(Then::Call, permit, frame),
+            Admission::Recorded(admitting) => {
+                self.stalled = Some(Stalled { admitting, then: Then::Call });
+                return Ok(Step::Waits);
+            }
+            Admission::Refused(pending) => self.refuse_query(denied(), Some(pending)),
+        }
+        Ok(Step::Done)
+    }
+
+    fn close(&mut self, frame: &[u8]) -> Result<Step, Failure> {
+        let undo = match codec::target(frame, "Close").map_err(malformed)? {
+            Target::Statement(name) => Closed::Statement(name.into(), self.track.statements.remove(name)),
+            Target::Portal(name) => Closed::Portal(name.into(), self.track.portals.remove(name)),
+        };
+        self.upbox.housekeeping(Housekeeping::Close, frame);
+        self.track.expected.push_back(Expect::Close { undo });
+        Ok(Step::Done)
+    }
+
+    /// A stalled operation has its permit: its message, the first of the inbox, goes out.
+    pub(super) fn proceed(&mut self, then: Then, permit: crate::gate::Permit) -> Result<(), Failure> {
+        let limit = self.shared.config.limits.message_bytes_max;
+        let header = front_header(self.inbox.bytes(), limit).map_err(malformed)?;
+        let length = header.map_or(HEADER, |header| header.length);
+        let inbox = std::mem::take(&mut self.inbox);
+        self.sent(then, permit, inbox.bytes().get(..length).unwrap_or_default());
+        self.inbox = inbox;
+        self.inbox.take(length);
+        Ok(())
+    }
+
+    /// Sends an admitted operation and notes what will answer it.
+    fn sent(&mut self, then: Then, permit: crate::gate::Permit, frame: &[u8]) {
+        self.upbox.operation(&permit, frame);
+        let changes = !permit.withholds();
+        let inspection = then.inspection();
+        if let Some(inspection) = &inspection {
+            self.forget(inspection);
+            if inspection.changes_catalogue {
+                self.redefined = true;
+                self.catalogue.stale();
+                self.refresh_tried = None;
+            }
+        }
+        self.wrote |= changes;
+        let number = self.open(permit, inspection);
+        let expect = match then {
+            Then::Query { .. } => Expect::Query { operation: number },
+            Then::Call => Expect::Call { operation: number },
+            Then::Bind { portal, statement } => {
+                let made = Portal { statement, operation: number, live: false };
+                let previous = self.track.portals.insert(portal.clone(), made);
+                Expect::Bind { name: portal, previous, operation: number }
+            }
+            Then::Execute { portal, statement } => {
+                if let Some(portal) = statement.and_then(|_| self.track.portals.get_mut(&portal)) {
+                    portal.operation = number;
+                }
+                Expect::Execute { operation: number }
+            }
+        };
+        if let (Some(running), false) = (self.running.get_mut(&number), matches!(expect, Expect::Bind { .. }))
+        {
+            running.executed = true;
+        }
+        self.track.expected.push_back(expect);
+    }
+
+    /// Forgets the names that a text is about to change, until it is known what came of it.
+    fn forget(&mut self, inspection: &Inspection) {
+        for effect in &inspection.session {
+            match effect {
+                SessionEffect::Prepare { name, .. } | SessionEffect::Deallocate(Some(name)) => {
+                    self.track.statements.remove(name.as_bytes());
+                }
+                SessionEffect::Deallocate(None) | SessionEffect::DiscardAll => {
+                    self.track.statements.clear();
+                    self.track.cursors.clear();
+                }
+                SessionEffect::Declare { name, .. } | SessionEffect::Close(Some(name)) => {
+                    self.track.cursors.remove(name);
+                }
+                SessionEffect::Close(None)
+                | SessionEffect::Rollback { .. }
+                | SessionEffect::RollbackTo(_)
+                | SessionEffect::PrepareTransaction => self.track.cursors.clear(),
+                SessionEffect::Begin
+                | SessionEffect::Commit { .. }
+                | SessionEffect::Savepoint(_)
+                | SessionEffect::Release(_)
+                | SessionEffect::Execute { .. }
+                | SessionEffect::Fetch { .. }
+                | SessionEffect::DiscardOther
+                | SessionEffect::Listen(_)
+                | SessionEffect::Unlisten(_)
+                | SessionEffect::SetRole
+                | SessionEffect::Set { .. }
+                | SessionEffect::Reset(_) => {}
+            }
+        }
+    }
+
+    /// Takes up the names that a text made, once it succeeded.
+    pub(super) fn applied(&mut self, inspection: Option<&Inspection>, succeeded: bool) {
+        let Some(inspection) = inspection.filter(|_| succeeded) else { return };
+        for (at, effect) in inspection.session.iter().enumerate() {
+            // What a later statement of the same text may have undone stays unknown.
+            let last = at + 1 == inspection.session.len();
+            match effect {
+                SessionEffect::Prepare { name, statement } if last => {
+                    let made = Statement { inspection: None, known: statement.clone() };
+                    self.track.statements.insert(name.as_bytes().into(), made);
+                }
+                SessionEffect::Declare { name, query, .. }
+                    if last && self.track.cursors.len() < NAMES_MAX =>
+                {
+                    self.track.cursors.insert(name.clone(), query.clone());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Settles an operation as done.
+    pub(super) fn completed(&mut self, number: u64) -> Result<(), Failure> {
+        let failed = self.running.get(&number).and_then(|running| running.failed);
+        self.settle(number, failed.map_or(Outcome::Completed, Outcome::Failed), None)
+    }
+
+    /// Records that more is about to leave, and withholds what follows until that is durable.
+    pub(super) fn advance(&mut self, number: u64) -> Result<(), Failure> {
+        let at = now(self);
+        let Some(running) = self.running.get_mut(&number) else { return Ok(()) };
+        running.progress_at = running.bytes.saturating_mul(2);
+        let pending = self
+            .gate
+            .progress(&mut running.permit, running.rows, running.bytes, at)
+            .map_err(Failure::Trail)?;
+        self.outbox.gate(pending);
+        Ok(())
+    }
+}
+
+fn denied() -> WireError {
+    WireError::new(Severity::Error, b"42501", "refused by policy")
+        .hint("Ask for access, or for what your roles allow: `wardline access matrix` shows it.")
+}
+
+fn plain(known: &Known) -> Arc<dyn Subject> {
+    let action = known.needs.iter().map(|need| need.action).max().unwrap_or(Action::Connect);
+    Arc::new(Plain {
+        action,
+        command: known.command,
+        statement: String::new(),
+        objects: known.objects.clone(),
+    })
+}
+
+/// The parameters that go, sealed, into the entry: none where the statement carries a secret, and none over the limit.
+fn kept_parameters(statement: &Statement, count: usize, parameters: &[u8]) -> Vec<u8> {
+    let secret = statement.inspection.as_ref().is_none_or(|inspection| inspection.secret);
+    if secret || count == 0 || parameters.len() > PARAMETER_BYTES_MAX {
+        Vec::new()
+    } else {
+        parameters.to_vec()
+    }
+}

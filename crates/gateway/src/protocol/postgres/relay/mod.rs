@@ -1,0 +1,487 @@
+//! Carries one session: reads, admits, forwards, withholds, settles.
+//!
+//! One task, one poll function, both directions; an idle session owns no buffers. The client's side is in `asked`,
+//! the resource's in `answered`.
+//!
+//! INVARIANT: an operation reaches `Upbox` only with a `Permit`; what came of it leaves `Outbox` only past its gate.
+//! Deliberately absent: masking, which will stand between `answered` and the outbox.
+
+mod answered;
+mod asked;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use model::{Action, Micros, Outcome, SqlState};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::buffers::{Housekeeping, Inbox, Upbox};
+use super::catalogues::Slot;
+use super::codec::{Severity, Status, WireError};
+use super::outbox::Outbox;
+use super::sql::Inspection;
+use super::track::Track;
+use crate::control::{Control, Upstream};
+use crate::error::{Ending, Failure};
+use crate::gate::{Admitting, Gate, Permit, Report, Subject};
+use crate::limits::{PIPELINE_MAX, UPSTREAM_BACKLOG_BYTES};
+use crate::listen::{Drain, Shared};
+use crate::stream::Stream;
+
+/// An operation that was sent, until it is settled.
+#[derive(Debug)]
+struct Running {
+    permit: Permit,
+    inspection: Option<Arc<Inspection>>,
+    rows: u64,
+    bytes: u64,
+    /// Released result bytes at which the next entry is due; doubles each time.
+    progress_at: u64,
+    failed: Option<SqlState>,
+    executed: bool,
+}
+
+/// What a message waits for before it is looked at again.
+#[derive(Debug)]
+struct Stalled {
+    admitting: Admitting,
+    then: asked::Then,
+}
+
+type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// How a session ends: the word for the record, and what the client is told.
+#[derive(Debug)]
+struct Goodbye {
+    ending: Ending,
+    words: Option<WireError>,
+}
+
+/// A session between its sign-in and its end.
+pub(crate) struct Relay<C: Control> {
+    shared: Arc<Shared<C>>,
+    gate: Gate,
+    target: Arc<Upstream>,
+    catalogue: Arc<Slot>,
+    client: Stream,
+    upstream: Stream,
+    inbox: Inbox,
+    answers: Inbox,
+    outbox: Outbox,
+    upbox: Upbox,
+    track: Track,
+    running: HashMap<u64, Running, foldhash::fast::RandomState>,
+    operations: u64,
+    stalled: Option<Stalled>,
+    refreshing: Option<Waiting>,
+    refresh_tried: Option<Instant>,
+    status: Status,
+    /// An extended query was refused: messages are dropped until `Sync`.
+    skipping: bool,
+    /// The resource reads copied data, for this operation.
+    copying: Option<u64>,
+    /// Bytes of a row that still pass, and the operation they belong to.
+    passing: (usize, Option<u64>),
+    /// Bytes of copied data that still pass from the client.
+    copy_passing: usize,
+    /// The transaction changed something, or may have.
+    wrote: bool,
+    /// The transaction changed objects, so nothing is proven within it.
+    redefined: bool,
+    active: Instant,
+    goodbye: Option<Goodbye>,
+}
+
+impl<C: Control> std::fmt::Debug for Relay<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Relay").field("session", &self.gate.session().id).finish_non_exhaustive()
+    }
+}
+
+/// How long the last words to a client may take.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a failed refresh of the catalogue keeps sessions from asking for another.
+const REFRESH_PAUSE: Duration = Duration::from_secs(5);
+
+impl<C: Control> Relay<C> {
+    pub(crate) fn new(
+        shared: Arc<Shared<C>>,
+        gate: Gate,
+        target: Arc<Upstream>,
+        client: Stream,
+        upstream: Stream,
+    ) -> Relay<C> {
+        let catalogue = shared.catalogues.slot(&target.id);
+        Relay {
+            shared,
+            gate,
+            target,
+            catalogue,
+            client,
+            upstream,
+            inbox: Inbox::default(),
+            answers: Inbox::default(),
+            outbox: Outbox::default(),
+            upbox: Upbox::default(),
+            track: Track::default(),
+            running: HashMap::default(),
+            operations: 0,
+            stalled: None,
+            refreshing: None,
+            refresh_tried: None,
+            status: Status::Idle,
+            skipping: false,
+            copying: None,
+            passing: (0, None),
+            copy_passing: 0,
+            wrote: false,
+            redefined: false,
+            active: Instant::now(),
+            goodbye: None,
+        }
+    }
+
+    /// Carries the session to its end, and settles what is open.
+    pub(crate) async fn run(mut self) -> (Ending, Duration, Option<Failure>) {
+        let carried = self.carry().await;
+        let idle = self.active.elapsed();
+        let (ending, words, failure) = match carried {
+            Ok(Goodbye { ending, words }) => (ending, words, None),
+            Err(failure) => {
+                let (ending, words) = last_words(&failure);
+                (ending, words, Some(failure))
+            }
+        };
+        self.settle_all();
+        self.part(words).await;
+        (ending, idle, failure)
+    }
+
+    async fn carry(&mut self) -> Result<Goodbye, Failure> {
+        let limits = self.shared.config.limits;
+        let mut policy = self.shared.control.snapshot_changes();
+        let mut drain = self.shared.drain.clone();
+        let expiry = Instant::now() + limits.session_lifetime_max;
+        loop {
+            let due = expiry.min(self.active + limits.idle_timeout);
+            tokio::select! {
+                goodbye = std::future::poll_fn(|cx| self.poll(cx)) => return goodbye,
+                _ = policy.changed() => self.renew(),
+                _ = drain.changed() => {}
+                () = sleep_until(due) => {}
+            }
+            if Instant::now() >= expiry {
+                self.end(Ending::Expired, b"57P01", "the session reached its greatest age");
+            } else if self.active.elapsed() >= limits.idle_timeout && self.quiet() {
+                self.end(Ending::Idle, b"57P05", "nothing was asked for the idle timeout");
+            } else if self.active.elapsed() >= limits.idle_timeout {
+                self.active = Instant::now();
+            }
+            let drain = *drain.borrow();
+            if drain == Drain::Cut || (drain == Drain::Finish && self.at_rest()) {
+                self.end(Ending::Drained, b"57P01", "wardline is stopping");
+            }
+            if let Some(goodbye) = self.goodbye.take() {
+                return Ok(goodbye);
+            }
+        }
+    }
+
+    /// Decides again whether the session may be there at all.
+    fn renew(&mut self) {
+        self.gate.renew(self.shared.control.snapshot());
+        let needs = [model::Need { action: Action::Connect, object: model::Object::Resource }];
+        let decision = self.gate.decide(&needs, self.shared.control.now());
+        if decision.verdict == model::Verdict::Deny {
+            self.end(Ending::Revoked, b"57P01", "the right to this session was withdrawn");
+        }
+    }
+
+    fn end(&mut self, ending: Ending, code: &[u8; 5], message: &str) {
+        if self.goodbye.is_none() {
+            let words = Some(WireError::new(Severity::Fatal, code, message));
+            self.goodbye = Some(Goodbye { ending, words });
+        }
+    }
+
+    /// Nothing is asked and not answered.
+    fn quiet(&self) -> bool {
+        self.track.expected.is_empty() && self.stalled.is_none() && self.outbox.is_empty()
+    }
+
+    fn at_rest(&self) -> bool {
+        self.quiet() && self.status == Status::Idle
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Goodbye, Failure>> {
+        loop {
+            let mut moved = self.poll_stalled(cx)?;
+            moved |= self.poll_refreshing(cx);
+            moved |= self.poll_release(cx)?;
+            moved |= self.asked(self.shared.control.now())?;
+            moved |= self.poll_forward(cx)?;
+            moved |= self.poll_answers(cx)?;
+            moved |= self.poll_release(cx)?;
+            moved |= self.poll_requests(cx)?;
+            let finishing = *self.shared.drain.borrow() != Drain::No && self.at_rest();
+            if finishing {
+                self.end(Ending::Drained, b"57P01", "wardline is stopping");
+            }
+            if let Some(goodbye) = self.goodbye.take() {
+                return Poll::Ready(Ok(goodbye));
+            }
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn poll_refreshing(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(refreshing) = self.refreshing.as_mut() else { return false };
+        if refreshing.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        self.refreshing = None;
+        true
+    }
+
+    /// Writes to the client what may leave.
+    fn poll_release(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
+        let mut moved = false;
+        loop {
+            let bytes = self.outbox.releasable(cx).map_err(Failure::Trail)?;
+            if bytes.is_empty() {
+                break;
+            }
+            match Pin::new(&mut self.client).poll_write(cx, bytes) {
+                Poll::Pending => break,
+                Poll::Ready(Err(error)) => return Err(Failure::Client(error)),
+                Poll::Ready(Ok(0)) => return Err(Failure::Client(std::io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => {
+                    self.outbox.wrote(count);
+                    moved = true;
+                }
+            }
+        }
+        match Pin::new(&mut self.client).poll_flush(cx) {
+            Poll::Ready(Err(error)) => Err(Failure::Client(error)),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(moved),
+        }
+    }
+
+    /// Writes to the resource, unless a stalled message will follow at once.
+    fn poll_forward(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
+        if self.upbox.len() == 0 || (self.stalled.is_some() && !self.awaits_answer()) {
+            return Ok(false);
+        }
+        match self.upbox.poll_write(&mut self.upstream, cx) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Err(error)) => Err(Failure::Upstream(error)),
+            Poll::Ready(Ok(())) => Ok(false),
+        }
+    }
+
+    /// Returns whether something sent makes the resource answer without more.
+    fn awaits_answer(&self) -> bool {
+        use super::track::Expect;
+        self.track.expected.iter().any(|e| {
+            matches!(
+                e,
+                Expect::Query { .. } | Expect::RefusedQuery { .. } | Expect::Sync | Expect::Call { .. }
+            )
+        }) || self.upbox.len() > UPSTREAM_BACKLOG_BYTES
+    }
+
+    fn poll_requests(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
+        let busy = self.stalled.is_some()
+            || self.refreshing.is_some()
+            || self.upbox.len() > UPSTREAM_BACKLOG_BYTES
+            || self.track.expected.len() > PIPELINE_MAX;
+        if busy {
+            return Ok(false);
+        }
+        match self.inbox.poll_fill(&mut self.client, cx) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Err(error)) => Err(Failure::Client(error)),
+            Poll::Ready(Ok(0)) => {
+                self.goodbye = Some(Goodbye { ending: Ending::ClientLeft, words: None });
+                Ok(true)
+            }
+            Poll::Ready(Ok(_)) => Ok(true),
+        }
+    }
+
+    fn poll_answers(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
+        let mut moved = false;
+        while self.outbox.len() < self.shared.config.limits.hold_window_bytes {
+            match self.answers.poll_fill(&mut self.upstream, cx) {
+                Poll::Pending => break,
+                Poll::Ready(Err(error)) => return Err(Failure::Upstream(error)),
+                Poll::Ready(Ok(0)) => {
+                    return Err(Failure::Upstream(std::io::ErrorKind::UnexpectedEof.into()));
+                }
+                Poll::Ready(Ok(_)) => {
+                    self.answered()?;
+                    moved = true;
+                }
+            }
+        }
+        Ok(moved)
+    }
+
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
+        let Some(stalled) = self.stalled.as_mut() else { return Ok(false) };
+        let Poll::Ready(permit) = Pin::new(&mut stalled.admitting).poll(cx) else { return Ok(false) };
+        let permit = permit.map_err(Failure::Trail)?;
+        let Some(stalled) = self.stalled.take() else { return Ok(false) };
+        self.proceed(stalled.then, permit)?;
+        Ok(true)
+    }
+
+    /// Takes an operation up, and returns the number by which its answers find it.
+    fn open(&mut self, permit: Permit, inspection: Option<Arc<Inspection>>) -> u64 {
+        self.operations += 1;
+        let running = Running {
+            permit,
+            inspection,
+            rows: 0,
+            bytes: 0,
+            progress_at: u64::MAX,
+            failed: None,
+            executed: false,
+        };
+        self.running.insert(self.operations, running);
+        self.operations
+    }
+
+    /// Records what came of an operation, and withholds its answers until that is durable.
+    fn settle(&mut self, number: u64, outcome: Outcome, detail: Option<&'static str>) -> Result<(), Failure> {
+        let Some(running) = self.running.remove(&number) else { return Ok(()) };
+        let report =
+            Report { rows: Some(running.rows), bytes: Some(running.bytes), outcome: Some(outcome), detail };
+        let withheld = running.permit.withholds();
+        let now = self.shared.control.now();
+        let pending = self.gate.settle(running.permit, &report, now).map_err(Failure::Trail)?;
+        if withheld {
+            self.outbox.gate(pending);
+        }
+        self.applied(running.inspection.as_deref(), outcome == Outcome::Completed);
+        Ok(())
+    }
+
+    /// Settles what never got an answer. A read that was sent and not answered is recorded too.
+    fn settle_all(&mut self) {
+        let numbers: Vec<u64> = self.running.keys().copied().collect();
+        for number in numbers {
+            if let Err(failure) = self.settle(number, Outcome::Unknown, None) {
+                tracing::warn!(%failure, "an operation could not be settled");
+                return;
+            }
+        }
+    }
+
+    /// Says what is left to say, within a deadline, and closes both connections.
+    async fn part(mut self, words: Option<WireError>) {
+        self.outbox.cut();
+        if let Some(words) = words.filter(|_| self.passing.0 == 0) {
+            let mut bytes = Vec::new();
+            words.encode(&mut bytes);
+            self.outbox.push(&bytes);
+        }
+        self.upbox.housekeeping(Housekeeping::Terminate, b"X\0\0\0\x04");
+        let farewell = async {
+            let flushed = std::future::poll_fn(|cx| match self.poll_release(cx) {
+                Ok(_) if self.outbox.is_empty() => Poll::Ready(()),
+                Ok(_) => Poll::Pending,
+                Err(_) => Poll::Ready(()),
+            });
+            flushed.await;
+            let _ = self.client.shutdown().await;
+            let _ = std::future::poll_fn(|cx| self.upbox.poll_write(&mut self.upstream, cx)).await;
+            let _ = self.upstream.shutdown().await;
+        };
+        let _ = timeout(LAST_WORDS_TIMEOUT, farewell).await;
+    }
+}
+
+/// What the client is told when a session breaks. Never a cause: only whose side.
+fn last_words(failure: &Failure) -> (Ending, Option<WireError>) {
+    let fatal = |code: &[u8; 5], text: &str| Some(WireError::new(Severity::Fatal, code, text));
+    match failure {
+        Failure::Client(_) => (Ending::ClientLeft, None),
+        Failure::ClientMalformed(_) | Failure::ClientSilent => (
+            Ending::Unsupported,
+            fatal(b"08P01", "the message is not of the PostgreSQL protocol, or over a limit"),
+        ),
+        Failure::Upstream(_)
+        | Failure::UpstreamMalformed(_)
+        | Failure::UpstreamLogin(_)
+        | Failure::UpstreamSilent => {
+            (Ending::UpstreamLeft, fatal(b"08006", "the connection to the resource ended"))
+        }
+        Failure::Trail(_) => {
+            (Ending::TrailLost, fatal(b"58030", "access is stopped: the trail cannot record"))
+        }
+        Failure::Ours(_) => (Ending::Unsupported, fatal(b"0A000", "wardline cannot protect this session")),
+    }
+}
+
+/// Something without a text of its own, such as a call by number or a fetch by portal.
+#[derive(Debug)]
+struct Plain {
+    action: Action,
+    command: &'static str,
+    statement: String,
+    objects: Box<[Box<str>]>,
+}
+
+impl Subject for Plain {
+    fn action(&self) -> Action {
+        self.action
+    }
+    fn command(&self) -> &str {
+        self.command
+    }
+    fn statement(&self) -> &str {
+        &self.statement
+    }
+    fn objects(&self) -> &[Box<str>] {
+        &self.objects
+    }
+    fn literals(&self) -> &[u8] {
+        &[]
+    }
+}
+
+impl Subject for Inspection {
+    fn action(&self) -> Action {
+        self.action
+    }
+    fn command(&self) -> &str {
+        &self.command
+    }
+    fn statement(&self) -> &str {
+        &self.statement
+    }
+    fn objects(&self) -> &[Box<str>] {
+        &self.objects
+    }
+    fn literals(&self) -> &[u8] {
+        &self.literals
+    }
+}
+
+/// Returns what a statement's text is when it could not be inspected: nothing that the record may hold.
+fn state(text: &str) -> SqlState {
+    SqlState(text.as_bytes().first_chunk::<5>().copied().unwrap_or(*b"XX000"))
+}
+
+/// The time of a record, as the session's control says it.
+fn now<C: Control>(relay: &Relay<C>) -> Micros {
+    relay.shared.control.now()
+}

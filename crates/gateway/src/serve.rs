@@ -1,0 +1,387 @@
+//! One connection, start to end. Every branch of its life is on this page; what it calls are straight lines.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use identity::Reason;
+use model::{Action, Kind, Need, Object, Outcome, Phase, Principal, Record, ResourceId, SessionId, Verdict};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::control::{Control, Upstream};
+use crate::error::{Denial, Ending, Failure};
+use crate::gate::{Gate, decide};
+use crate::listen::Shared;
+use crate::protocol::postgres::catalogues::Slot;
+use crate::protocol::postgres::codec::{self, Severity, WireError};
+use crate::protocol::postgres::dial::{self, Dialed};
+use crate::protocol::postgres::greet::{self, Greeted, Greeting};
+use crate::protocol::postgres::relay::Relay;
+use crate::session::{CancelTarget, Session, random};
+use crate::stream::Stream;
+
+/// A refused sign-in is answered this long after it began, so that the time says nothing about the reason.
+const REFUSAL_DELAY: Duration = Duration::from_millis(500);
+/// The longest names that a client gives itself and that are recorded; PostgreSQL's own limit is 63 bytes.
+const NAME_BYTES_MAX: usize = 256;
+
+/// Serves one accepted connection to its end.
+pub(crate) async fn connection<C: Control>(
+    shared: Arc<Shared<C>>,
+    socket: std::net::TcpStream,
+    peer: SocketAddr,
+) {
+    let ended = match TcpStream::from_std(socket) {
+        Ok(socket) => serve(&shared, socket, peer).await,
+        Err(error) => Err(Failure::Client(error)),
+    };
+    match ended {
+        Ok(ending) => {
+            metrics::counter!("gateway_sessions_ended_total", "ending" => ending.name()).increment(1);
+            tracing::debug!(%peer, ending = ending.name(), "connection ended");
+        }
+        Err(failure) => {
+            metrics::counter!("gateway_sessions_broken_total").increment(1);
+            tracing::info!(%peer, error = %chain(&failure), "connection broke");
+        }
+    }
+}
+
+/// The life of a connection: greet, identify, open, dial, relay.
+async fn serve<C: Control>(
+    shared: &Arc<Shared<C>>,
+    socket: TcpStream,
+    peer: SocketAddr,
+) -> Result<Ending, Failure> {
+    let limits = shared.config.limits;
+    let began = Instant::now();
+    let greeted = timeout(limits.handshake_timeout, greet::greet(socket, &shared.config)).await;
+    let mut greeted = match greeted.map_err(|_| Failure::ClientSilent)?? {
+        Greeting::Session(greeted) => greeted,
+        Greeting::Cancel { process, key } => return cancel(shared, process, &key).await,
+        Greeting::Left => return Ok(Ending::ClientLeft),
+    };
+    let control = &*shared.control;
+    let left = limits.handshake_timeout.saturating_sub(began.elapsed());
+    let answer = timeout(left, greet::authenticate(&mut greeted, control, shared.config.scram)).await;
+    let principal = match answer.map_err(|_| Failure::ClientSilent)?? {
+        Ok(principal) => principal,
+        Err(reason) => return refuse_sign_in(shared, greeted, peer, reason, began).await,
+    };
+    let session = Arc::new(session_of(&greeted, principal, peer));
+    let Some(devices) = shared.sessions.enter(&session, limits.sessions_per_person_max) else {
+        return refuse(&mut greeted.stream, &Denial::TooMany, began).await;
+    };
+    let ended = open(shared, *greeted, &session, &devices, began).await;
+    shared.sessions.leave(&session);
+    ended
+}
+
+/// Opens the resource for a principal, if policy allows, and relays until the session ends.
+async fn open<C: Control>(
+    shared: &Arc<Shared<C>>,
+    mut greeted: Greeted,
+    session: &Arc<Session>,
+    devices: &[std::net::IpAddr],
+    began: Instant,
+) -> Result<Ending, Failure> {
+    let control = &*shared.control;
+    let target = control.resource(&session.resource.0);
+    let needs = [Need { action: Action::Connect, object: Object::Resource }];
+    let at = control.now();
+    let decision = decide(&control.snapshot(), session, &session.principal, &needs, at);
+    let allowed = decision.verdict == Verdict::Allow && target.is_some();
+    sign_in_record(control, session, greeted_name(&greeted), None).await?;
+    let mut record = session.record(Kind::SessionOpened, at);
+    record.action = Some(Action::Connect);
+    record.verdict = Some(if allowed { Verdict::Allow } else { Verdict::Deny });
+    record.policies = decision.reasons.iter().map(|p| (&*p.0).into()).collect();
+    record.policy_version = Some(decision.policy_version);
+    record.outcome = Some(if allowed { Outcome::Completed } else { Outcome::Refused });
+    if !devices.is_empty() {
+        let list: Vec<String> = devices.iter().map(ToString::to_string).collect();
+        record.detail = Some(format!("also connected from {}", list.join(", ")).into());
+    }
+    let reference = durable(control, &record).await?;
+    let Some(target) = target.filter(|_| allowed) else {
+        return refuse(&mut greeted.stream, &Denial::Refused { reference }, began).await;
+    };
+    let (ending, idle, failure) = match dial(shared, &greeted, &target).await {
+        Ok(dialed) => relay(shared, greeted, session, target, dialed).await,
+        Err(failure) => {
+            tracing::error!(resource = %session.resource, error = %chain(&failure), "the resource cannot be reached");
+            let denial = Denial::Unavailable("the resource cannot be reached now");
+            refuse(&mut greeted.stream, &denial, began).await?;
+            (Ending::UpstreamLeft, Duration::ZERO, Some(failure))
+        }
+    };
+    closed(control, session, ending, idle).await?;
+    failure.map_or(Ok(ending), Err)
+}
+
+async fn dial<C: Control>(
+    shared: &Arc<Shared<C>>,
+    greeted: &Greeted,
+    target: &Arc<Upstream>,
+) -> Result<Dialed, Failure> {
+    let credential = shared.control.credential(&target.id).ok_or_else(|| {
+        Failure::Ours(format!("no credential for `{}`: run `wardline vault set`", target.id))
+    })?;
+    let parameters = parameters(greeted)?;
+    let dialing = dial::dial(target, &credential, &parameters, &shared.catalogues.keys);
+    timeout(shared.config.limits.dial_timeout, dialing).await.map_err(|_| Failure::UpstreamSilent)?
+}
+
+async fn relay<C: Control>(
+    shared: &Arc<Shared<C>>,
+    mut greeted: Greeted,
+    session: &Arc<Session>,
+    target: Arc<Upstream>,
+    dialed: Dialed,
+) -> (Ending, Duration, Option<Failure>) {
+    let Dialed { stream: upstream, parameters, process, key } = dialed;
+    let cancel = CancelTarget { session: session.clone(), upstream: target.clone(), process, key };
+    let key_bytes = if greeted.minor >= 2 { 32 } else { 4 };
+    let (number, key) = shared.sessions.cancellable(cancel, key_bytes);
+    let ended = match welcome(&mut greeted.stream, &parameters, number, &key).await {
+        Ok(()) => {
+            let control = &*shared.control;
+            let gate = Gate::new(session.clone(), control.trail().clone(), control.snapshot());
+            Relay::new(shared.clone(), gate, target, greeted.stream, upstream).run().await
+        }
+        Err(failure) => (Ending::ClientLeft, Duration::ZERO, Some(failure)),
+    };
+    shared.sessions.forget_cancel(number);
+    ended
+}
+
+/// Tells the client that it is in: `AuthenticationOk`, the settings, its cancel key, readiness.
+async fn welcome(
+    stream: &mut Stream,
+    parameters: &[(String, String)],
+    process: u32,
+    key: &[u8],
+) -> Result<(), Failure> {
+    use tokio::io::AsyncWriteExt;
+    let mut bytes = Vec::with_capacity(512);
+    codec::message(&mut bytes, b'R', |out| out.extend_from_slice(&0i32.to_be_bytes()));
+    for (name, value) in parameters {
+        codec::message(&mut bytes, b'S', |out| {
+            codec::put_cstr(out, name.as_bytes());
+            codec::put_cstr(out, value.as_bytes());
+        });
+    }
+    codec::message(&mut bytes, b'K', |out| {
+        out.extend_from_slice(&process.to_be_bytes());
+        out.extend_from_slice(key);
+    });
+    codec::message(&mut bytes, b'Z', |out| out.push(b'I'));
+    stream.write_all(&bytes).await.map_err(Failure::Client)?;
+    stream.flush().await.map_err(Failure::Client)
+}
+
+/// Start-up parameters that pass to the resource: none of them decides rights or how a text is read.
+const PARAMETERS: &[&str] = &[
+    "application_name",
+    "client_encoding",
+    "datestyle",
+    "default_transaction_isolation",
+    "default_transaction_read_only",
+    "extra_float_digits",
+    "geqo",
+    "idle_in_transaction_session_timeout",
+    "intervalstyle",
+    "lock_timeout",
+    "search_path",
+    "statement_timeout",
+    "timezone",
+];
+
+/// Returns what passes to the resource of what the client asked for at start-up.
+///
+/// # Errors
+/// When it asks for a setting that is not on the list; silently dropping one would change what statements mean.
+fn parameters(greeted: &Greeted) -> Result<Vec<(String, String)>, Failure> {
+    let mut passed = Vec::new();
+    let mut pass = |name: &str, value: &str| {
+        if PARAMETERS.contains(&name.to_ascii_lowercase().as_str()) {
+            passed.push((name.to_owned(), value.to_owned()));
+            return Ok(());
+        }
+        Err(Failure::Ours(format!("start-up setting `{}` is not supported", name.escape_default())))
+    };
+    for (name, value) in &greeted.startup.parameters {
+        match name.as_str() {
+            "user" | "database" | "replication" => {}
+            "options" => {
+                for (name, value) in options(value)? {
+                    pass(&name, &value)?;
+                }
+            }
+            name if name.starts_with("_pq_.") => {}
+            name => pass(name, value)?,
+        }
+    }
+    Ok(passed)
+}
+
+/// Reads `-c name=value` and `--name=value` of the start-up parameter `options`; a backslash escapes the next
+/// character, as PostgreSQL has it.
+fn options(text: &str) -> Result<Vec<(String, String)>, Failure> {
+    let mut words = vec![String::new()];
+    let mut characters = text.chars();
+    while let Some(c) = characters.next() {
+        match c {
+            '\\' => words.last_mut().expect("there is always a word").extend(characters.next()),
+            c if c.is_whitespace() => words.push(String::new()),
+            c => words.last_mut().expect("there is always a word").push(c),
+        }
+    }
+    let mut words = words.into_iter().filter(|word| !word.is_empty());
+    let mut settings = Vec::new();
+    while let Some(word) = words.next() {
+        let setting = match word.strip_prefix("--") {
+            Some(long) => Some(long.to_owned()),
+            None if word == "-c" => words.next(),
+            None => word.strip_prefix("-c").map(str::to_owned),
+        };
+        let pair = setting.as_deref().and_then(|setting| setting.split_once('='));
+        let (name, value) = pair.ok_or_else(|| {
+            Failure::Ours("start-up `options` other than `-c name=value` are not supported".into())
+        })?;
+        settings.push((name.replace('-', "_"), value.to_owned()));
+    }
+    Ok(settings)
+}
+
+/// Reads the resource's catalogue again; what fails is logged, and leaves everything unproven.
+pub(crate) async fn refresh_catalogue<C: Control>(shared: &Shared<C>, slot: &Slot, target: &Upstream) {
+    let Some(credential) = shared.control.credential(&target.id) else { return slot.stale() };
+    let keys = &shared.catalogues.keys;
+    let refreshing = shared.catalogues.refresh(slot, target, &credential, keys);
+    let failed = match timeout(shared.config.limits.dial_timeout, refreshing).await {
+        Ok(Ok(())) => return,
+        Ok(Err(failure)) => chain(&failure),
+        Err(_) => "no answer within the dial timeout".to_owned(),
+    };
+    slot.stale();
+    tracing::warn!(resource = %target.id, error = %failed, "the catalogue cannot be read: nothing counts as a read");
+}
+
+async fn cancel<C: Control>(shared: &Arc<Shared<C>>, process: u32, key: &[u8]) -> Result<Ending, Failure> {
+    let Some(target) = shared.sessions.cancel(process, key) else { return Ok(Ending::Cancel) };
+    let control = &*shared.control;
+    let mut record = target.session.record(Kind::Operation, control.now());
+    record.phase = Some(Phase::Admitted);
+    record.command = Some("CANCEL".into());
+    record.verdict = Some(Verdict::Allow);
+    durable(control, &record).await?;
+    let cancelling = dial::cancel(&target.upstream, target.process, &target.key);
+    timeout(shared.config.limits.dial_timeout, cancelling).await.map_err(|_| Failure::UpstreamSilent)??;
+    Ok(Ending::Cancel)
+}
+
+async fn refuse_sign_in<C: Control>(
+    shared: &Arc<Shared<C>>,
+    mut greeted: Box<Greeted>,
+    peer: SocketAddr,
+    reason: Reason,
+    began: Instant,
+) -> Result<Ending, Failure> {
+    metrics::counter!("gateway_sign_ins_refused_total").increment(1);
+    let nobody = Principal { id: model::PersonId(0), name: "".into(), roles: [].into() };
+    let session = session_of(&greeted, nobody, peer);
+    let name = greeted_name(&greeted);
+    let reference = sign_in_record(&*shared.control, &session, name, Some(reason)).await?;
+    refuse(&mut greeted.stream, &Denial::Refused { reference }, began).await
+}
+
+async fn sign_in_record<C: Control>(
+    control: &C,
+    session: &Session,
+    name: String,
+    refused: Option<Reason>,
+) -> Result<u64, Failure> {
+    let mut record = session.record(Kind::SignIn, control.now());
+    record.person_name = Some(name.into());
+    record.outcome = Some(Outcome::Completed);
+    if let Some(reason) = refused {
+        record.person = None;
+        record.outcome = Some(Outcome::Refused);
+        record.detail = Some(reason.name().into());
+    }
+    durable(control, &record).await
+}
+
+async fn closed<C: Control>(
+    control: &C,
+    session: &Session,
+    ending: Ending,
+    idle: Duration,
+) -> Result<(), Failure> {
+    let mut record = session.record(Kind::SessionClosed, control.now());
+    record.outcome = Some(Outcome::Completed);
+    record.detail = Some(format!("{}; idle for {} s", ending.name(), idle.as_secs()).into());
+    match control.trail().record_urgent(&record) {
+        Ok(pending) => pending.await.map(drop).map_err(Failure::Trail),
+        Err(error) => Err(Failure::Trail(error)),
+    }
+}
+
+/// Records a fact and waits until it is durable. Returns the entry's index.
+async fn durable<C: Control>(control: &C, record: &Record<'_>) -> Result<u64, Failure> {
+    let refused = record.outcome == Some(Outcome::Refused);
+    let trail = control.trail();
+    let pending = if refused { trail.record_urgent(record) } else { trail.record(record) };
+    let receipt = pending.map_err(Failure::Trail)?.await.map_err(Failure::Trail)?;
+    Ok(receipt.index())
+}
+
+/// Says no: the same words and the same time for every reason.
+async fn refuse(stream: &mut Stream, denial: &Denial, began: Instant) -> Result<Ending, Failure> {
+    let error = match denial {
+        Denial::Refused { reference } => {
+            WireError::new(Severity::Fatal, b"28P01", format!("access refused (reference {reference})")).hint(
+                "Check the name, the password or token, and the database; or ask your administrator, with the reference.",
+            )
+        }
+        Denial::TooMany => WireError::new(Severity::Fatal, b"53300", "too many sessions"),
+        Denial::Unavailable(why) => WireError::new(Severity::Fatal, b"57P03", *why),
+    };
+    sleep_until(began + REFUSAL_DELAY).await;
+    greet::say(stream, &error).await;
+    Ok(Ending::Refused)
+}
+
+fn greeted_name(greeted: &Greeted) -> String {
+    capped(greet::parameter(&greeted.startup, "user").unwrap_or_default())
+}
+
+fn session_of(greeted: &Greeted, principal: Principal, peer: SocketAddr) -> Session {
+    let named = |name: &str| greet::parameter(&greeted.startup, name).filter(|value| !value.is_empty());
+    let resource = named("database").or(named("user")).unwrap_or_default();
+    Session {
+        id: SessionId(u128::from_be_bytes(random())),
+        principal,
+        resource: ResourceId(capped(resource).into()),
+        peer,
+        client: capped(named("application_name").unwrap_or_default()),
+    }
+}
+
+fn capped(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(NAME_BYTES_MAX / 4).collect()
+}
+
+/// An error with its causes, for the operator.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,129 @@
+//! One principal on one resource, and the register of those that are open.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use aws_lc_rs::rand;
+use model::{Kind, Micros, PersonId, Principal, Record, ResourceId, SessionId};
+use parking_lot::Mutex;
+
+use crate::control::Upstream;
+
+/// Who is connected to what, from where, with which program.
+#[derive(Debug)]
+pub struct Session {
+    /// 128 random bits.
+    pub id: SessionId,
+    /// Who.
+    pub principal: Principal,
+    /// On what.
+    pub resource: ResourceId,
+    /// From where.
+    pub peer: SocketAddr,
+    /// What the client program calls itself; empty when it does not say.
+    pub client: String,
+}
+
+impl Session {
+    /// Returns a record with everything that is the same for all of the session.
+    pub(crate) fn record(&self, kind: Kind, at: Micros) -> Record<'_> {
+        let mut record = Record::new(kind, at);
+        record.session = Some(self.id);
+        record.person = Some(self.principal.id);
+        record.person_name = Some((&*self.principal.name).into());
+        record.address = Some(self.peer.ip());
+        record.port = Some(self.peer.port());
+        if !self.client.is_empty() {
+            record.client = Some(self.client.as_str().into());
+        }
+        record.resource = Some((&*self.resource.0).into());
+        record
+    }
+}
+
+/// Returns random bytes.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    rand::fill(&mut bytes).expect("the system's random source does not fail once the process runs");
+    bytes
+}
+
+/// What a cancel request must know to be passed on: the resource and its own key there.
+#[derive(Debug, Clone)]
+pub(crate) struct CancelTarget {
+    pub(crate) session: Arc<Session>,
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) process: u32,
+    pub(crate) key: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    /// By the process number that the client was told.
+    cancels: HashMap<u32, (Vec<u8>, CancelTarget)>,
+    people: HashMap<PersonId, Vec<(SessionId, IpAddr)>>,
+}
+
+/// The sessions that are open, for limits, cancel requests and the second device.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions(Mutex<Open>);
+
+impl Sessions {
+    pub(crate) fn new() -> Sessions {
+        Sessions::default()
+    }
+
+    /// Counts a session in. Returns the person's other addresses, or `None` when there are too many sessions.
+    pub(crate) fn enter(&self, session: &Session, per_person_max: usize) -> Option<Vec<IpAddr>> {
+        let mut open = self.0.lock();
+        let mine = open.people.entry(session.principal.id).or_default();
+        if mine.len() >= per_person_max {
+            return None;
+        }
+        let here = session.peer.ip();
+        let mut others: Vec<IpAddr> = mine.iter().map(|(_, ip)| *ip).filter(|ip| *ip != here).collect();
+        others.sort_unstable();
+        others.dedup();
+        mine.push((session.id, here));
+        Some(others)
+    }
+
+    /// Forgets a cancel key.
+    pub(crate) fn forget_cancel(&self, process: u32) {
+        self.0.lock().cancels.remove(&process);
+    }
+
+    /// Counts a session out.
+    pub(crate) fn leave(&self, session: &Session) {
+        let mut open = self.0.lock();
+        if let Some(mine) = open.people.get_mut(&session.principal.id) {
+            mine.retain(|(id, _)| *id != session.id);
+            if mine.is_empty() {
+                open.people.remove(&session.principal.id);
+            }
+        }
+    }
+
+    /// Makes a cancel key of `key_bytes` for the client and remembers what it stands for.
+    pub(crate) fn cancellable(&self, target: CancelTarget, key_bytes: usize) -> (u32, Vec<u8>) {
+        let key: Vec<u8> = random::<32>().into_iter().take(key_bytes).collect();
+        let mut open = self.0.lock();
+        loop {
+            let process = u32::from_be_bytes(random::<4>()) >> 1;
+            if process == 0 || open.cancels.contains_key(&process) {
+                continue;
+            }
+            open.cancels.insert(process, (key.clone(), target));
+            return (process, key);
+        }
+    }
+
+    /// Returns what a cancel request is for, when its key is right.
+    pub(crate) fn cancel(&self, process: u32, key: &[u8]) -> Option<CancelTarget> {
+        let open = self.0.lock();
+        let (mine, target) = open.cancels.get(&process)?;
+        aws_lc_rs::constant_time::verify_slices_are_equal(mine, key).ok()?;
+        Some(target.clone())
+    }
+}

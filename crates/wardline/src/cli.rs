@@ -79,12 +79,16 @@ pub(crate) struct Serve {
 Examples:
   wardline check
   wardline --config new.toml check --json
+  wardline check --fields
 
 Exit codes: 0 it would start, 1 it would not.")]
 pub(crate) struct Check {
-    /// Write the problems as JSON
+    /// Write JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// List every option there is, with its default, instead
+    #[arg(long)]
+    pub(crate) fields: bool,
 }
 
 #[derive(Debug, Args)]
@@ -391,7 +395,7 @@ pub(crate) struct TrailPlace {
     /// Root key of that trail
     #[arg(long, value_name = "FILE", requires = "trail")]
     pub(crate) root_key: Option<PathBuf>,
-    /// Node name of that trail
+    /// Node name that trail must have
     #[arg(long, value_name = "NAME", requires = "trail")]
     pub(crate) node: Option<String>,
 }
@@ -399,10 +403,9 @@ pub(crate) struct TrailPlace {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Levels:
-  1  signatures of the checkpoints
-  2  leaves, tiles and root, everything recomputed
-  3  order, gaps, node starts and heartbeats
-  5  with the root key: every record decrypted and compared with its leaf
+  1-3  signature of the checkpoint; leaves, tiles and root recomputed; order, gaps, heartbeats and
+       the chain of frames; always together
+  5    with the root key: every record decrypted and compared with its leaf
 
 Examples:
   wardline verify
@@ -422,6 +425,9 @@ pub(crate) struct Verify {
     /// How deep to look; 5 when the root key is at hand, else 3
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
     pub(crate) level: Option<u8>,
+    /// Check the tree alone, as for a copy without the encrypted segments
+    #[arg(long, conflicts_with = "level")]
+    pub(crate) tree_only: bool,
     /// Write the result as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -5,12 +5,25 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod admin;
+mod changes;
 mod cli;
 mod commands;
 mod config;
+mod control;
 mod data;
+mod gate;
+mod hashing;
+mod logging;
+mod node;
 mod output;
 mod prompt;
+mod reload;
+mod render;
+mod serve;
+mod sign_in;
+mod tls;
+mod upstream;
 
 use std::process::ExitCode;
 
@@ -20,6 +33,8 @@ use clap::Parser as _;
 const EXIT_REFUSED: u8 = 1;
 /// Could not run: bad arguments, no configuration, no access.
 const EXIT_CANNOT_RUN: u8 = 2;
+/// The trail failed while serving: nothing may be done that cannot be recorded.
+const EXIT_TRAIL_FAILED: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();

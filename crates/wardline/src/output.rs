@@ -22,6 +22,12 @@ impl Paint {
         Paint { on: wanted && !dumb && io::stdout().is_terminal() }
     }
 
+    /// Leaves everything alone.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Paint {
+        Paint { on: false }
+    }
+
     fn with(self, code: &str, text: &str) -> String {
         if self.on { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
@@ -44,11 +50,6 @@ impl Paint {
     /// Returns the text as something bad.
     pub(crate) fn bad(self, text: &str) -> String {
         self.with("31", text)
-    }
-
-    /// Returns the text as something to look at.
-    pub(crate) fn notable(self, text: &str) -> String {
-        self.with("33", text)
     }
 }
 
@@ -107,6 +108,12 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
+/// Returns as much of the text as fits into a number of bytes.
+pub(crate) fn clipped(text: &str, bytes_max: usize) -> String {
+    let end = text.floor_char_boundary(bytes_max);
+    text.get(..end).unwrap_or_default().to_owned()
+}
+
 /// Returns bytes as lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);
@@ -126,7 +133,7 @@ pub(crate) fn time(at: model::Micros) -> String {
 }
 
 /// Returns year, month and day of a number of days since 1970-01-01 (Hinnant, `civil_from_days`).
-fn civil(days: u64) -> (u64, u64, u64) {
+pub(crate) fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

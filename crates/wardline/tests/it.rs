@@ -1,9 +1,17 @@
 //! The command line from outside: every test runs the built binary on a folder of its own.
 #![forbid(unsafe_code)]
+// Helpers of tests fail like tests.
+#![allow(clippy::panic, clippy::indexing_slicing)]
 
 #[path = "it/check.rs"]
 mod check;
 #[path = "it/help.rs"]
 mod help;
+#[path = "it/people.rs"]
+mod people;
 #[path = "it/place.rs"]
 mod place;
+#[path = "it/server.rs"]
+mod server;
+#[path = "it/trail.rs"]
+mod trail;

@@ -4,11 +4,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
+use vault::Vault;
 
 use crate::EXIT_REFUSED;
 use crate::cli::Check;
-use crate::config::{Config, Problem, Problems, Severity};
-use crate::output;
+use crate::config::{Certificate, Config, FIELDS, Problem, Problems, Severity};
+use crate::data::DataFolder;
+use crate::node::load_root_key;
+use crate::{output, tls, upstream};
 
 #[derive(Debug, Serialize)]
 struct Report<'a> {
@@ -20,10 +23,89 @@ struct Report<'a> {
 
 /// Tells every problem; the exit code says whether one of them stands in the way.
 pub(crate) fn run(file: &Path, arguments: &Check) -> anyhow::Result<ExitCode> {
+    if arguments.fields {
+        return fields(arguments.json);
+    }
     let loaded = Config::load(file);
-    let problems = loaded.problems;
+    let mut problems = loaded.problems;
+    if let Some(config) = &loaded.config {
+        problems.0.extend(surroundings(config));
+        problems.sort();
+    }
     report(&problems, arguments.json)?;
     Ok(if problems.fatal() { ExitCode::from(EXIT_REFUSED) } else { ExitCode::SUCCESS })
+}
+
+/// Looks at what the configuration refers to beyond its own text: certificates, data folder, credentials.
+fn surroundings(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if let Certificate::Files { certificate, key } = &config.listener.certificate
+        && let Err(error) = tls::pair(certificate, key)
+    {
+        problems.push(Problem::error(&config.file, format!("`listener.postgres.tls`: {error:#}")));
+    }
+    if let Err(error) = upstream::table(config) {
+        problems.push(Problem::error(&config.file, format!("{error:#}")));
+    }
+    for exception in config.exceptions() {
+        problems.push(Problem::warning(&config.file, exception));
+    }
+    if config.resources.is_empty() {
+        let help = "add `[resource.NAME]`; `wardline init` writes an example";
+        problems.push(Problem::warning(&config.file, "there is no resource to protect").help(help));
+    }
+    let folder = DataFolder::at(&config.data);
+    if !folder.path().exists() {
+        let message = "there is no data folder yet";
+        problems.push(Problem::warning(folder.path(), message).help("run `wardline init`"));
+    } else if let Err(error) = folder.check() {
+        problems.push(Problem::error(folder.path(), format!("{error:#}")));
+    } else {
+        problems.extend(credentials(config, &folder));
+    }
+    problems
+}
+
+/// Looks for a readable credential of each resource.
+fn credentials(config: &Config, folder: &DataFolder) -> Vec<Problem> {
+    let path = folder.vault();
+    let vault = load_root_key(&folder.root_key()).and_then(|root| Ok(Vault::open(&path, &root)?));
+    let vault = match vault {
+        Ok(vault) => vault,
+        Err(error) => return vec![Problem::error(folder.path(), format!("{error:#}"))],
+    };
+    let mut problems = Vec::new();
+    for resource in config.resource_ids() {
+        match vault.credential(&resource) {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                let message = format!("there is no credential of the resource `{resource}`");
+                let help = format!("run `wardline vault set {resource} --user USER`");
+                problems.push(Problem::warning(&path, message).help(help));
+            }
+            Err(error) => problems.push(Problem::error(&path, error.to_string())),
+        }
+    }
+    problems
+}
+
+fn fields(json: bool) -> anyhow::Result<ExitCode> {
+    if json {
+        output::json(&FIELDS)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let paint = output::Paint::stdout();
+    for field in FIELDS {
+        output::line(&paint.bold(field.path));
+        output::line(&format!("    {}; default: {}", plain(field.form), plain(field.default)));
+        output::line(&format!("    {}", plain(field.about)));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns text of the documentation without its marks.
+fn plain(text: &str) -> String {
+    text.replace('`', "")
 }
 
 fn report(problems: &Problems, json: bool) -> anyhow::Result<()> {

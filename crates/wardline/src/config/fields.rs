@@ -2,8 +2,10 @@
 //!
 //! `*` stands for a name the operator chooses. A field that is not listed here is refused.
 
+use serde::Serialize;
+
 /// One option of `wardline.toml`.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Field {
     /// Where it stands, `*` for chosen names.
     pub(crate) path: &'static str,

@@ -18,10 +18,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
+use model::ResourceId;
+use policy::{CedarFile, Role, Snapshot, Sources};
 use toml::de::DeTable;
 
+pub(crate) use fields::FIELDS;
 pub(crate) use problem::{Problem, Problems, Severity};
 use read::{Reader, Section};
+use sections::Draft;
 
 /// Longest configuration file. Far above any real one; a wrong path must not read a disk image into memory.
 const CONFIG_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -40,8 +44,8 @@ pub(crate) struct Config {
     pub(crate) sign_in: SignIn,
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) resources: BTreeMap<String, Resource>,
-    pub(crate) roles: BTreeMap<String, Vec<Allow>>,
-    pub(crate) policies: Vec<PolicyFile>,
+    pub(crate) roles: Vec<Role>,
+    pub(crate) policies: Vec<CedarFile>,
 }
 
 /// Where and how PostgreSQL clients are received.
@@ -119,25 +123,6 @@ pub(crate) enum UpstreamTls {
     Disable { exception: String },
 }
 
-/// What a role may do on one resource, or on all (`*`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Allow {
-    pub(crate) resource: String,
-    pub(crate) read: Vec<String>,
-    pub(crate) write: Vec<String>,
-    pub(crate) define: Vec<String>,
-    pub(crate) execute: Vec<String>,
-    pub(crate) transfer: bool,
-    pub(crate) administer: bool,
-}
-
-/// One Cedar file, read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PolicyFile {
-    pub(crate) path: PathBuf,
-    pub(crate) text: String,
-}
-
 /// What reading gave: a configuration unless there were errors, and every problem.
 #[derive(Debug)]
 pub(crate) struct Loaded {
@@ -163,11 +148,18 @@ impl Config {
         let reader = Reader::new(file, text);
         let (document, errors) = DeTable::parse_recoverable(text);
         let unreadable: Vec<usize> = errors.iter().map(|error| reader.syntax(error)).collect();
-        let config = sections::config(&Section::top(&reader, &document), file, text);
-        let mut problems = Problems(reader.finish(&unreadable));
+        let draft = sections::draft(&Section::top(&reader, &document), file);
+        let mut problems = reader.finish(&unreadable);
+        add_policy_problems(&draft, &mut problems);
+        let mut problems = Problems(problems);
         problems.sort();
-        let config = if problems.fatal() { None } else { config };
+        let config = if problems.fatal() { None } else { draft.finish(file, text) };
         Loaded { config, problems }
+    }
+
+    /// Returns the names of the resources.
+    pub(crate) fn resource_ids(&self) -> Vec<ResourceId> {
+        resource_ids(&self.resources)
     }
 
     /// Returns what the log says loudly at each start: where protection was weakened on purpose.
@@ -188,6 +180,28 @@ impl Config {
         }
         exceptions
     }
+}
+
+/// Validates roles and Cedar files, so that their mistakes are told together with those of the configuration.
+fn add_policy_problems(draft: &Draft, problems: &mut Vec<Problem>) {
+    let resources = resource_ids(&draft.resources);
+    let sources = Sources { roles: &draft.roles, cedar: &draft.policies, people: &[], resources: &resources };
+    let Err(diagnostics) = Snapshot::compile(&sources, 0) else { return };
+    for diagnostic in diagnostics {
+        let known = problems.iter().any(|problem| {
+            problem.line == Some(diagnostic.line) && problem.file == Path::new(&diagnostic.file)
+        });
+        if known {
+            continue;
+        }
+        let problem = Problem::error(diagnostic.file, diagnostic.message);
+        let column = diagnostic.column.max(1);
+        problems.push(if diagnostic.line == 0 { problem } else { problem.at(diagnostic.line, column) });
+    }
+}
+
+fn resource_ids(resources: &BTreeMap<String, Resource>) -> Vec<ResourceId> {
+    resources.keys().map(|name| ResourceId(name.as_str().into())).collect()
 }
 
 /// Returns the SHA-256 of some bytes.

@@ -156,7 +156,7 @@ impl<'a> Places<'a> {
     }
 
     /// Returns line and column, both counted from 1; the column counts characters.
-    fn locate(&self, offset: usize) -> (usize, usize) {
+    pub(crate) fn locate(&self, offset: usize) -> (usize, usize) {
         let mut end = offset.min(self.text.len());
         while !self.text.is_char_boundary(end) {
             end -= 1;

@@ -44,6 +44,11 @@ impl<'a> Reader<'a> {
         self.problems.borrow_mut().push(problem);
     }
 
+    /// Returns the line of an offset.
+    pub(crate) fn line(&self, offset: usize) -> usize {
+        self.places.locate(offset).0
+    }
+
     /// Notes an error of the TOML grammar and returns its line.
     pub(crate) fn syntax(&self, error: &toml::de::Error) -> usize {
         let offset = error.span().map_or(0, |span| span.start);

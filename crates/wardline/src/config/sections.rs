@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use policy::{CedarFile, Pattern, Place, Role, Rule};
+
 use super::read::{At, Section, quoted};
 use super::{
-    Allow, Certificate, Config, DEFAULT_ADDRESS, Listener, PolicyFile, Resource, SignIn, UpstreamTls, files,
-    problem, sha256,
+    Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, UpstreamTls, files, problem, sha256,
 };
 
 /// Longest name of a node, resource or role: the limit of a PostgreSQL identifier.
@@ -20,8 +21,40 @@ const EXCEPTION_CHARS_MIN: usize = 15;
 const PROTOCOLS: [&str; 1] = ["postgres"];
 const TLS_MODES: [&str; 3] = ["verify-full", "no-verify", "disable"];
 
-/// Reads the whole document. `None` means that something required could not be read, and that was noted.
-pub(super) fn config(top: &Section<'_, '_>, file: &Path, text: &str) -> Option<Config> {
+/// What could be read, also when something required could not.
+pub(super) struct Draft {
+    pub(super) roles: Vec<Role>,
+    pub(super) policies: Vec<CedarFile>,
+    pub(super) resources: BTreeMap<String, Resource>,
+    node: Option<String>,
+    listener: Option<Listener>,
+    data: PathBuf,
+    drain_timeout: Duration,
+    sign_in: SignIn,
+    metrics: Option<SocketAddr>,
+}
+
+impl Draft {
+    /// Returns the configuration if nothing required is missing.
+    pub(super) fn finish(self, file: &Path, text: &str) -> Option<Config> {
+        Some(Config {
+            file: file.to_owned(),
+            digest: sha256(text.as_bytes()),
+            node: self.node?,
+            data: self.data,
+            drain_timeout: self.drain_timeout,
+            listener: self.listener?,
+            sign_in: self.sign_in,
+            metrics: self.metrics,
+            resources: self.resources,
+            roles: self.roles,
+            policies: self.policies,
+        })
+    }
+}
+
+/// Reads the whole document, noting what is wrong.
+pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
     let base = file.parent().unwrap_or(Path::new(""));
     let node = top.required("node", "\"gw1\"");
     if let Some(node) = &node {
@@ -31,21 +64,17 @@ pub(super) fn config(top: &Section<'_, '_>, file: &Path, text: &str) -> Option<C
     let drain_timeout = Duration::from_millis(top.number("drain_timeout_ms", 0..=3_600_000, 30_000));
     let listener = listener(top, base);
     let resources = resources(top, base);
-    let roles = roles(top, &resources);
-    let (sign_in, metrics, policies) = (sign_in(top), metrics(top), policies(top, base));
-    Some(Config {
-        file: file.to_owned(),
-        digest: sha256(text.as_bytes()),
-        node: node?.value,
+    Draft {
+        roles: roles(top, &resources, file),
+        policies: policies(top, base),
+        resources,
+        node: node.map(|at| at.value),
+        listener,
         data: base.join(data),
         drain_timeout,
-        listener: listener?,
-        sign_in,
-        metrics,
-        resources,
-        roles,
-        policies,
-    })
+        sign_in: sign_in(top),
+        metrics: metrics(top),
+    }
 }
 
 fn listener(top: &Section<'_, '_>, base: &Path) -> Option<Listener> {
@@ -243,65 +272,69 @@ fn upstream_tls(section: &Section<'_, '_>, base: &Path) -> Option<UpstreamTls> {
     })
 }
 
-fn roles(top: &Section<'_, '_>, resources: &BTreeMap<String, Resource>) -> BTreeMap<String, Vec<Allow>> {
-    let mut roles = BTreeMap::new();
+fn roles(top: &Section<'_, '_>, resources: &BTreeMap<String, Resource>, file: &Path) -> Vec<Role> {
+    let mut roles = Vec::new();
     for (name, section) in top.section("role").iter().flat_map(Section::named) {
-        check_name(&section, "name of the role", &name);
-        let allows = section.list("allow").iter().filter_map(|allow| self::allow(allow, resources)).collect();
-        roles.insert(name.value, allows);
+        if registry::role_fits(&name.value).is_err() {
+            let message = format!("`{}` cannot be the name of a role", name.value);
+            let help = "use up to 63 of `a-z 0-9 _ -`, a letter first";
+            section.reader().error(name.offset, message, help);
+        }
+        let rules = section.list("allow").iter().filter_map(|allow| rule(allow, resources, file)).collect();
+        let place = place(&section, name.offset, file);
+        roles.push(Role { name: name.value, rules, place });
     }
     roles
 }
 
-fn allow(section: &Section<'_, '_>, resources: &BTreeMap<String, Resource>) -> Option<Allow> {
+fn place(section: &Section<'_, '_>, offset: usize, file: &Path) -> Place {
+    Place { file: file.display().to_string(), line: section.reader().line(offset) }
+}
+
+fn rule(section: &Section<'_, '_>, resources: &BTreeMap<String, Resource>, file: &Path) -> Option<Rule> {
     let resource = section.required("resource", "\"*\"");
     if let Some(resource) = &resource
         && resource.value != "*"
         && !resources.contains_key(&resource.value)
     {
-        let message =
-            format!("`{}` names no configured resource: `{}`", section.child("resource"), resource.value);
+        let field = section.child("resource");
+        let message = format!("`{field}` names no configured resource: `{}`", resource.value);
         let help = match problem::nearest(&resource.value, resources.keys().map(String::as_str)) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("add `[resource.{}]`, or use \"*\" for every resource", resource.value),
         };
         section.reader().error(resource.offset, message, help);
     }
-    Some(Allow {
+    Some(Rule {
         read: patterns(section, "read"),
         write: patterns(section, "write"),
         define: patterns(section, "define"),
         execute: patterns(section, "execute"),
         transfer: section.boolean("transfer").is_some_and(|at| at.value),
         administer: section.boolean("administer").is_some_and(|at| at.value),
+        // The line of the resource, so that policy's own check of it is the same problem at the same place.
+        place: place(section, resource.as_ref().map_or(section.offset(), |at| at.offset), file),
         resource: resource?.value,
     })
 }
 
-fn patterns(section: &Section<'_, '_>, name: &str) -> Vec<String> {
-    let texts = section.texts(name, "[\"public.patients\", \"public.*\"]");
-    for text in &texts {
-        if !is_pattern(&text.value) {
-            let message = format!("`{}`: `{}` is not a pattern", section.child(name), text.value);
-            section.reader().error(text.offset, message, "write `schema.name`, `schema.*` or `*`");
+fn patterns(section: &Section<'_, '_>, name: &str) -> Vec<Pattern> {
+    let mut patterns = Vec::new();
+    for text in section.texts(name, "[\"public.patients\", \"public.*\"]") {
+        match text.value.parse() {
+            Ok(pattern) => patterns.push(pattern),
+            Err(error) => {
+                let message = format!("`{}`: {error}", section.child(name));
+                section.reader().error(text.offset, message, "write `schema.name`, `schema.*` or `*`");
+            }
         }
     }
-    texts.into_iter().map(|text| text.value).collect()
+    patterns
 }
 
-/// Reports whether a text is `*`, `schema.*` or `schema.name`.
-fn is_pattern(text: &str) -> bool {
-    if text == "*" {
-        return true;
-    }
-    let Some((schema, name)) = text.split_once('.') else { return false };
-    let plain = |part: &str| !part.is_empty() && !part.contains(['*', '.', '"', '\0']);
-    plain(schema) && (name == "*" || plain(name))
-}
-
-fn policies(top: &Section<'_, '_>, base: &Path) -> Vec<PolicyFile> {
+fn policies(top: &Section<'_, '_>, base: &Path) -> Vec<CedarFile> {
     let Some(section) = top.section("policy") else { return Vec::new() };
-    let mut policies: Vec<PolicyFile> = Vec::new();
+    let mut policies: Vec<CedarFile> = Vec::new();
     for at in section.texts("files", "[\"policies/*.cedar\"]") {
         let path = base.join(&at.value);
         let paths = match files::expand(&path) {
@@ -318,11 +351,12 @@ fn policies(top: &Section<'_, '_>, base: &Path) -> Vec<PolicyFile> {
             section.reader().error(at.offset, message, "add a policy file, or remove the pattern");
         }
         for path in paths {
-            if policies.iter().any(|known| known.path == path) {
+            let shown = path.display().to_string();
+            if policies.iter().any(|known| known.path == shown) {
                 continue;
             }
             match files::policy(&path) {
-                Ok(text) => policies.push(PolicyFile { path, text }),
+                Ok(text) => policies.push(CedarFile { path: shown, text }),
                 Err(error) => {
                     let message = format!("`policy.files`: {}: {error}", path.display());
                     section.reader().error(at.offset, message, "make it readable, or remove it");

@@ -82,3 +82,58 @@ fn a_missing_configuration_names_the_way_to_one() {
     let ran = Place::new().run(&["check"]).exits(1);
     assert!(ran.stdout.contains("wardline init"), "{ran:?}");
 }
+
+#[test]
+fn policies_and_configuration_are_judged_together() {
+    let place = Place::new();
+    place.write(
+        "wardline.toml",
+        "node = \"gw1\"\nnonsense = 1\n[resource.hospital]\nprotocol = \"postgres\"\nhost = \"h\"\n\
+         [[role.nurse.allow]]\nresource = \"hospital\"\n[policy]\nfiles = [\"policies/*.cedar\"]\n",
+    );
+    place.write("policies/a.cedar", "permit (principal, action == Action::\"Raed\", resource);\n");
+    place.write("policies/b.cedar", "\n\nforbid (principal, action, resource) when { context.nowhere };\n");
+    place.write("policies/notes.txt", "not a policy");
+    golden("check-policies.txt", &place.run(&["check"]).exits(1).stdout);
+    place.write("policies/a.cedar", "permit (principal, action, resource\n");
+    place.write("policies/b.cedar", "");
+    let syntax = place.run(&["check"]).exits(1).stdout;
+    assert!(syntax.contains("policies/a.cedar:"), "{syntax}");
+}
+
+#[test]
+fn a_certificate_needs_its_own_private_key() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::new();
+    let pair = |name: &str| {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("made");
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    };
+    let (certificate, key) = pair("a");
+    let (_, other_key) = pair("b");
+    place.write("server.pem", &certificate);
+    place.write(
+        "wardline.toml",
+        "node = \"gw1\"\n[listener.postgres]\ntls = { certificate = \"server.pem\", key = \"server.key\" }\n",
+    );
+    let with = |key: &str, mode: u32| {
+        place.write("server.key", key);
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(place.path("server.key"), permissions).expect("set");
+        place.run(&["check"])
+    };
+    with(&key, 0o600).exits(0);
+    let open = with(&key, 0o644).exits(1);
+    assert!(open.stdout.contains("wardline.toml:3:") && open.stdout.contains("chmod 600"), "{open:?}");
+    assert!(with("nonsense", 0o600).exits(1).stdout.contains("no PEM private key"));
+    let other = with(&other_key, 0o600).exits(1);
+    assert!(other.stdout.contains("listener.postgres.tls"), "{other:?}");
+}
+
+#[test]
+fn all_options_can_be_listed() {
+    let place = Place::new();
+    assert!(place.run(&["check", "--fields"]).exits(0).stdout.contains("listener.postgres.sessions_max"));
+    let fields = place.run(&["check", "--fields", "--json"]).exits(0).json();
+    assert!(fields.as_array().expect("fields").len() > 30);
+}

@@ -1,0 +1,491 @@
+//! What administrators change, one function for each: checked, recorded, done, in force. In this order.
+//!
+//! The record that somebody is about to change something is durable before the change is made; what is refused is
+//! recorded as refused. A change that failed after its record gets a second record that says so. No record holds a
+//! secret. Used by the server for its control socket and by commands when no server runs.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use identity::scram::{Parameters, Verifier};
+use identity::{Means, Reason, password, token};
+use model::{Context, Kind, Object, Outcome, Phase, Record, ResourceId, Secret, SqlState, Verdict};
+use registry::{NewPerson, PersonRow, TokenRow, Verifiers};
+use vault::Credential;
+
+use crate::admin::{Actor, CellView, PersonView, Refusal, Reply, Request, Sensitive, TokenView};
+use crate::config::Config;
+use crate::hashing::Overloaded;
+use crate::node::Node;
+use crate::output;
+
+/// `system_error` of PostgreSQL's table, for a change that was recorded and then failed.
+const SYSTEM_ERROR: SqlState = SqlState(*b"58000");
+
+/// Longest display name.
+const DISPLAY_NAME_CHARS_MAX: usize = 200;
+
+/// A change about to be made: who, by which command, what.
+struct Change<'a> {
+    actor: &'a Actor,
+    command: &'static str,
+    what: String,
+}
+
+impl Node {
+    /// Does what was asked.
+    pub(crate) async fn perform(&self, actor: &Actor, request: Request) -> Result<Reply, Refusal> {
+        let _turn = match request {
+            // A log-in waits for hashes; it changes nothing that another change looks at.
+            Request::Login { .. } | Request::AccessMatrix { .. } | Request::TrailView { .. } => None,
+            _ => Some(self.turn.lock().await),
+        };
+        match request {
+            Request::UserAdd { name, display_name, roles, password } => {
+                self.user_add(actor, name, display_name, roles, password.0).await
+            }
+            Request::UserPassword { name, password } => self.user_password(actor, &name, password.0).await,
+            Request::UserDisable { name } => self.user_disable(actor, &name).await,
+            Request::UserEnable { name } => self.user_enable(actor, &name).await,
+            Request::UserDelete { name } => self.user_delete(actor, &name).await,
+            Request::UserRoles { name, roles } => self.user_roles(actor, &name, roles).await,
+            Request::UserList {} => self.user_list().await,
+            Request::Login { name, password, life_s } => self.login(actor, &name, password.0, life_s).await,
+            Request::TokenRevoke { id } => self.token_revoke(actor, &id).await,
+            Request::TokensRevoke { name } => self.tokens_revoke(actor, &name).await,
+            Request::VaultSet { resource, user, password } => {
+                self.vault_set(actor, resource, user, password.0).await
+            }
+            Request::VaultRemove { resource } => self.vault_remove(actor, resource).await,
+            Request::VaultList {} => self.vault_list(),
+            Request::TrailView { what } => self.trail_view(actor, what).await,
+            Request::AccessMatrix { relations, address } => {
+                let context = Context { address, at: self.now() };
+                self.access_matrix(&relations, &context)
+            }
+        }
+    }
+
+    async fn user_add(
+        &self,
+        actor: &Actor,
+        name: String,
+        display_name: String,
+        roles: Vec<String>,
+        secret: Secret,
+    ) -> Result<Reply, Refusal> {
+        let id = identity::person_id();
+        let what = format!("add person {} (id {id}) with {}", quoted(&name), roles_shown(&roles));
+        let change = Change { actor, command: "user add", what };
+        let fits = registry::name_fits(&name)
+            .map_err(|error| Refusal::because(&error))
+            .and_then(|()| check_display_name(&display_name))
+            .and_then(|()| check_roles(&self.config.load(), &roles));
+        self.or_refuse(&change, fits).await?;
+        let taken = self.registry.person(&name).await.map_err(|error| Refusal::because(&error))?;
+        if taken.is_some() {
+            let refusal = Refusal::new(format!("there is already a person named `{name}`"))
+                .help("take another name, or `wardline user passwd` for a new password");
+            return Err(self.refused(&change, refusal).await);
+        }
+        let verifiers = self.verifiers(&name, secret).await;
+        let verifiers = self.or_refuse(&change, verifiers).await?;
+        self.admitted(&change).await?;
+        let person = NewPerson { id, name: name.clone(), display_name, roles, verifiers };
+        self.done(&change, self.registry.add_person(&person, self.now()).await).await?;
+        self.publish(&self.config.load_full()).await?;
+        self.person_view(&name).await
+    }
+
+    async fn user_password(&self, actor: &Actor, name: &str, secret: Secret) -> Result<Reply, Refusal> {
+        let change =
+            Change { actor, command: "user passwd", what: format!("set the password of {}", quoted(name)) };
+        let person = self.known(&change, name).await?;
+        let change = Change { what: format!("set the password of {}", shown(&person)), ..change };
+        let verifiers = self.verifiers(name, secret).await;
+        let verifiers = self.or_refuse(&change, verifiers).await?;
+        self.admitted(&change).await?;
+        let set = self.registry.set_verifiers(person.id, &verifiers, self.now()).await;
+        self.done(&change, set).await?;
+        self.person_view(name).await
+    }
+
+    async fn user_disable(&self, actor: &Actor, name: &str) -> Result<Reply, Refusal> {
+        let change = Change { actor, command: "user disable", what: format!("disable {}", quoted(name)) };
+        let person = self.known(&change, name).await?;
+        let change = Change { what: format!("disable {}", shown(&person)), ..change };
+        self.admitted(&change).await?;
+        self.done(&change, self.registry.disable(person.id, self.now()).await).await?;
+        self.publish(&self.config.load_full()).await?;
+        self.person_view(name).await
+    }
+
+    async fn user_enable(&self, actor: &Actor, name: &str) -> Result<Reply, Refusal> {
+        let change = Change { actor, command: "user enable", what: format!("enable {}", quoted(name)) };
+        let person = self.known(&change, name).await?;
+        let change = Change { what: format!("enable {}", shown(&person)), ..change };
+        self.admitted(&change).await?;
+        self.done(&change, self.registry.enable(person.id).await).await?;
+        self.publish(&self.config.load_full()).await?;
+        self.person_view(name).await
+    }
+
+    async fn user_delete(&self, actor: &Actor, name: &str) -> Result<Reply, Refusal> {
+        let change = Change { actor, command: "user delete", what: format!("delete {}", quoted(name)) };
+        let person = self.known(&change, name).await?;
+        let change = Change { what: format!("delete {}", shown(&person)), ..change };
+        self.admitted(&change).await?;
+        self.done(&change, self.registry.delete(person.id, self.now()).await).await?;
+        self.publish(&self.config.load_full()).await?;
+        Ok(Reply::Nothing {})
+    }
+
+    async fn user_roles(&self, actor: &Actor, name: &str, roles: Vec<String>) -> Result<Reply, Refusal> {
+        let change =
+            Change { actor, command: "user roles", what: format!("change the roles of {}", quoted(name)) };
+        let person = self.known(&change, name).await?;
+        let (before, after) = (roles_shown(&person.roles), roles_shown(&roles));
+        let what = format!("give {} {after}, before that {before}", shown(&person));
+        let change = Change { what, ..change };
+        let fits = check_roles(&self.config.load(), &roles);
+        self.or_refuse(&change, fits).await?;
+        self.admitted(&change).await?;
+        self.done(&change, self.registry.set_roles(person.id, &roles).await).await?;
+        self.publish(&self.config.load_full()).await?;
+        self.person_view(name).await
+    }
+
+    async fn user_list(&self) -> Result<Reply, Refusal> {
+        let people = self.registry.people().await.map_err(|error| Refusal::because(&error))?;
+        Ok(Reply::People(people.into_iter().map(view).collect()))
+    }
+
+    /// Gives a token for a password. Its record is that of a sign-in, successful or not.
+    async fn login(
+        &self,
+        actor: &Actor,
+        name: &str,
+        secret: Secret,
+        life_s: Option<u64>,
+    ) -> Result<Reply, Refusal> {
+        let most = self.config.load().sign_in.token_lifetime_max;
+        let life = life_s.map_or(most, Duration::from_secs);
+        if life > most || life.is_zero() {
+            let help = format!("ask for 1 to {} seconds with --life-s", most.as_secs());
+            return Err(Refusal::new("the token may not live so long").help(help));
+        }
+        let verdict = match self.prove(name, secret).await {
+            // A token that begets tokens would live for ever.
+            Ok(proof) if proof.means() != Means::Password => Err(Reason::WrongPassword),
+            verdict => verdict,
+        };
+        let mut record = Record::new(Kind::SignIn, self.now());
+        record.client = Some("wardline login".into());
+        record.person_name = Some(output::clipped(&output::printable(name), registry::NAME_BYTES_MAX).into());
+        let proof = match verdict {
+            Ok(proof) => proof,
+            Err(reason) => {
+                record.outcome = Some(Outcome::Refused);
+                record.detail = Some(format!("{} (asked by {})", reason.name(), actor.shown()).into());
+                self.record_urgent(&record).await.map_err(|error| Refusal::because(&error))?;
+                return Err(Refusal::new("sign-in failed"));
+            }
+        };
+        let principal = proof.into_principal();
+        let parameters = self.scram_parameters(name);
+        let at = self.now();
+        let (secret, stored) = token::issue(principal.id, at, life, parameters.as_ref());
+        record.person = Some(principal.id);
+        record.outcome = Some(Outcome::Completed);
+        record.detail = Some(format!("token {} issued (asked by {})", stored.id, actor.shown()).into());
+        self.record(&record).await.map_err(|error| Refusal::because(&error))?;
+        let row = TokenRow {
+            id: stored.id.0,
+            person: stored.person,
+            digest: stored.digest,
+            scram: stored.scram.as_ref().map(Verifier::to_text),
+            issued_at: stored.issued,
+            expires_at: stored.expires,
+            revoked_at: None,
+        };
+        self.registry.issue_token(&row).await.map_err(|error| {
+            Refusal::because(&error)
+                .help("`wardline token revoke --person NAME` ends all of a person's tokens")
+        })?;
+        Ok(Reply::Token(TokenView {
+            token: Sensitive(secret),
+            id: stored.id.to_string(),
+            person: principal.name.to_string(),
+            expires_at: output::time(stored.expires),
+            address: self.config.load().listener.address.to_string(),
+        }))
+    }
+
+    async fn token_revoke(&self, actor: &Actor, id: &str) -> Result<Reply, Refusal> {
+        let change = Change { actor, command: "token revoke", what: "revoke a token".to_owned() };
+        let known = match u128::from_str_radix(id, 16) {
+            Ok(number) if id.len() == 32 => {
+                let found = self.registry.token(number.to_be_bytes()).await;
+                found.map_err(|error| Refusal::because(&error))?
+            }
+            Ok(_) | Err(_) => None,
+        };
+        let Some(row) = known else {
+            let refusal = Refusal::new("there is no such token").help("`wardline login` printed its id");
+            return Err(self.refused(&change, refusal).await);
+        };
+        let what = format!("revoke token {} of person {}", token::TokenId(row.id), row.person);
+        let change = Change { what, ..change };
+        self.admitted(&change).await?;
+        let revoked = self.done(&change, self.registry.revoke_token(row.id, self.now()).await).await?;
+        Ok(Reply::Revoked { tokens: u64::from(revoked) })
+    }
+
+    async fn tokens_revoke(&self, actor: &Actor, name: &str) -> Result<Reply, Refusal> {
+        let what = format!("revoke the tokens of {}", quoted(name));
+        let change = Change { actor, command: "token revoke", what };
+        let person = self.known(&change, name).await?;
+        let change = Change { what: format!("revoke all tokens of {}", shown(&person)), ..change };
+        self.admitted(&change).await?;
+        let tokens = self.done(&change, self.registry.revoke_tokens(person.id, self.now()).await).await?;
+        Ok(Reply::Revoked { tokens })
+    }
+
+    async fn vault_set(
+        &self,
+        actor: &Actor,
+        resource: String,
+        user: String,
+        password: Secret,
+    ) -> Result<Reply, Refusal> {
+        let what = format!("store the credential of resource {}", quoted(&resource));
+        let change = Change { actor, command: "vault set", what };
+        let known = check_resource(&self.config.load(), &resource);
+        self.or_refuse(&change, known).await?;
+        self.admitted(&change).await?;
+        let id = ResourceId(resource.into());
+        let stored = self.vault_writer.lock().set(&id, &Credential { user, password });
+        self.done(&change, stored.and_then(|()| self.vault.reload())).await?;
+        Ok(Reply::Nothing {})
+    }
+
+    async fn vault_remove(&self, actor: &Actor, resource: String) -> Result<Reply, Refusal> {
+        let what = format!("forget the credential of resource {}", quoted(&resource));
+        let change = Change { actor, command: "vault remove", what };
+        let names = self.vault_writer.lock().names().map_err(|error| Refusal::because(&error))?;
+        let id = ResourceId(resource.into());
+        if !names.contains(&id) {
+            let refusal = Refusal::new(format!("the vault holds no credential of `{id}`"))
+                .help("`wardline vault list` shows what it holds");
+            return Err(self.refused(&change, refusal).await);
+        }
+        self.admitted(&change).await?;
+        let removed = self.vault_writer.lock().remove(&id);
+        self.done(&change, removed.and_then(|_| self.vault.reload())).await?;
+        Ok(Reply::Nothing {})
+    }
+
+    fn vault_list(&self) -> Result<Reply, Refusal> {
+        let names = self.vault_writer.lock().names().map_err(|error| Refusal::because(&error))?;
+        Ok(Reply::Resources(names.into_iter().map(|id| id.to_string()).collect()))
+    }
+
+    async fn trail_view(&self, actor: &Actor, what: String) -> Result<Reply, Refusal> {
+        let mut record = Record::new(Kind::TrailViewed, self.now());
+        record.person_name = Some(actor.shown().into());
+        record.detail = Some(detail(&output::printable(&what)));
+        self.record(&record).await.map_err(|error| Refusal::because(&error))?;
+        Ok(Reply::Nothing {})
+    }
+
+    fn access_matrix(&self, relations: &[String], context: &Context) -> Result<Reply, Refusal> {
+        let mut objects = vec![Object::Resource];
+        for relation in relations {
+            let Some((schema, name)) = relation.split_once('.') else {
+                let refusal = Refusal::new(format!("`{relation}` is not a relation"));
+                return Err(refusal.help("write `schema.name`"));
+            };
+            let (schema, function) = (Arc::from(schema), name.strip_suffix("()"));
+            objects.push(match function {
+                Some(name) => Object::Function { schema, name: name.into() },
+                None => Object::Relation { schema, name: name.into() },
+            });
+        }
+        let snapshot = self.snapshot();
+        let cells = snapshot.matrix(&objects, context).map(|cell| CellView {
+            person: cell.name.to_string(),
+            resource: cell.resource.to_string(),
+            action: cell.action.name().to_owned(),
+            object: cell.object.to_string(),
+            allowed: cell.decision.verdict == Verdict::Allow,
+            policies: cell.decision.reasons.iter().map(ToString::to_string).collect(),
+        });
+        Ok(Reply::Matrix(cells.collect()))
+    }
+
+    /// Returns what a password is checked against, in the forms the listener asks for.
+    async fn verifiers(&self, name: &str, secret: Secret) -> Result<Verifiers, Refusal> {
+        let parameters = self.scram_parameters(name);
+        let made = self.hashing.run(move || {
+            let scram = parameters.map(|parameters| Verifier::derive(&secret, &parameters).to_text());
+            password::hash(&secret).map(|phc| Verifiers { password: Some(phc), scram })
+        });
+        match made.await {
+            Ok(made) => made.map_err(|error| Refusal::because(&error).help("choose another password")),
+            Err(Overloaded) => Err(Refusal::new("too many log-ins at once").help("try again in a moment")),
+        }
+    }
+
+    /// Returns the parameters of SCRAM verifiers when the listener asks for SCRAM; otherwise none are kept.
+    fn scram_parameters(&self, name: &str) -> Option<Parameters> {
+        self.config.load().listener.scram.then(|| self.salts.parameters(name))
+    }
+
+    async fn known(&self, change: &Change<'_>, name: &str) -> Result<PersonRow, Refusal> {
+        let found = self.registry.person(name).await.map_err(|error| Refusal::because(&error))?;
+        match found {
+            Some(person) => Ok(person),
+            None => {
+                let refusal = Refusal::new(format!("there is no person named {}", quoted(name)))
+                    .help("`wardline user list` shows everybody");
+                Err(self.refused(change, refusal).await)
+            }
+        }
+    }
+
+    async fn person_view(&self, name: &str) -> Result<Reply, Refusal> {
+        match self.registry.person(name).await.map_err(|error| Refusal::because(&error))? {
+            Some(person) => Ok(Reply::Person(view(person))),
+            None => Ok(Reply::Nothing {}),
+        }
+    }
+
+    /// Makes the record durable that a change is about to be made.
+    async fn admitted(&self, change: &Change<'_>) -> Result<(), Refusal> {
+        let record = self.change_record(change, Phase::Admitted);
+        self.record(&record).await.map_err(|error| {
+            Refusal::because(&error).help("nothing was changed, because it could not be recorded")
+        })
+    }
+
+    /// Passes on what a check gave; a refusal is recorded.
+    async fn or_refuse<T>(&self, change: &Change<'_>, checked: Result<T, Refusal>) -> Result<T, Refusal> {
+        match checked {
+            Ok(value) => Ok(value),
+            Err(refusal) => Err(self.refused(change, refusal).await),
+        }
+    }
+
+    /// Records a refusal and returns it.
+    async fn refused(&self, change: &Change<'_>, refusal: Refusal) -> Refusal {
+        let mut record = self.change_record(change, Phase::Refused);
+        record.outcome = Some(Outcome::Refused);
+        record.detail = Some(detail(&format!("{}: {}", change.what, refusal.message)));
+        match self.record_urgent(&record).await {
+            Ok(()) => refusal,
+            Err(error) => Refusal::because(&error).help(format!("also: {}", refusal.message)),
+        }
+    }
+
+    /// Passes on what a change gave; a failure is recorded, because the record so far says that it was to happen.
+    async fn done<T, E: std::error::Error>(
+        &self,
+        change: &Change<'_>,
+        result: Result<T, E>,
+    ) -> Result<T, Refusal> {
+        let error = match result {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        let refusal = Refusal::because(&error);
+        let mut record = self.change_record(change, Phase::Settled);
+        record.outcome = Some(Outcome::Failed(SYSTEM_ERROR));
+        record.detail = Some(detail(&format!("{}: {}", change.what, refusal.message)));
+        if let Err(error) = self.record_urgent(&record).await {
+            tracing::error!(%error, command = change.command, "the failure of a change could not be recorded");
+        }
+        Err(refusal)
+    }
+
+    fn change_record<'a>(&self, change: &'a Change<'_>, phase: Phase) -> Record<'a> {
+        let mut record = Record::new(Kind::AdminChange, self.now());
+        record.phase = Some(phase);
+        record.person_name = Some(change.actor.shown().into());
+        record.client = Some("wardline".into());
+        record.command = Some(change.command.into());
+        record.detail = Some(detail(&change.what));
+        record
+    }
+}
+
+/// Returns a text that fits a record.
+fn detail(text: &str) -> Cow<'static, str> {
+    output::clipped(text, crate::node::DETAIL_BYTES_MAX).into()
+}
+
+/// Returns a name that may be anything, in backticks and printable.
+fn quoted(name: &str) -> String {
+    format!("`{}`", output::clipped(&output::printable(name), registry::NAME_BYTES_MAX))
+}
+
+fn shown(person: &PersonRow) -> String {
+    format!("person `{}` (id {})", person.name, person.id)
+}
+
+fn roles_shown(roles: &[String]) -> String {
+    match roles {
+        [] => "no role".to_owned(),
+        [role] => format!("role `{role}`"),
+        roles => format!("roles `{}`", roles.join("`, `")),
+    }
+}
+
+fn view(person: PersonRow) -> PersonView {
+    PersonView {
+        id: person.id.to_string(),
+        name: person.name,
+        display_name: person.display_name,
+        roles: person.roles,
+        disabled: person.disabled_at.is_some(),
+        created_at: output::time(person.created_at),
+    }
+}
+
+fn check_display_name(name: &str) -> Result<(), Refusal> {
+    if name.chars().count() > DISPLAY_NAME_CHARS_MAX || name.chars().any(char::is_control) {
+        let message =
+            format!("the display name must be at most {DISPLAY_NAME_CHARS_MAX} printable characters");
+        return Err(Refusal::new(message));
+    }
+    Ok(())
+}
+
+fn check_roles(config: &Config, roles: &[String]) -> Result<(), Refusal> {
+    let known: Vec<&str> = config.roles.iter().map(|role| role.name.as_str()).collect();
+    match roles.iter().find(|role| !known.contains(&role.as_str())) {
+        None => Ok(()),
+        Some(unknown) if known.is_empty() => {
+            Err(Refusal::new(format!("there is no role {}", quoted(unknown)))
+                .help(format!("define it in {}: [[role.NAME.allow]]", config.file.display())))
+        }
+        Some(unknown) => Err(Refusal::new(format!("there is no role {}", quoted(unknown))).help(format!(
+            "{} defines: {}",
+            config.file.display(),
+            known.join(", ")
+        ))),
+    }
+}
+
+fn check_resource(config: &Config, resource: &str) -> Result<(), Refusal> {
+    if config.resources.contains_key(resource) {
+        return Ok(());
+    }
+    let known: Vec<&str> = config.resources.keys().map(String::as_str).collect();
+    let refusal = Refusal::new(format!("there is no resource {}", quoted(resource)));
+    let file = config.file.display();
+    Err(match known.is_empty() {
+        true => refusal.help(format!("define it in {file}: [resource.NAME]")),
+        false => refusal.help(format!("{file} defines: {}", known.join(", "))),
+    })
+}

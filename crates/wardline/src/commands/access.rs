@@ -1,0 +1,83 @@
+//! `wardline access matrix`: what each person may do, as the policy in force decides it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use serde::Serialize;
+
+use crate::admin::{CellView, Reply, Request};
+use crate::cli::Access;
+use crate::commands::{administer, configuration};
+use crate::config::Config;
+use crate::output::{self, Paint};
+
+#[derive(Serialize)]
+struct Matrix<'a> {
+    address: String,
+    decisions: &'a [CellView],
+}
+
+/// Runs `wardline access …`.
+pub(crate) fn run(file: &Path, command: &Access) -> anyhow::Result<ExitCode> {
+    let Access::Matrix { person, resource, relation, address, output } = command;
+    let relations =
+        if relation.is_empty() { named_by_roles(&configuration(file)?) } else { relation.clone() };
+    administer::ask(file, Request::AccessMatrix { relations, address: *address }, |reply| {
+        let Reply::Matrix(mut cells) = reply else {
+            bail!("the server answered something else; use the `wardline` that it runs")
+        };
+        cells.retain(|cell| {
+            (person.is_empty() || person.contains(&cell.person))
+                && (resource.is_empty() || resource.contains(&cell.resource))
+        });
+        if output.json {
+            return output::json(&Matrix { address: address.to_string(), decisions: &cells });
+        }
+        output::line(&table(&cells));
+        Ok(())
+    })
+}
+
+/// Returns the relations and functions that roles name in full.
+fn named_by_roles(config: &Config) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for rule in config.roles.iter().flat_map(|role| &role.rules) {
+        let relations =
+            [&rule.read, &rule.write, &rule.define].into_iter().flatten().map(ToString::to_string);
+        let functions = rule.execute.iter().map(|pattern| format!("{pattern}()"));
+        names.extend(relations.chain(functions).filter(|name| !name.contains(['*', '"'])));
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// What one person may do to one object, and the policies that say so.
+#[derive(Default)]
+struct Line<'a> {
+    actions: Vec<&'a str>,
+    policies: BTreeSet<&'a str>,
+}
+
+/// Returns one line for each person, resource and object, with the actions that are allowed.
+fn table(cells: &[CellView]) -> String {
+    let mut lines: BTreeMap<[&str; 3], Line<'_>> = BTreeMap::new();
+    for cell in cells {
+        let key = [cell.person.as_str(), &cell.resource, &cell.object];
+        let Line { actions, policies } = lines.entry(key).or_default();
+        if cell.allowed {
+            actions.push(&cell.action);
+            policies.extend(cell.policies.iter().map(String::as_str));
+        }
+    }
+    let heading = ["PERSON", "RESOURCE", "OBJECT", "MAY", "BECAUSE OF"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    for ([person, resource, object], Line { actions, policies }) in lines {
+        let may = if actions.is_empty() { "nothing".to_owned() } else { actions.join(", ") };
+        let because = policies.into_iter().collect::<Vec<_>>().join(", ");
+        rows.push(vec![person.to_owned(), resource.to_owned(), object.to_owned(), may, because]);
+    }
+    output::table(&rows, Paint::stdout())
+}

@@ -1,0 +1,210 @@
+//! Everything that is open in this process: configuration, people, credentials, policy and trail.
+//!
+//! A [`Node`] owns the data folder. The server keeps one for its life; a command opens one for a single change when no
+//! server runs. Either way a change goes through the same functions (`changes`), so it is recorded the same way.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, bail};
+use arc_swap::ArcSwap;
+use gateway::Upstream;
+use identity::scram::Salts;
+use model::{Kind, Micros, Record, ResourceId};
+use parking_lot::Mutex;
+use policy::{Person, Snapshot, Sources};
+use registry::{PersonRow, Registry};
+use tokio::sync::watch;
+use trail::{Options, Trail};
+use vault::{Vault, VaultWriter};
+
+use crate::admin::Refusal;
+use crate::config::Config;
+use crate::data::{DataFolder, Lock};
+use crate::hashing::Hashing;
+use crate::output::hex;
+use crate::upstream;
+
+/// Longest `detail` that this crate records; far below the trail's own limit.
+pub(crate) const DETAIL_BYTES_MAX: usize = 4 << 10;
+
+/// Configured resources by name.
+pub(crate) type Upstreams = BTreeMap<String, Arc<Upstream>>;
+
+/// One open node.
+pub(crate) struct Node {
+    pub(crate) folder: DataFolder,
+    pub(crate) registry: Registry,
+    pub(crate) trail: Trail,
+    pub(crate) vault: Vault,
+    pub(crate) vault_writer: Mutex<VaultWriter>,
+    pub(crate) salts: Salts,
+    pub(crate) hashing: Hashing,
+    /// The configuration in force.
+    pub(crate) config: ArcSwap<Config>,
+    pub(crate) upstreams: ArcSwap<Upstreams>,
+    policy: ArcSwap<Snapshot>,
+    policy_version: watch::Sender<u64>,
+    /// Sessions depend on the policy, so each change of it is recorded.
+    serving: AtomicBool,
+    /// One change at a time: what is checked before the record is still true after it.
+    pub(crate) turn: tokio::sync::Mutex<()>,
+    _lock: Lock,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("folder", &self.folder.path()).finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// Opens everything. The caller took the folder's lock, which the node keeps.
+    pub(crate) async fn open(config: Config, lock: Lock) -> anyhow::Result<Node> {
+        let folder = DataFolder::at(&config.data);
+        let root = load_root_key(&folder.root_key())?;
+        let vault = Vault::open(&folder.vault(), &root)?;
+        let vault_writer = VaultWriter::open(&folder.vault(), &root)?;
+        let registry = Registry::open(&folder.registry()).await?;
+        let people = registry.people().await?;
+        let snapshot = compile(&config, &people, version_after(0))?;
+        let upstreams = upstream::table(&config)?;
+        let trail = Trail::open(&folder.trail(), &root, Options::new(config.node.as_str()))
+            .context("the trail does not open")?;
+        Ok(Node {
+            salts: Salts::new(&root),
+            hashing: Hashing::new(),
+            policy_version: watch::Sender::new(snapshot.version()),
+            policy: ArcSwap::from_pointee(snapshot),
+            upstreams: ArcSwap::from_pointee(upstreams),
+            config: ArcSwap::from_pointee(config),
+            serving: AtomicBool::new(false),
+            turn: tokio::sync::Mutex::new(()),
+            folder,
+            registry,
+            trail,
+            vault,
+            vault_writer: Mutex::new(vault_writer),
+            _lock: lock,
+        })
+    }
+
+    /// Records which configuration and policy are in force from now on.
+    pub(crate) async fn enter_service(&self) -> anyhow::Result<()> {
+        let config = self.config.load_full();
+        self.record(&config_activated(&config, self.now())).await?;
+        let snapshot = self.snapshot();
+        self.record(&policy_activated(&snapshot, self.now())).await?;
+        self.serving.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Closes registry and trail; everything recorded so far is durable and under a checkpoint.
+    pub(crate) async fn close(&self) -> anyhow::Result<()> {
+        self.registry.close().await;
+        let trail = self.trail.clone();
+        tokio::task::spawn_blocking(move || trail.close()).await?.context("closing the trail")
+    }
+
+    /// Returns the time.
+    pub(crate) fn now(&self) -> Micros {
+        now()
+    }
+
+    /// Returns the policy in force.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.policy.load_full()
+    }
+
+    /// Tells when the policy changes.
+    pub(crate) fn snapshot_changes(&self) -> watch::Receiver<u64> {
+        self.policy_version.subscribe()
+    }
+
+    /// Makes a record durable.
+    pub(crate) async fn record(&self, record: &Record<'_>) -> Result<(), trail::Error> {
+        self.trail.record(record)?.await.map(drop)
+    }
+
+    /// As [`Node::record`], also when there is space for refusals and incidents only.
+    pub(crate) async fn record_urgent(&self, record: &Record<'_>) -> Result<(), trail::Error> {
+        self.trail.record_urgent(record)?.await.map(drop)
+    }
+
+    /// Puts the people as they are now, under this configuration, into force.
+    pub(crate) async fn publish(&self, config: &Config) -> Result<(), Refusal> {
+        let people = self.registry.people().await.map_err(|error| Refusal::because(&error))?;
+        let version = version_after(self.policy.load().version());
+        let snapshot = compile(config, &people, version).map_err(|error| Refusal::new(error.to_string()))?;
+        if self.serving.load(Ordering::Acquire) {
+            let recorded = self.record(&policy_activated(&snapshot, self.now())).await;
+            recorded.map_err(|error| Refusal::because(&error))?;
+        }
+        self.policy.store(Arc::new(snapshot));
+        self.policy_version.send_replace(version);
+        Ok(())
+    }
+}
+
+/// Returns the time.
+pub(crate) fn now() -> Micros {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// Returns the root key, or says how to get one.
+pub(crate) fn load_root_key(path: &Path) -> anyhow::Result<model::RootKey> {
+    if !path.exists() {
+        bail!("there is no root key at {}; run `wardline init`, or bring the key back", path.display());
+    }
+    Ok(vault::root_key_load(path)?)
+}
+
+/// A version is the time it was made: unique over restarts, and never going back.
+fn version_after(previous: u64) -> u64 {
+    now().0.max(previous + 1)
+}
+
+/// Compiles the policy of a configuration for these people.
+///
+/// A role that somebody holds and nobody defines any more grants nothing; it must not stop a reload that removes it.
+pub(crate) fn compile(config: &Config, people: &[PersonRow], version: u64) -> anyhow::Result<Snapshot> {
+    let defined = |role: &str| config.roles.iter().any(|known| known.name == role);
+    let mut members = Vec::with_capacity(people.len());
+    for person in people {
+        let (held, gone): (Vec<&String>, Vec<&String>) = person.roles.iter().partition(|role| defined(role));
+        if !gone.is_empty() {
+            tracing::warn!(person = person.name, roles = ?gone, "roles that are not defined grant nothing");
+        }
+        members.push(Person {
+            id: person.id,
+            name: person.name.as_str().into(),
+            roles: held.into_iter().map(|role| role.as_str().into()).collect(),
+            disabled: person.disabled_at.is_some(),
+        });
+    }
+    let resources: Vec<ResourceId> = config.resource_ids();
+    let sources =
+        Sources { roles: &config.roles, cedar: &config.policies, people: &members, resources: &resources };
+    Snapshot::compile(&sources, version).map_err(|diagnostics| {
+        let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("the policy is not valid:\n{}", lines.join("\n"))
+    })
+}
+
+/// Returns the record that a configuration came into force.
+pub(crate) fn config_activated(config: &Config, at: Micros) -> Record<'static> {
+    let mut record = Record::new(Kind::ConfigActivated, at);
+    record.detail = Some(format!("sha256 {}", hex(&config.digest)).into());
+    record
+}
+
+fn policy_activated(snapshot: &Snapshot, at: Micros) -> Record<'static> {
+    let mut record = Record::new(Kind::PolicyActivated, at);
+    record.policy_version = Some(snapshot.version());
+    record.detail = Some(format!("sha256 {}", hex(&snapshot.digest())).into());
+    record
+}

@@ -1,0 +1,202 @@
+//! `wardline serve`: opens everything, listens, obeys signals, and ends in order.
+//!
+//! SIGHUP reads the configuration again; SIGTERM and SIGINT drain; a failed trail ends the process with a code of its
+//! own, because nothing may be done that cannot be recorded.
+
+use std::future::pending;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use gateway::{Limits, Listener, ListenerConfig, ListenerTls, Workers};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::cli::Serve;
+use crate::commands::configuration;
+use crate::config::Config;
+use crate::control::ControlSocket;
+use crate::data::DataFolder;
+use crate::node::Node;
+use crate::{EXIT_TRAIL_FAILED, logging, output, reload, tls};
+
+/// Sessions get their error within this, after the trail failed.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What drains may exceed its deadline by before the process ends anyway.
+const DRAIN_SLACK: Duration = Duration::from_secs(5);
+
+/// Threads of the runtime that serves the control socket, metrics and signals; sessions have their own.
+const CONTROL_THREADS: usize = 1;
+
+/// Why the server ends.
+enum End {
+    Signal(&'static str),
+    TrailFailed,
+}
+
+/// Serves until told to stop.
+pub(crate) fn run(file: &Path, arguments: &Serve) -> anyhow::Result<ExitCode> {
+    logging::start(&arguments.log, arguments.log_json)?;
+    let config = configuration(file)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()?;
+    let code = runtime.block_on(serve(file, config));
+    runtime.shutdown_timeout(LAST_WORDS);
+    code
+}
+
+async fn serve(file: &Path, config: Config) -> anyhow::Result<ExitCode> {
+    for exception in config.exceptions() {
+        tracing::warn!(exception, "protection is weakened by configuration");
+    }
+    let folder = DataFolder::at(&config.data);
+    folder.check()?;
+    let Some(lock) = folder.lock()? else {
+        bail!("another process holds {}; one server or command at a time", folder.path().display());
+    };
+    let mut signals = Signals::new()?;
+    start_metrics(&config)?;
+    let node = Arc::new(Node::open(config, lock).await?);
+    node.enter_service().await.context("the trail does not record")?;
+    let config = node.config.load_full();
+    warn_of_missing_credentials(&node, &config);
+    let workers = Workers::start(std::thread::available_parallelism().map_or(1, Into::into))?;
+    let listener = listen(&node, &config, &workers).await?;
+    let control = Arc::new(ControlSocket::bind(&folder)?);
+    let answers = answer_requests(&control, &node);
+    let end = signals.obey(&node, file).await;
+    answers.abort();
+    let _aborted = answers.await;
+    control.close();
+    let code = finish(end, &node, listener, config.drain_timeout).await;
+    tokio::task::spawn_blocking(move || workers.stop()).await?;
+    code
+}
+
+async fn listen(node: &Arc<Node>, config: &Config, workers: &Workers) -> anyhow::Result<Listener> {
+    let wanted = &config.listener;
+    let (tls, shown) = if wanted.plaintext {
+        (ListenerTls::PlaintextOnLoopback, "no TLS".to_owned())
+    } else {
+        let tls = tls::server(&node.folder, wanted)?;
+        let fingerprint = tls.fingerprint();
+        (ListenerTls::Tls(tls), format!("certificate SHA-256 {fingerprint}"))
+    };
+    let limits = Limits {
+        sessions_max: wanted.sessions_max,
+        sessions_per_person_max: wanted.sessions_per_person_max,
+        handshake_timeout: wanted.handshake_timeout,
+        dial_timeout: wanted.dial_timeout,
+        idle_timeout: wanted.idle_timeout,
+        session_lifetime_max: wanted.session_lifetime_max,
+        drain_timeout: config.drain_timeout,
+        message_bytes_max: wanted.message_bytes_max,
+        hold_window_bytes: wanted.hold_window_bytes,
+    };
+    let asked = ListenerConfig { address: wanted.address, tls, scram: wanted.scram, limits };
+    let bound = Listener::bind(asked, Arc::clone(node), workers).await;
+    let listener = bound.with_context(|| format!("listening on {}", wanted.address))?;
+    let address = listener.address();
+    tracing::info!(%address, tls = shown, node = config.node, "serving PostgreSQL clients");
+    output::line(&format!("wardline: PostgreSQL on {address}, {shown}"));
+    Ok(listener)
+}
+
+fn answer_requests(control: &Arc<ControlSocket>, node: &Arc<Node>) -> JoinHandle<()> {
+    let (control, node) = (Arc::clone(control), Arc::clone(node));
+    tokio::spawn(async move { control.serve(node).await })
+}
+
+fn warn_of_missing_credentials(node: &Node, config: &Config) {
+    for resource in config.resource_ids() {
+        if !matches!(node.vault.credential(&resource), Ok(Some(_))) {
+            tracing::warn!(%resource, "no readable credential; run `wardline vault set`");
+        }
+    }
+}
+
+fn start_metrics(config: &Config) -> anyhow::Result<()> {
+    let Some(address) = config.metrics else { return Ok(()) };
+    let builder = PrometheusBuilder::new().with_http_listener(address);
+    builder.install().with_context(|| format!("serving metrics on {address}"))?;
+    tracing::info!(%address, "serving metrics");
+    Ok(())
+}
+
+/// The signals the server obeys; taken before anything is opened, so that none is missed.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Obeys until the server has to end.
+    async fn obey(&mut self, node: &Node, file: &Path) -> End {
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => reload::reload(node, file).await,
+                _ = self.terminate.recv() => return End::Signal("SIGTERM"),
+                _ = self.interrupt.recv() => return End::Signal("SIGINT"),
+                _ = node.trail.failed() => return End::TrailFailed,
+            }
+        }
+    }
+}
+
+async fn finish(
+    end: End,
+    node: &Node,
+    listener: Listener,
+    drain_timeout: Duration,
+) -> anyhow::Result<ExitCode> {
+    match end {
+        End::Signal(signal) => {
+            tracing::info!(signal, sessions = listener.sessions(), "draining");
+            let drained = tokio::select! {
+                drained = timeout(drain_timeout + DRAIN_SLACK, listener.drain()) => drained.is_ok(),
+                () = failed(node) => return Ok(give_up(node).await),
+            };
+            if !drained {
+                tracing::warn!("sessions were cut at the drain deadline");
+            }
+            node.close().await?;
+            tracing::info!("ended");
+            Ok(ExitCode::SUCCESS)
+        }
+        End::TrailFailed => {
+            tracing::error!("the trail failed: no access is possible, ending");
+            let _all_told = timeout(LAST_WORDS, listener.drain()).await;
+            Ok(give_up(node).await)
+        }
+    }
+}
+
+async fn failed(node: &Node) {
+    node.trail.failed().await;
+    if node.trail.state() != trail::State::Failed {
+        pending::<()>().await;
+    }
+}
+
+async fn give_up(node: &Node) -> ExitCode {
+    node.trail.abandon();
+    node.registry.close().await;
+    ExitCode::from(EXIT_TRAIL_FAILED)
+}

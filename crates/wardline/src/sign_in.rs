@@ -1,0 +1,185 @@
+//! Signing in: the rows of the registry become what `identity` decides on, and its verdict is settled in the registry.
+//!
+//! A token costs one read and one SHA-256. A password costs one argon2 on a thread of its own, within a bound. Failed
+//! attempts are all answered at the same moment, so that the time says nothing about what was wrong.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use identity::scram::{Mechanism, Verifier};
+use identity::token::{self, StoredToken, TokenId};
+use identity::{Account, Failures, Proof, Reason, Rules, ScramSignIn};
+use model::{PersonId, Secret};
+use registry::{AccountRow, FailuresRow, SignIn, TokenRow, Wanted};
+use tokio::time::Instant;
+
+use crate::node::Node;
+
+/// A failed attempt is answered at a multiple of this after it began. More than an idle machine needs for the slowest
+/// path: one hash, one write to the disk.
+const FAILURE_ANSWER: Duration = Duration::from_millis(500);
+
+impl Node {
+    /// Checks a name with a password or token that came in clear.
+    pub(crate) async fn prove(&self, name: &str, secret: Secret) -> Result<Proof, Reason> {
+        let began = Instant::now();
+        let verdict = self.prove_now(name, secret).await;
+        answer_together(began, verdict).await
+    }
+
+    async fn prove_now(&self, name: &str, secret: Secret) -> Result<Proof, Reason> {
+        let is_token = token::looks_like_token(&secret);
+        let wanted = match token::token_id(&secret) {
+            Some(id) => Wanted::Token(id.0),
+            None => Wanted::NoTokens,
+        };
+        let (account, tokens) = self.account(name, wanted).await?;
+        let at = self.now();
+        if is_token {
+            return identity::check(account.as_ref(), &tokens, &secret, at);
+        }
+        let person = account.as_ref().map(|account| account.id);
+        let checked = self.hashing.run(move || identity::check(account.as_ref(), &tokens, &secret, at)).await;
+        let verdict = checked.map_err(|_| {
+            tracing::warn!("too many log-ins with passwords at once; one was refused");
+            Reason::Unavailable
+        })?;
+        self.settle(person, verdict).await
+    }
+
+    /// Answers the first message of a SCRAM exchange.
+    pub(crate) async fn scram_begin(
+        &self,
+        name: &str,
+        mechanism: Mechanism,
+        binding: Option<&[u8]>,
+        client_first: &[u8],
+    ) -> Result<(ScramSignIn, String), Reason> {
+        let (account, tokens) = self.account(name, Wanted::TokensOfPerson).await?;
+        ScramSignIn::start(name, account, tokens, &self.salts, mechanism, binding, client_first)
+    }
+
+    /// Checks the proof that ends a SCRAM exchange.
+    pub(crate) async fn scram_end(
+        &self,
+        sign_in: ScramSignIn,
+        name: &str,
+        client_final: &[u8],
+    ) -> Result<(Proof, String), Reason> {
+        let began = Instant::now();
+        let verdict = self.scram_end_now(sign_in, name, client_final).await;
+        answer_together(began, verdict).await
+    }
+
+    async fn scram_end_now(
+        &self,
+        sign_in: ScramSignIn,
+        name: &str,
+        client_final: &[u8],
+    ) -> Result<(Proof, String), Reason> {
+        let found = self.registry.person(name).await.map_err(|error| unavailable(&error))?;
+        let person = found.map(|person| person.id);
+        match sign_in.finish(client_final, self.now()) {
+            Ok((proof, server_final)) => {
+                self.settle(person, Ok(proof)).await.map(|proof| (proof, server_final))
+            }
+            Err(reason) => self.settle(person, Err(reason)).await.map(|proof| (proof, String::new())),
+        }
+    }
+
+    /// Counts a failure, or forgets earlier ones; refuses if other attempts locked the account meanwhile.
+    async fn settle(
+        &self,
+        person: Option<PersonId>,
+        verdict: Result<Proof, Reason>,
+    ) -> Result<Proof, Reason> {
+        let Some(person) = person else { return verdict };
+        let at = self.now();
+        let rules = self.rules();
+        let settled = self.registry.attempt(person, move |now| {
+            let (after, verdict) = identity::settle(failures(now), verdict, at, &rules);
+            let row = FailuresRow {
+                count: after.count,
+                first_at: after.first_at,
+                locked_until: after.locked_until,
+            };
+            (row, verdict)
+        });
+        settled.await.map_err(|error| unavailable(&error))?
+    }
+
+    fn rules(&self) -> Rules {
+        let config = self.config.load();
+        Rules {
+            failures_max: config.sign_in.failures_max,
+            failure_window: config.sign_in.failure_window,
+            lock_duration: config.sign_in.lockout,
+        }
+    }
+
+    async fn account(
+        &self,
+        name: &str,
+        wanted: Wanted,
+    ) -> Result<(Option<Account>, Vec<StoredToken>), Reason> {
+        let SignIn { account, tokens } =
+            self.registry.sign_in(name, wanted).await.map_err(|error| unavailable(&error))?;
+        let account = account.map(self::account).transpose()?;
+        let tokens = tokens.into_iter().map(stored_token).collect::<Result<_, _>>()?;
+        Ok((account, tokens))
+    }
+}
+
+/// Holds a failure back until the moment at which all failures are answered.
+async fn answer_together<T>(began: Instant, verdict: Result<T, Reason>) -> Result<T, Reason> {
+    if verdict.is_err() {
+        let spent = began.elapsed().as_nanos() / FAILURE_ANSWER.as_nanos();
+        let steps = u32::try_from(spent + 1).unwrap_or(u32::MAX);
+        tokio::time::sleep_until(began + FAILURE_ANSWER.saturating_mul(steps)).await;
+    }
+    verdict
+}
+
+fn unavailable(error: &registry::Error) -> Reason {
+    tracing::error!(%error, cause = std::error::Error::source(error).map(ToString::to_string), "the registry could not be asked");
+    Reason::Unavailable
+}
+
+fn failures(row: FailuresRow) -> Failures {
+    Failures { count: row.count, first_at: row.first_at, locked_until: row.locked_until }
+}
+
+fn verifier(text: &str) -> Result<Verifier, Reason> {
+    text.parse().map_err(|_| {
+        tracing::error!("a SCRAM verifier in the registry is not readable");
+        Reason::Unavailable
+    })
+}
+
+fn account(row: AccountRow) -> Result<Account, Reason> {
+    let roles: Vec<Arc<str>> = row.person.roles.iter().map(|role| role.as_str().into()).collect();
+    Ok(Account {
+        id: row.person.id,
+        name: row.person.name.as_str().into(),
+        roles: roles.into(),
+        disabled: row.person.disabled_at.is_some(),
+        scram: row.verifiers.scram.as_deref().map(verifier).transpose()?,
+        password: row.verifiers.password,
+        failures: failures(row.failures),
+    })
+}
+
+fn stored_token(row: TokenRow) -> Result<StoredToken, Reason> {
+    Ok(StoredToken {
+        id: TokenId(row.id),
+        person: row.person,
+        digest: row.digest,
+        issued: row.issued_at,
+        expires: row.expires_at,
+        revoked: row.revoked_at,
+        scram: row.scram.as_deref().map(verifier).transpose()?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

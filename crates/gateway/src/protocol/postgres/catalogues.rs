@@ -156,12 +156,6 @@ impl Slot {
         self.age().is_some_and(|age| age <= CATALOGUE_AGE_MAX)
     }
 
-    /// Tells whether the catalogue was marked stale and not read again since.
-    pub(crate) fn is_stale(&self) -> bool {
-        let state = self.state.lock();
-        state.generation > 0 && state.read_at.is_none()
-    }
-
     /// Marks that objects of the resource may have changed: nothing is proven until the catalogue was read again. To
     /// be called both before such a change is sent, and again when it took effect (its transaction ended): a reading
     /// in between still sees the old state.

@@ -88,7 +88,8 @@ impl<C: Control> Relay<C> {
             self.inbox = inbox;
             match step? {
                 Step::Done => self.inbox.take(header.length),
-                Step::Waits => break,
+                // What it waits for has not been polled yet: the caller goes round once more.
+                Step::Waits => return Ok(true),
             }
             moved = true;
         }

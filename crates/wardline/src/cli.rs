@@ -128,6 +128,8 @@ Examples:
     },
     /// Set a new password; ends a lock after failed log-ins
     #[command(after_help = "\
+Tokens live on; `wardline token revoke --person ann` ends them.
+
 Examples:
   wardline user passwd ann
   wardline user passwd ann --generate-password")]
@@ -239,6 +241,8 @@ pub(crate) struct Login {
 pub(crate) enum Token {
     /// End the life of one token, or of all of a person
     #[command(after_help = "\
+A session that was opened with the token goes on; `wardline user disable` ends sessions.
+
 Examples:
   wardline token revoke 3f0c9d2b41e5a6b7c8d9e0f112233445
   wardline token revoke --person ann")]

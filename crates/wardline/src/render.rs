@@ -272,11 +272,14 @@ fn decision(record: &Record<'_>) -> Option<String> {
         Verdict::Allow => "allowed",
         Verdict::Deny => "denied",
     };
-    let because = listed(&record.policies).unwrap_or_else(|| "no policy that allows it".to_owned());
+    let because = match listed(&record.policies) {
+        Some(policies) => format!(" by {policies}"),
+        None => ": no policy allows it".to_owned(),
+    };
     let needed = record.action.map(|action| format!("{} ", action.name())).unwrap_or_default();
     let version =
         record.policy_version.map(|version| format!(" (policy version {version})")).unwrap_or_default();
-    Some(format!("{needed}{word} by {because}{version}"))
+    Some(format!("{needed}{word}{because}{version}"))
 }
 
 fn result(record: &Record<'_>) -> Option<String> {
@@ -352,7 +355,7 @@ mod tests {
         refused.record.outcome = Some(Outcome::Refused);
         let shown = text(&refused, None, paint);
         assert!(shown.starts_with("#1042  2026-11-23T09:40:16.000042Z  access REFUSED\n"), "{shown}");
-        assert!(shown.contains("Read denied by no policy that allows it"), "{shown}");
+        assert!(shown.contains("Read denied: no policy allows it"), "{shown}");
     }
 
     #[test]

@@ -65,18 +65,29 @@ async fn serve(file: &Path, config: Config) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
     start_metrics(&config)?;
     let node = Arc::new(Node::open(config, lock).await?);
+    let served = serve_node(file, &node, &mut signals).await;
+    // Also a start that fails ends in order, or `verify` would count a crash.
+    if served.is_err()
+        && let Err(error) = node.close().await
+    {
+        tracing::error!(error = format!("{error:#}"), "the trail was not closed in order");
+    }
+    served
+}
+
+async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> anyhow::Result<ExitCode> {
     node.enter_service().await.context("the trail does not record")?;
     let config = node.config.load_full();
-    warn_of_missing_credentials(&node, &config);
+    warn_of_missing_credentials(node, &config);
     let workers = Workers::start(std::thread::available_parallelism().map_or(1, Into::into))?;
-    let listener = listen(&node, &config, &workers).await?;
-    let control = Arc::new(ControlSocket::bind(&folder)?);
-    let answers = answer_requests(&control, &node);
-    let end = signals.obey(&node, file).await;
+    let listener = listen(node, &config, &workers).await?;
+    let control = Arc::new(ControlSocket::bind(&node.folder)?);
+    let answers = answer_requests(&control, node);
+    let end = signals.obey(node, file).await;
     answers.abort();
     let _aborted = answers.await;
     control.close();
-    let code = finish(end, &node, listener, config.drain_timeout).await;
+    let code = finish(end, node, listener, config.drain_timeout).await;
     tokio::task::spawn_blocking(move || workers.stop()).await?;
     code
 }

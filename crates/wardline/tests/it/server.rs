@@ -252,3 +252,15 @@ fn a_socket_left_behind_is_replaced() {
     let _server = Server::start(&place);
     assert_eq!(place.run(&["user", "list", "--json"]).exits(0).json()[0]["name"], "ann");
 }
+
+#[test]
+fn a_start_that_fails_ends_in_order() {
+    let place = Place::ready();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    place.write("wardline.toml", &CONFIG.replace("127.0.0.1:0", &address));
+    let failed = place.run(&["serve"]).exits(2);
+    assert!(failed.stderr.contains(&address), "{failed:?}");
+    let verified = place.run(&["verify", "--json"]).exits(0).json();
+    assert_eq!(verified["starts_without_stop"], 0, "{verified}");
+}

@@ -9,7 +9,5 @@ mod diagnostics;
 mod examples;
 #[path = "it/reference.rs"]
 mod reference;
-#[path = "it/speed.rs"]
-mod speed;
 #[path = "it/world.rs"]
 mod world;

@@ -117,34 +117,3 @@ async fn scram_takes_passwords_and_tokens_alike() {
     assert_eq!(scram(&node, "ann", PASSWORD).await.expect_err("locked"), Reason::Locked);
     node.close().await.expect("closed");
 }
-
-#[tokio::test]
-#[ignore = "a measurement: run it in a release build on a quiet machine"]
-async fn a_token_costs_less_than_a_millisecond() {
-    const TIMES: u32 = 2_000;
-    let folder = tempfile::tempdir().expect("a folder");
-    let node = node(folder.path(), false).await;
-    add_ann(&node).await;
-    let token = token_of_ann(&node).await;
-    let cpu = || {
-        let text = std::fs::read_to_string("/proc/self/schedstat").expect("Linux");
-        text.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).expect("nanoseconds")
-    };
-    let all_threads = || {
-        let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
-        let ns = tasks.map(|task| {
-            let path = task.expect("a thread").path().join("schedstat");
-            let text = std::fs::read_to_string(path).unwrap_or_default();
-            text.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0)
-        });
-        ns.sum::<u64>()
-    };
-    let (before, main_before) = (all_threads(), cpu());
-    for _ in 0..TIMES {
-        node.prove("ann", token.clone()).await.expect("proven");
-    }
-    let per_login = Duration::from_nanos((all_threads() - before) / u64::from(TIMES));
-    eprintln!("a token: {per_login:?} of CPU (main thread {} ns)", (cpu() - main_before) / u64::from(TIMES));
-    assert!(per_login < Duration::from_millis(1), "{per_login:?}");
-    node.close().await.expect("closed");
-}

@@ -253,9 +253,9 @@ mod tests {
         let slot = Slot::new();
         read_again(&slot, "a");
         slot.stale();
-        assert_eq!((slot.current().version, slot.is_fresh(), slot.is_stale()), (0, false, true));
+        assert_eq!((slot.current().version, slot.is_fresh(), !slot.is_fresh()), (0, false, true));
         read_again(&slot, "a");
-        assert!(!slot.is_stale());
+        assert!(slot.is_fresh());
         assert_eq!((slot.current().version, slot.is_fresh()), (1, true));
     }
 

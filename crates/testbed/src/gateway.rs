@@ -120,6 +120,7 @@ impl Builder {
             cluster.psql_in(dbname, &format!("grant all on database \"{dbname}\" to wardline_app"))?;
             cluster.psql_in(dbname, "grant all on schema public to wardline_app")?;
             cluster.psql_in(dbname, "grant all on all tables in schema public to wardline_app")?;
+            cluster.psql_in(dbname, "grant all on all sequences in schema public to wardline_app")?;
             Ok(cluster.conninfo().with_dbname(dbname).with_user("wardline_app", &password))
         });
         match credential {

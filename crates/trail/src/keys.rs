@@ -161,6 +161,25 @@ impl Keys {
         self.read(disk, &class_file(class, month), class, month)
     }
 
+    /// Returns the first key file that this root key does not open; what is not one of ours is no key.
+    pub(crate) fn unopened(&self, disk: &dyn Disk) -> std::io::Result<Option<String>> {
+        let folder = disk::parent(CHECKPOINT_KEY_FILE);
+        for name in disk.list(folder)? {
+            let file = format!("{folder}/{name}");
+            let month = |prefix: &str| name.strip_prefix(prefix)?.strip_suffix(".key")?.parse::<u32>().ok();
+            let opened = match (month("record-"), month("literal-")) {
+                (Some(month), _) => self.read(disk, &file, Class::Record, month).map(drop),
+                (None, Some(month)) => self.read(disk, &file, Class::Literal, month).map(drop),
+                (None, None) if file == CHECKPOINT_KEY_FILE => self.checkpoint_signer(disk).map(drop),
+                (None, None) => Ok(()),
+            };
+            if opened.is_err() {
+                return Ok(Some(file));
+            }
+        }
+        Ok(None)
+    }
+
     /// Reads the key of a class and month, or makes it.
     pub(crate) fn class_or_new(&self, disk: &dyn Disk, class: Class, month: u32) -> Result<Key, Error> {
         let file = class_file(class, month);

@@ -416,7 +416,8 @@ impl Run<'_, '_> {
         }
         let keys = self.options.root_key.map(|root| Keys::new(root, self.verifier.name()));
         if let Some(keys) = &keys
-            && let Err(Error::RootKey { file }) = keys.checkpoint_signer(self.disk)
+            && let Some(file) =
+                keys.unopened(self.disk).map_err(|source| Error::io("list the keys", source))?
         {
             self.found(5, &file, None, None, DamageKind::Key);
         }

@@ -205,7 +205,10 @@ fn the_tree_is_made_again_from_the_frames() {
 fn a_small_file_system_fills_up_and_the_trail_resumes() {
     let mounted = tempfile::tempdir().unwrap();
     let folder = mounted.path();
-    let mount = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(folder).status();
+    let mount = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
+        .arg(folder)
+        .status();
     if !mount.is_ok_and(|status| status.success()) {
         eprintln!("SKIP: only root mounts a small file system");
         return;

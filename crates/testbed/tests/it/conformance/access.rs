@@ -31,7 +31,7 @@ fn row_1_default_deny() {
     refused(&ann, "select billed from claims");
     refused(&ann, "update patients set name = 'x'");
     refused(&ann, "drop table notes");
-    refused(&ann, "copy patients to stdout");
+    refused(&ann, "copy claims to stdout");
     refused(&ann, "select lo_create(0)");
     let denied = denials(&entries(&gateway), "ann");
     assert_eq!(denied.len(), 5, "{denied:#?}");

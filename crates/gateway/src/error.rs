@@ -11,6 +11,8 @@ pub enum Denial {
         /// The entry of the trail that says why.
         reference: u64,
     },
+    /// The trail cannot record, so nobody gets in.
+    TrailLost,
     /// More sessions than allowed.
     TooMany,
     /// Wardline or the resource cannot serve now.

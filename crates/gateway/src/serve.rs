@@ -87,24 +87,14 @@ async fn open<C: Control>(
     began: Instant,
 ) -> Result<Ending, Failure> {
     let control = &*shared.control;
-    let target = control.resource(&session.resource.0);
-    let needs = [Need { action: Action::Connect, object: Object::Resource }];
-    let at = control.now();
-    let decision = decide(&control.snapshot(), session, &session.principal, &needs, at);
-    let allowed = decision.verdict == Verdict::Allow && target.is_some();
-    sign_in_record(control, session, greeted_name(&greeted), None).await?;
-    let mut record = session.record(Kind::SessionOpened, at);
-    record.action = Some(Action::Connect);
-    record.verdict = Some(if allowed { Verdict::Allow } else { Verdict::Deny });
-    record.policies = decision.reasons.iter().map(|p| (&*p.0).into()).collect();
-    record.policy_version = Some(decision.policy_version);
-    record.outcome = Some(if allowed { Outcome::Completed } else { Outcome::Refused });
-    if !devices.is_empty() {
-        let list: Vec<String> = devices.iter().map(ToString::to_string).collect();
-        record.detail = Some(format!("also connected from {}", list.join(", ")).into());
-    }
-    let reference = durable(control, &record).await?;
-    let Some(target) = target.filter(|_| allowed) else {
+    let (reference, target) = match announce(control, &greeted, session, devices).await {
+        Ok(announced) => announced,
+        Err(failure) => {
+            refuse(&mut greeted.stream, &Denial::TrailLost, began).await?;
+            return Err(failure);
+        }
+    };
+    let Some(target) = target else {
         return refuse(&mut greeted.stream, &Denial::Refused { reference }, began).await;
     };
     let (ending, idle, failure) = match dial(shared, &greeted, &target).await {
@@ -118,6 +108,33 @@ async fn open<C: Control>(
     };
     closed(control, session, ending, idle).await?;
     failure.map_or(Ok(ending), Err)
+}
+
+/// Records the sign-in and the opening of the session. Returns the entry, and the resource if policy allows it.
+async fn announce<C: Control>(
+    control: &C,
+    greeted: &Greeted,
+    session: &Session,
+    devices: &[std::net::IpAddr],
+) -> Result<(u64, Option<Arc<Upstream>>), Failure> {
+    let target = control.resource(&session.resource.0);
+    let needs = [Need { action: Action::Connect, object: Object::Resource }];
+    let at = control.now();
+    let decision = decide(&control.snapshot(), session, &session.principal, &needs, at);
+    let allowed = decision.verdict == Verdict::Allow && target.is_some();
+    sign_in_record(control, session, greeted_name(greeted), None).await?;
+    let mut record = session.record(Kind::SessionOpened, at);
+    record.action = Some(Action::Connect);
+    record.verdict = Some(if allowed { Verdict::Allow } else { Verdict::Deny });
+    record.policies = decision.reasons.iter().map(|p| (&*p.0).into()).collect();
+    record.policy_version = Some(decision.policy_version);
+    record.outcome = Some(if allowed { Outcome::Completed } else { Outcome::Refused });
+    if !devices.is_empty() {
+        let list: Vec<String> = devices.iter().map(ToString::to_string).collect();
+        record.detail = Some(format!("also connected from {}", list.join(", ")).into());
+    }
+    let reference = durable(control, &record).await?;
+    Ok((reference, target.filter(|_| allowed)))
 }
 
 async fn dial<C: Control>(
@@ -293,8 +310,13 @@ async fn refuse_sign_in<C: Control>(
     let nobody = Principal { id: model::PersonId(0), name: "".into(), roles: [].into() };
     let session = session_of(&greeted, nobody, peer);
     let name = greeted_name(&greeted);
-    let reference = sign_in_record(&*shared.control, &session, name, Some(reason)).await?;
-    refuse(&mut greeted.stream, &Denial::Refused { reference }, began).await
+    match sign_in_record(&*shared.control, &session, name, Some(reason)).await {
+        Ok(reference) => refuse(&mut greeted.stream, &Denial::Refused { reference }, began).await,
+        Err(failure) => {
+            refuse(&mut greeted.stream, &Denial::TrailLost, began).await?;
+            Err(failure)
+        }
+    }
 }
 
 async fn sign_in_record<C: Control>(
@@ -345,6 +367,9 @@ async fn refuse(stream: &mut Stream, denial: &Denial, began: Instant) -> Result<
             WireError::new(Severity::Fatal, b"28P01", format!("access refused (reference {reference})")).hint(
                 "Check the name, the password or token, and the database; or ask your administrator, with the reference.",
             )
+        }
+        Denial::TrailLost => {
+            WireError::new(Severity::Fatal, b"58030", "access is stopped: the trail cannot record")
         }
         Denial::TooMany => WireError::new(Severity::Fatal, b"53300", "too many sessions"),
         Denial::Unavailable(why) => WireError::new(Severity::Fatal, b"57P03", *why),

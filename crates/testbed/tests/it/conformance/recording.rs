@@ -93,7 +93,7 @@ fn complete(operations: &[&Value]) {
 fn row_20_fail_closed_when_the_trail_cannot_be_written() {
     let cluster = stage::hospital();
     cluster.psql_in(HOSPITAL, "create table ledger (n int primary key)").expect("a table");
-    let disk = SmallDisk::mount(192);
+    let disk = SmallDisk::mount(320);
     let gateway = stage::gateway(&cluster)
         .role_all()
         .person("ann", &["everything"])
@@ -106,11 +106,15 @@ fn row_20_fail_closed_when_the_trail_cannot_be_written() {
     let (acknowledged, told) = until_refused(&ann);
     // At sign-in psql shows the words only, within a session the code as well.
     assert!(told.contains("58030") || told.contains("the trail cannot record"), "{told}");
-    // A read gives nothing either.
+    // A read gives nothing either, unless the trail found room for its entry.
+    let mut released = 0;
     for _ in 0..3 {
         let read = psql(&ann, "select ssn from patients");
-        assert!(!read.status.success(), "a read was released although the trail is full");
-        assert_eq!(stage::out(&read), "", "a value was released although the trail is full");
+        if read.status.success() {
+            released += 1;
+        } else {
+            assert_eq!(stage::out(&read), "", "a value was released although its entry was refused");
+        }
     }
     std::fs::remove_file(ballast).expect("space");
     let back = (0..100).any(|_| {
@@ -123,6 +127,11 @@ fn row_20_fail_closed_when_the_trail_cannot_be_written() {
     let all = entries(&gateway);
     let inserts = of(&all, "operation", "ann").into_iter().filter(|entry| text(entry, "command") == "INSERT");
     let admitted = inserts.filter(|entry| text(entry, "phase") == "admitted").count();
+    let reads = of(&all, "operation", "ann")
+        .into_iter()
+        .filter(|entry| text(entry, "command") == "SELECT" && text(entry, "statement").contains("ssn"));
+    let reads = reads.filter(|entry| text(entry, "phase") == "complete").count();
+    assert!(reads >= released, "{released} reads were released, the trail has {reads}");
     let held = cluster.psql_in(HOSPITAL, "select count(*) from ledger").expect("psql");
     let held: usize = held.parse().expect("a number");
     assert!(acknowledged <= held, "{acknowledged} inserts were acknowledged, the database has {held}");

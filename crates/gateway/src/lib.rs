@@ -1,4 +1,4 @@
-//! The gateway: listens, identifies, admits, relays. Every access passes [`serve`](serve), top to bottom.
+//! The gateway: listens, identifies, admits, relays. Every access passes `serve`, top to bottom.
 //!
 //! INVARIANT: nothing here reads the trail, the reviews or the console; the only way back is a new policy
 //! snapshot, which [`Control`] publishes. Deliberately absent: configuration files, people's records, the

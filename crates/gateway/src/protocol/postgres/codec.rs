@@ -224,9 +224,10 @@ impl<'a> Fields<'a> {
         Ok(text)
     }
 
-    /// Reads a non-negative 16-bit count.
+    /// Reads a 16-bit count. The chapter says `Int16`; PostgreSQL and its clients read it without a sign, so that a
+    /// statement may have 65,535 parameters.
     pub(crate) fn count(&mut self) -> Result<usize, Malformed> {
-        usize::try_from(self.i16()?).map_err(|_| Malformed::Layout(self.message))
+        Ok(usize::from(self.i16()?.cast_unsigned()))
     }
 
     /// Reads a 32-bit length and that many bytes; `None` for -1 (NULL).
@@ -587,3 +588,6 @@ fn put_length(out: &mut [u8], at: usize) {
         slot.copy_from_slice(&length.to_be_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use identity::scram::{Binding, Client, ClientKeys, Salts, Verifier};
 use identity::{Account, ScramSignIn};
 use model::{Micros, PersonId, ResourceId, RootKey};
+use proptest::collection::vec;
+use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsConnector;
@@ -339,4 +341,59 @@ async fn mechanisms_that_were_not_offered_are_refused() {
     frame.extend_from_slice(&[0, 0, 0, 1, b'x']);
     assert!(matches!(sasl_initial(&frame, offered), Err(Failure::ClientMalformed(_))));
     assert!(sasl_initial(&frame, Mechanism::offered(true)).is_ok());
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_of_a_sign_in_are_misread(body in vec(any::<u8>(), 0..120), length: i32) {
+        let mut frame = Vec::new();
+        codec::message(&mut frame, b'p', |out| out.extend_from_slice(&body));
+        let text = body.strip_suffix(b"\0").filter(|text| !text.contains(&0));
+        let text = text.and_then(|text| std::str::from_utf8(text).ok());
+        let read = password(&frame).ok();
+        prop_assert_eq!(read.as_ref().map(Secret::expose), text);
+        // A SASL message whose length is any number: read only when it is the right one, and the mechanism offered.
+        for mechanism in Mechanism::offered(true) {
+            let mut named = mechanism.name().as_bytes().to_vec();
+            named.push(0);
+            let right = i32::try_from(body.len()).unwrap();
+            for length in [length, right, -1, i32::MIN, i32::MAX, right + 1] {
+                let mut frame = Vec::new();
+                codec::message(&mut frame, b'p', |out| {
+                    out.extend_from_slice(&named);
+                    out.extend_from_slice(&length.to_be_bytes());
+                    out.extend_from_slice(&body);
+                });
+                let read = sasl_initial(&frame, Mechanism::offered(true)).ok().map(|(_, first)| first);
+                prop_assert_eq!(read, (length == right).then_some(&body[..]));
+            }
+        }
+    }
+
+    #[test]
+    fn a_first_packet_is_the_same_however_it_arrives(packet in first_packets(), cut in 0..200usize) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let whole = runtime.block_on(first_packet(&mut &packet[..]));
+        let (head, tail) = packet.split_at(cut.min(packet.len()));
+        let in_two = runtime.block_on(first_packet(&mut head.chain(tail)));
+        prop_assert_eq!(format!("{:?}", whole), format!("{:?}", in_two));
+        if let Ok(Some(FirstPacket::Startup(_))) = whole {
+            let short = packet.get(..packet.len() - 1).unwrap();
+            prop_assert!(runtime.block_on(first_packet(&mut &short[..])).is_err());
+        }
+    }
+}
+
+fn first_packets() -> impl Strategy<Value = Vec<u8>> {
+    let startups = vec(("[a-z_]{1,9}", "[a-z]{0,9}"), 0..4).prop_map(|pairs| {
+        let mut out = Vec::new();
+        codec::put_startup(&mut out, pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        out
+    });
+    let cancels = (any::<u32>(), vec(any::<u8>(), 4..40)).prop_map(|(process, key)| {
+        let mut out = Vec::new();
+        codec::put_cancel(&mut out, process, &key);
+        out
+    });
+    prop_oneof![startups, cancels, vec(any::<u8>(), 0..100), Just(codec::TLS_REQUEST.to_vec())]
 }

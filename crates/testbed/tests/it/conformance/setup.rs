@@ -44,6 +44,12 @@ fn row_63_first_protected_database_in_minutes() {
     refused(&ann, "select * from claims");
     assert!(!psql(&conninfo(port, "newcomer", "a password of theirs"), "select 1").status.success());
     assert!(!psql(&Conninfo { sslmode: SslMode::Disable, ..ann }, "select 1").status.success());
+    let fields = home.done(&["check", "--fields"], None);
+    assert!(fields.contains("idle_timeout_s"), "{fields}");
+    home.done(&["verify"], None);
+    server.kill().expect("it runs");
+    server.wait().expect("it ends");
+    // Now that nothing is replaced any more while it is read.
     for file in stage::files(&folder.path().join("wardline-data")) {
         let bytes = std::fs::read(&file).expect("a file");
         for canary in ["patient 7", "password of"] {
@@ -51,11 +57,6 @@ fn row_63_first_protected_database_in_minutes() {
             assert!(!found, "`{canary}` lies in clear in {}", file.display());
         }
     }
-    let fields = home.done(&["check", "--fields"], None);
-    assert!(fields.contains("idle_timeout_s"), "{fields}");
-    home.done(&["verify"], None);
-    server.kill().expect("it runs");
-    server.wait().expect("it ends");
 }
 
 fn conninfo(port: u16, user: &str, password: &str) -> Conninfo {

@@ -9,6 +9,8 @@
 mod control;
 mod error;
 mod gate;
+#[cfg(test)]
+mod held;
 mod limits;
 mod listen;
 mod protocol;

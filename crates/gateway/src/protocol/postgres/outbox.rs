@@ -111,3 +111,6 @@ impl Outbox {
 const KEEP_BYTES: usize = 1 << 10;
 /// Written bytes before the rest is moved to the front.
 const COMPACT_BYTES: usize = 32 << 10;
+
+#[cfg(test)]
+mod tests;

@@ -133,3 +133,6 @@ fn restore<T>(names: &mut Names<T>, name: Box<[u8]>, previous: Option<T>) {
         None => drop(names.remove(&name)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,7 +84,7 @@ pub enum Phase {
     Complete = 1,
     /// May change something: recorded before it was sent to the resource.
     Admitted = 2,
-    /// A large read: recorded before more of it was released.
+    /// A large result: recorded before more of it was released.
     Progress = 3,
     /// What came of an operation that was `Admitted` or in `Progress`.
     Settled = 4,

@@ -35,7 +35,7 @@ impl<C: Control> Relay<C> {
                     return Ok(());
                 }
                 let number = self.passing.1;
-                self.result(number, answers.bytes().get(..count).unwrap_or_default());
+                self.result(number, answers.bytes().get(..count).unwrap_or_default())?;
                 self.passing.0 -= count;
                 answers.take(count);
                 continue;
@@ -67,23 +67,24 @@ impl<C: Control> Relay<C> {
             return Ok(());
         };
         let number = *operation;
-        let window = self.shared.config.limits.hold_window_bytes;
-        let due = self.running.get(&number).is_some_and(|running| {
-            running.bytes >= running.progress_at
-                || (running.permit.withholds() && self.outbox.len() >= window)
-        });
+        let full = self.outbox.len() >= self.shared.config.limits.hold_window_bytes;
+        let due = full && self.running.get(&number).is_some_and(|running| running.permit.withholds());
         if due { self.advance(number) } else { Ok(()) }
     }
 
-    /// Passes bytes of an operation's result, withheld while it has no entry.
-    fn result(&mut self, number: Option<u64>, bytes: &[u8]) {
+    /// Passes bytes of an operation's result, withheld while it has no entry, or while the next one is due.
+    fn result(&mut self, number: Option<u64>, bytes: &[u8]) -> Result<(), Failure> {
         if let Some(running) = number.and_then(|number| self.running.get_mut(&number)) {
             if running.permit.withholds() {
                 self.outbox.hold();
             }
             running.bytes += bytes.len() as u64;
+            if running.bytes > running.progress_at {
+                number.map_or(Ok(()), |number| self.advance(number))?;
+            }
         }
         self.outbox.push(bytes);
+        Ok(())
     }
 
     /// Returns the operation that the answers at hand belong to.
@@ -113,8 +114,7 @@ impl<C: Control> Relay<C> {
         match header.kind {
             Back::DataRow | Back::CopyData => {
                 let number = self.row(header.kind)?;
-                self.result(number, frame);
-                Ok(())
+                self.result(number, frame)
             }
             Back::RowDescription => {
                 let number = self.current();
@@ -130,8 +130,7 @@ impl<C: Control> Relay<C> {
             },
             Back::CopyOutResponse | Back::CopyDone | Back::FunctionCallResponse => {
                 let number = self.current();
-                self.result(number, frame);
-                Ok(())
+                self.result(number, frame)
             }
             Back::CopyInResponse => self.copy_begins(frame),
             Back::CommandComplete | Back::EmptyQueryResponse => self.command_done(header.kind, frame),
@@ -176,8 +175,7 @@ impl<C: Control> Relay<C> {
                 Ok(())
             }
             Some(Expect::Query { .. } | Expect::Execute { .. }) => {
-                self.result(number, frame);
-                Ok(())
+                self.result(number, frame)
             }
             _ => Err(unexpected("a row description")),
         }
@@ -201,7 +199,7 @@ impl<C: Control> Relay<C> {
         };
         let number = self.current();
         self.copying = None;
-        self.result(number, frame);
+        self.result(number, frame)?;
         let Some(running) = number.and_then(|number| self.running.get_mut(&number)) else {
             return Err(unexpected("a completed command"));
         };
@@ -222,7 +220,7 @@ impl<C: Control> Relay<C> {
         let Some(Expect::Execute { operation }) = self.track.expected.pop_front() else {
             return Err(unexpected("a suspended portal"));
         };
-        self.result(Some(operation), frame);
+        self.result(Some(operation), frame)?;
         self.advance(operation)
     }
 
@@ -275,7 +273,7 @@ impl<C: Control> Relay<C> {
             }
             Some(Expect::Query { operation } | Expect::Call { operation }) => {
                 let number = *operation;
-                self.result(Some(number), frame);
+                self.result(Some(number), frame)?;
                 if let Some(running) = self.running.get_mut(&number) {
                     running.failed = Some(state);
                 }
@@ -304,7 +302,7 @@ impl<C: Control> Relay<C> {
                 | Expect::Close { .. },
             ) => {
                 let number = self.current();
-                self.result(number, frame);
+                self.result(number, frame)?;
                 self.skip(state)
             }
         }
@@ -322,7 +320,7 @@ impl<C: Control> Relay<C> {
         let status = codec::ready(frame).map_err(malformed)?;
         match self.track.expected.pop_front() {
             Some(Expect::Query { operation } | Expect::Call { operation }) => {
-                self.result(Some(operation), frame);
+                self.result(Some(operation), frame)?;
                 self.completed(operation)?;
             }
             Some(Expect::RefusedQuery { .. } | Expect::Sync) => self.outbox.push(frame),

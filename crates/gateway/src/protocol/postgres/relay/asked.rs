@@ -538,8 +538,10 @@ impl<C: Control> Relay<C> {
     /// Records that more is about to leave, and withholds what follows until that is durable.
     pub(super) fn advance(&mut self, number: u64) -> Result<(), Failure> {
         let at = now(self);
+        let window = self.shared.config.limits.hold_window_bytes as u64;
         let Some(running) = self.running.get_mut(&number) else { return Ok(()) };
-        running.progress_at = running.bytes.saturating_mul(2);
+        // Less than the window, or than half of all that was released, is not announced at any time.
+        running.progress_at = running.bytes.saturating_add(running.bytes.max(window));
         let pending = self
             .gate
             .progress(&mut running.permit, running.rows, running.bytes, at)

@@ -40,7 +40,7 @@ struct Running {
     inspection: Option<Arc<Inspection>>,
     rows: u64,
     bytes: u64,
-    /// Released result bytes at which the next entry is due; doubles each time.
+    /// Released result bytes beyond which the next entry is due.
     progress_at: u64,
     failed: Option<SqlState>,
     executed: bool,
@@ -346,12 +346,15 @@ impl<C: Control> Relay<C> {
     /// Takes an operation up, and returns the number by which its answers find it.
     fn open(&mut self, permit: Permit, inspection: Option<Arc<Inspection>>) -> u64 {
         self.operations += 1;
+        let window = self.shared.config.limits.hold_window_bytes as u64;
+        // A read has no entry until its first window is full.
+        let progress_at = if permit.withholds() { u64::MAX } else { window };
         let running = Running {
             permit,
             inspection,
             rows: 0,
             bytes: 0,
-            progress_at: u64::MAX,
+            progress_at,
             failed: None,
             executed: false,
         };

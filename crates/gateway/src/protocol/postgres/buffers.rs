@@ -117,29 +117,47 @@ pub(crate) enum Housekeeping {
 pub(crate) struct Upbox {
     bytes: Vec<u8>,
     written: usize,
+    /// TLS holds bytes that were written and not yet sent.
+    unflushed: bool,
 }
+
+/// Written bytes before the rest is moved to the front: a resource that never quite keeps up costs no more.
+const COMPACT_BYTES: usize = 32 << 10;
 
 impl Upbox {
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.written
     }
 
+    /// Returns whether there is nothing to write and nothing to flush.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.len() == 0 && !self.unflushed
+    }
+
     /// Sends an operation, or copied data that belongs to it.
     pub(crate) fn operation(&mut self, _: &Permit, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        self.push(bytes);
     }
 
     /// Sends a statement to be prepared.
     pub(crate) fn statement(&mut self, _: &Allowed, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        self.push(bytes);
     }
 
     /// Sends what asks nothing of the data.
     pub(crate) fn housekeeping(&mut self, _: Housekeeping, bytes: &[u8]) {
+        self.push(bytes);
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        if self.written > COMPACT_BYTES {
+            self.bytes.drain(..self.written);
+            self.written = 0;
+        }
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Writes what waits; ready when nothing is left.
+    /// Writes what waits; ready when nothing is left, neither here nor in TLS.
     pub(crate) fn poll_write(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.bytes.len() {
             let rest = self.bytes.get(self.written..).unwrap_or_default();
@@ -147,13 +165,18 @@ impl Upbox {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(count)) => self.written += count,
+                Poll::Ready(Ok(count)) => {
+                    self.written += count;
+                    self.unflushed = true;
+                }
             }
         }
         if !self.bytes.is_empty() {
             self.written = 0;
             self.bytes = Vec::new();
         }
-        Pin::new(stream).poll_flush(cx)
+        let flushed = Pin::new(stream).poll_flush(cx);
+        self.unflushed &= flushed.is_pending();
+        flushed
     }
 }

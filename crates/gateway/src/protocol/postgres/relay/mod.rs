@@ -274,15 +274,16 @@ impl<C: Control> Relay<C> {
         }
     }
 
-    /// Writes to the resource, unless a stalled message will follow at once.
+    /// Writes to the resource, unless a stalled message will follow at once. Room for more counts as movement: the
+    /// client's next message may be here already.
     fn poll_forward(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
-        if self.upbox.len() == 0 || (self.stalled.is_some() && !self.awaits_answer()) {
+        let waits = self.upbox.len();
+        if self.upbox.is_idle() || (self.stalled.is_some() && !self.awaits_answer()) {
             return Ok(false);
         }
         match self.upbox.poll_write(&mut self.upstream, cx) {
-            Poll::Pending => Ok(false),
             Poll::Ready(Err(error)) => Err(Failure::Upstream(error)),
-            Poll::Ready(Ok(())) => Ok(false),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(self.upbox.len() < waits),
         }
     }
 

@@ -308,8 +308,14 @@ impl<C: Control> Relay<C> {
         }
     }
 
-    /// Everything up to `Sync` did not happen.
+    /// Everything up to `Sync` did not happen; while the client sent none, what it sends will not happen either.
     fn skip(&mut self, state: SqlState) -> Result<(), Failure> {
+        if !self.track.expected.iter().any(|expect| matches!(expect, Expect::Sync)) {
+            self.skipping = true;
+            if let Some(stalled) = self.stalled.as_mut() {
+                stalled.void = Some(state);
+            }
+        }
         for number in self.track.skip_to_sync() {
             self.settle(number, Outcome::Failed(state), None)?;
         }

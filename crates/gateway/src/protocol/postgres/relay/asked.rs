@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Action, Micros, Need, Object, Outcome};
+use model::{Action, Micros, Need, Object, Outcome, SqlState};
 use tokio::time::Instant;
 use trail::Pending;
 
@@ -217,7 +217,7 @@ impl<C: Control> Relay<C> {
         match admission {
             Admission::Now(permit) => self.sent(then, permit, frame),
             Admission::Recorded(admitting) => {
-                self.stalled = Some(Stalled { admitting, then });
+                self.stalled = Some(Stalled { admitting, then, void: None });
                 return Ok(Step::Waits);
             }
             Admission::Refused(pending) => self.refuse_query(denied(), Some(pending)),
@@ -352,7 +352,7 @@ impl<C: Control> Relay<C> {
                 Ok(Step::Done)
             }
             Admission::Recorded(admitting) => {
-                self.stalled = Some(Stalled { admitting, then });
+                self.stalled = Some(Stalled { admitting, then, void: None });
                 Ok(Step::Waits)
             }
             Admission::Refused(pending) => Ok(self.refuse_extended(denied(), Some(pending))),
@@ -407,7 +407,7 @@ impl<C: Control> Relay<C> {
         match self.gate.admit(operation, &needs, at).map_err(Failure::Trail)? {
             Admission::Now(permit) => self.sent(Then::Call, permit, frame),
             Admission::Recorded(admitting) => {
-                self.stalled = Some(Stalled { admitting, then: Then::Call });
+                self.stalled = Some(Stalled { admitting, then: Then::Call, void: None });
                 return Ok(Step::Waits);
             }
             Admission::Refused(pending) => self.refuse_query(denied(), Some(pending)),
@@ -427,14 +427,30 @@ impl<C: Control> Relay<C> {
 
     /// A stalled operation has its permit: its message, the first of the inbox, goes out.
     pub(super) fn proceed(&mut self, then: Then, permit: crate::gate::Permit) -> Result<(), Failure> {
-        let limit = self.shared.config.limits.message_bytes_max;
-        let header = front_header(self.inbox.bytes(), limit).map_err(malformed)?;
-        let length = header.map_or(HEADER, |header| header.length);
+        let length = self.stalled_length()?;
         let inbox = std::mem::take(&mut self.inbox);
         self.sent(then, permit, inbox.bytes().get(..length).unwrap_or_default());
         self.inbox = inbox;
         self.inbox.take(length);
         Ok(())
+    }
+
+    /// A stalled operation has its permit and is void: an error before it makes the resource drop all up to `Sync`.
+    pub(super) fn drop_stalled(
+        &mut self,
+        state: SqlState,
+        permit: crate::gate::Permit,
+    ) -> Result<(), Failure> {
+        let length = self.stalled_length()?;
+        self.inbox.take(length);
+        let number = self.open(permit, None);
+        self.settle(number, Outcome::Failed(state), Some("skipped after an error"))
+    }
+
+    fn stalled_length(&self) -> Result<usize, Failure> {
+        let limit = self.shared.config.limits.message_bytes_max;
+        let header = front_header(self.inbox.bytes(), limit).map_err(malformed)?;
+        Ok(header.map_or(HEADER, |header| header.length))
     }
 
     /// Sends an admitted operation and notes what will answer it.

@@ -51,6 +51,8 @@ struct Running {
 struct Stalled {
     admitting: Admitting,
     then: asked::Then,
+    /// An error came meanwhile: the resource drops the message, and so do we.
+    void: Option<SqlState>,
 }
 
 type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -81,7 +83,7 @@ pub(crate) struct Relay<C: Control> {
     refreshing: Option<Waiting>,
     refresh_tried: Option<Instant>,
     status: Status,
-    /// An extended query was refused: messages are dropped until `Sync`.
+    /// An extended query was refused or failed: messages are dropped until `Sync`, as the resource does.
     skipping: bool,
     /// The resource reads copied data, for this operation.
     copying: Option<u64>,
@@ -340,7 +342,10 @@ impl<C: Control> Relay<C> {
         let Poll::Ready(permit) = Pin::new(&mut stalled.admitting).poll(cx) else { return Ok(false) };
         let permit = permit.map_err(Failure::Trail)?;
         let Some(stalled) = self.stalled.take() else { return Ok(false) };
-        self.proceed(stalled.then, permit)?;
+        match stalled.void {
+            None => self.proceed(stalled.then, permit)?,
+            Some(state) => self.drop_stalled(state, permit)?,
+        }
         Ok(true)
     }
 

@@ -436,11 +436,21 @@ pub(crate) struct WireError {
     pub(crate) hint: Option<String>,
     /// Position in the statement, in characters from 1.
     pub(crate) position: Option<usize>,
+    /// File, line and routine of the server's source, as encoded fields.
+    pub(crate) location: Vec<u8>,
 }
 
 impl WireError {
     pub(crate) fn new(severity: Severity, code: &[u8; 5], message: impl Into<String>) -> WireError {
-        WireError { severity, code: *code, message: message.into(), detail: None, hint: None, position: None }
+        WireError {
+            severity,
+            code: *code,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            position: None,
+            location: Vec::new(),
+        }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> WireError {
@@ -451,6 +461,23 @@ impl WireError {
     pub(crate) fn position(mut self, position: Option<usize>) -> WireError {
         self.position = position;
         self
+    }
+
+    /// Takes over where in its source the server raised an error, if that is the same kind of error.
+    ///
+    /// # Errors
+    /// When the server's error does not have the documented layout.
+    pub(crate) fn locate(&mut self, frame: &[u8]) -> Result<(), Malformed> {
+        if error_field(frame, b'C')? != Some(&self.code) {
+            return Ok(());
+        }
+        for code in *b"FLR" {
+            if let Some(value) = error_field(frame, code)? {
+                self.location.push(code);
+                put_cstr(&mut self.location, value);
+            }
+        }
+        Ok(())
     }
 
     /// Appends the `ErrorResponse`.
@@ -477,6 +504,7 @@ impl WireError {
             if let Some(position) = self.position {
                 field(b'P', position.to_string().as_bytes());
             }
+            out.extend_from_slice(&self.location);
             out.push(0);
         });
     }

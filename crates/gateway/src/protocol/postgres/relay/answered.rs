@@ -281,6 +281,7 @@ impl<C: Control> Relay<C> {
             }
             Some(Expect::RefusedQuery { error, pending } | Expect::Refused { error, pending }) => {
                 let mut ours = Vec::new();
+                error.locate(frame).map_err(malformed)?;
                 error.encode(&mut ours);
                 let pending = pending.take();
                 let ends = matches!(self.track.expected.front(), Some(Expect::Refused { .. }));

@@ -45,7 +45,9 @@ enum Step {
 }
 
 /// A text that PostgreSQL answers with a syntax error: the transaction fails as if the refused statement had.
-const FAILING_QUERY: &[u8] = b"wardline: refused\0";
+const FAILING_TEXT: &str = "wardline: refused";
+/// The same, where the error is at the end of the text: PostgreSQL raises that one on another line of its source.
+const FAILING_TEXT_AT_END: &str = "(";
 /// A `Describe` of a statement that does not exist: the extended query fails and is skipped up to `Sync`.
 const FAILING_DESCRIBE: &[u8] = b"Swardline: refused\0";
 
@@ -241,7 +243,7 @@ impl<C: Control> Relay<C> {
 
     fn refuse_query(&mut self, error: WireError, pending: Option<Pending>) {
         let mut bytes = Vec::new();
-        codec::message(&mut bytes, b'Q', |out| out.extend_from_slice(FAILING_QUERY));
+        codec::message(&mut bytes, b'Q', |out| codec::put_cstr(out, failing_text(&error).as_bytes()));
         self.upbox.housekeeping(Housekeeping::Failing, &bytes);
         self.track.expected.push_back(Expect::RefusedQuery { error, pending });
     }
@@ -250,7 +252,22 @@ impl<C: Control> Relay<C> {
     fn refuse_extended(&mut self, error: WireError, pending: Option<Pending>) -> Step {
         let mut bytes = Vec::new();
         codec::message(&mut bytes, b'D', |out| out.extend_from_slice(FAILING_DESCRIBE));
-        self.upbox.housekeeping(Housekeeping::Failing, &bytes);
+        self.refuse_by(&bytes, error, pending)
+    }
+
+    /// Refuses a text that is to be prepared and cannot be read, by one that PostgreSQL cannot read either.
+    fn refuse_parse(&mut self, name: &[u8], error: WireError, pending: Pending) -> Step {
+        let mut bytes = Vec::new();
+        codec::message(&mut bytes, b'P', |out| {
+            codec::put_cstr(out, name);
+            codec::put_cstr(out, failing_text(&error).as_bytes());
+            out.extend_from_slice(&[0, 0]);
+        });
+        self.refuse_by(&bytes, error, Some(pending))
+    }
+
+    fn refuse_by(&mut self, failing: &[u8], error: WireError, pending: Option<Pending>) -> Step {
+        self.upbox.housekeeping(Housekeeping::Failing, failing);
         self.track.expected.push_back(Expect::Refused { error, pending });
         self.skipping = true;
         Step::Done
@@ -262,6 +279,22 @@ impl<C: Control> Relay<C> {
         Ok(self.refuse_extended(WireError::new(Severity::Error, code, what), Some(pending)))
     }
 
+    /// Refuses a name that the resource does not have, in PostgreSQL's own words; the name is not recorded.
+    fn refuse_missing(
+        &mut self,
+        code: &[u8; 5],
+        what: &'static str,
+        name: &[u8],
+        at: Micros,
+    ) -> Result<Step, Failure> {
+        let pending = self.gate.reject("", what, SqlState(*code), at).map_err(Failure::Trail)?;
+        let words = match name {
+            b"" => format!("unnamed {what} does not exist"),
+            name => format!("{what} \"{}\" does not exist", String::from_utf8_lossy(name)),
+        };
+        Ok(self.refuse_extended(WireError::new(Severity::Error, code, words), Some(pending)))
+    }
+
     fn parse(&mut self, frame: &[u8], at: Micros) -> Result<Step, Failure> {
         let (name, text) = codec::parse(frame).map_err(malformed)?;
         let inspection = match self.inspect(text) {
@@ -269,7 +302,7 @@ impl<C: Control> Relay<C> {
             Some(Ok(inspection)) => inspection,
             Some(Err(unreadable)) => {
                 let (error, pending) = self.unreadable(&unreadable, at)?;
-                return Ok(self.refuse_extended(error, Some(pending)));
+                return Ok(self.refuse_parse(name, error, pending));
             }
         };
         if self.track.statements.len() >= NAMES_MAX {
@@ -302,7 +335,7 @@ impl<C: Control> Relay<C> {
     fn bind(&mut self, frame: &[u8], at: Micros) -> Result<Step, Failure> {
         let bind = codec::bind(frame).map_err(malformed)?;
         let Some(statement) = self.track.statements.get(bind.statement).cloned() else {
-            return self.refuse_unknown(b"26000", "the prepared statement does not exist", at);
+            return self.refuse_missing(b"26000", "prepared statement", bind.statement, at);
         };
         if self.track.portals.len() >= NAMES_MAX {
             return self.refuse_unknown(b"53400", "too many portals in this session", at);
@@ -380,7 +413,7 @@ impl<C: Control> Relay<C> {
         }
         let cursor = std::str::from_utf8(name).ok().and_then(|name| self.track.cursor(name));
         let Some(known) = cursor else {
-            return self.refuse_unknown(b"34000", "the portal does not exist", at);
+            return self.refuse_missing(b"34000", "portal", name, at);
         };
         let statement = Statement { inspection: None, known };
         let admission = self.admit_statement(&statement, Vec::new(), at)?;
@@ -565,6 +598,11 @@ impl<C: Control> Relay<C> {
         self.outbox.gate(pending);
         Ok(())
     }
+}
+
+/// Returns a text that fails at the resource as the refused one would.
+fn failing_text(error: &WireError) -> &'static str {
+    if error.message.ends_with(" at end of input") { FAILING_TEXT_AT_END } else { FAILING_TEXT }
 }
 
 fn denied() -> WireError {

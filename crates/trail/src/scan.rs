@@ -212,7 +212,7 @@ impl Scan {
         let mut rest = vec![0; usize::try_from(self.length.saturating_sub(start)).unwrap_or(0)];
         let read = self.file.read_at(start, &mut rest).map_err(|source| self.io(source))?;
         rest.truncate(read);
-        let dirty = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let dirty = written_bytes(&rest);
         rest.truncate(dirty);
         let frame = (1..rest.len().saturating_sub(FRAME_HEADER_BYTES)).any(|at| {
             let candidate = rest.get(at..).unwrap_or_default();
@@ -226,6 +226,17 @@ impl Scan {
     }
 }
 
+/// Returns the length up to the last byte that is not zero. Nearly all of a segment's rest is zeros, so whole pages are
+/// compared at once.
+fn written_bytes(rest: &[u8]) -> usize {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let mut pages = rest.chunks(ZEROS.len());
+    let dirty = pages.rposition(|page| ZEROS.get(..page.len()).is_none_or(|zeros| zeros != page));
+    let Some(at) = dirty.map(|page| page * ZEROS.len()) else { return 0 };
+    let page = rest.get(at..).unwrap_or_default().iter().take(ZEROS.len());
+    page.zip(at + 1..).filter(|(byte, _)| **byte != 0).map(|(_, end)| end).last().unwrap_or(0)
+}
+
 /// What lies behind the last good frame of a segment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Remains {
@@ -233,4 +244,21 @@ pub(crate) struct Remains {
     pub(crate) dirty_bytes: u64,
     /// A frame that checks: what comes before it was not the tail.
     pub(crate) frame: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_written_byte_is_found() {
+        assert_eq!(written_bytes(&[]), 0);
+        assert_eq!(written_bytes(&[0; 9000]), 0);
+        for place in [0, 1, 4095, 4096, 8191, 8192, 8999] {
+            let mut rest = vec![0; 9000];
+            rest[0] = 1;
+            rest[place] = 1;
+            assert_eq!(written_bytes(&rest), place + 1);
+        }
+    }
 }

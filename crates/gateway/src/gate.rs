@@ -55,6 +55,11 @@ impl Permit {
     pub(crate) fn withholds(&self) -> bool {
         !self.recorded
     }
+
+    /// Takes the bound parameters out, for another operation in the place of this one.
+    pub(crate) fn take_parameters(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.operation.parameters)
+    }
 }
 
 /// Proof that policy allows a statement. Only [`Gate::allows`] makes one.
@@ -128,6 +133,11 @@ impl Gate {
     pub(crate) fn renew(&mut self, snapshot: Arc<Snapshot>) {
         self.snapshot = snapshot;
         self.decisions = Vec::new();
+    }
+
+    /// Tells whether a permit was given by the policy in force.
+    pub(crate) fn is_current(&self, permit: &Permit) -> bool {
+        permit.decision.policy_version == self.snapshot.version()
     }
 
     /// Decides whether all needs are permitted now.

@@ -56,6 +56,48 @@ pub(crate) enum Expect {
     Call { operation: u64 },
 }
 
+impl Expect {
+    /// Returns the operation that rows, copied data and completed commands belong to.
+    pub(crate) fn results_of(&self) -> Option<u64> {
+        match self {
+            Expect::Query { operation } | Expect::Execute { operation } => Some(*operation),
+            Expect::RefusedQuery { .. }
+            | Expect::Parse { .. }
+            | Expect::Bind { .. }
+            | Expect::Describe
+            | Expect::Close { .. }
+            | Expect::Refused { .. }
+            | Expect::Sync
+            | Expect::Call { .. } => None,
+        }
+    }
+
+    /// Returns the operation that answers of any kind belong to.
+    pub(crate) fn operation(&self) -> Option<u64> {
+        match self {
+            Expect::Query { operation }
+            | Expect::Execute { operation }
+            | Expect::Call { operation }
+            | Expect::Bind { operation, .. } => Some(*operation),
+            Expect::RefusedQuery { .. }
+            | Expect::Parse { .. }
+            | Expect::Describe
+            | Expect::Close { .. }
+            | Expect::Refused { .. }
+            | Expect::Sync => None,
+        }
+    }
+}
+
+/// Tells whether the resource has under this name what we have: PostgreSQL cuts names after 63 bytes, and reads others
+/// than ASCII in the encoding of the moment.
+pub(crate) fn is_plain(name: &[u8]) -> bool {
+    name.len() <= NAME_BYTES_MAX && name.is_ascii()
+}
+
+/// PostgreSQL's own limit (`NAMEDATALEN` less its end).
+const NAME_BYTES_MAX: usize = 63;
+
 /// What a `Close` removed.
 #[derive(Debug)]
 pub(crate) enum Closed {
@@ -71,16 +113,22 @@ pub(crate) struct Track {
     /// Cursors made by the command DECLARE.
     pub(crate) cursors: HashMap<Box<str>, Arc<Known>, foldhash::fast::RandomState>,
     pub(crate) expected: VecDeque<Expect>,
+    /// How often texts changed names; what a text made is taken up only if no later one did.
+    pub(crate) renamed: u64,
 }
 
 impl Track {
     /// Returns what running the statement of that name means.
     pub(crate) fn prepared(&self, name: &str) -> Option<Arc<Known>> {
-        self.statements.get(name.as_bytes()).map(|statement| statement.known.clone())
+        let statement = self.statements.get(name.as_bytes()).filter(|_| is_plain(name.as_bytes()));
+        statement.map(|statement| statement.known.clone())
     }
 
     /// Returns what fetching from the cursor or portal of that name means.
     pub(crate) fn cursor(&self, name: &str) -> Option<Arc<Known>> {
+        if !is_plain(name.as_bytes()) {
+            return None;
+        }
         let declared = self.cursors.get(name).cloned();
         declared.or_else(|| self.portals.get(name.as_bytes()).map(|portal| portal.statement.known.clone()))
     }
@@ -94,25 +142,103 @@ impl Track {
         let mut operations = Vec::new();
         for expect in skipped.into_iter().rev() {
             match expect {
-                Expect::Parse { name, previous } => restore(&mut self.statements, name, previous),
+                Expect::Parse { name, previous }
+                | Expect::Close { undo: Closed::Statement(name, previous) } => {
+                    self.undo_statement(name, previous);
+                }
                 Expect::Bind { name, previous, operation } => {
                     operations.push(operation);
-                    restore(&mut self.portals, name, previous);
+                    self.undo_portal(name, previous);
                 }
-                Expect::Execute { operation } => operations.push(operation),
-                Expect::Close { undo: Closed::Statement(name, previous) } => {
-                    restore(&mut self.statements, name, previous);
+                Expect::Close { undo: Closed::Portal(name, previous) } => self.undo_portal(name, previous),
+                Expect::Execute { operation } | Expect::Query { operation } | Expect::Call { operation } => {
+                    operations.push(operation);
                 }
-                Expect::Close { undo: Closed::Portal(name, previous) } => {
-                    restore(&mut self.portals, name, previous);
-                }
-                Expect::Query { operation } | Expect::Call { operation } => operations.push(operation),
                 Expect::Describe | Expect::Refused { .. } | Expect::RefusedQuery { .. } | Expect::Sync => {}
             }
         }
         operations.reverse();
         operations.dedup();
         operations
+    }
+
+    /// Takes back what a question did to a name. Where a later question, behind the next `Sync`, took the name again,
+    /// that one counts, and what is taken back is only what it replaced.
+    fn undo_statement(&mut self, name: Box<[u8]>, previous: Option<Statement>) {
+        for later in &mut self.expected {
+            match later {
+                Expect::Parse { name: taken, previous: replaced }
+                | Expect::Close { undo: Closed::Statement(taken, replaced) }
+                    if *taken == name =>
+                {
+                    *replaced = previous;
+                    return;
+                }
+                Expect::Parse { .. }
+                | Expect::Close { .. }
+                | Expect::Query { .. }
+                | Expect::RefusedQuery { .. }
+                | Expect::Bind { .. }
+                | Expect::Describe
+                | Expect::Execute { .. }
+                | Expect::Refused { .. }
+                | Expect::Sync
+                | Expect::Call { .. } => {}
+            }
+        }
+        restore(&mut self.statements, name, previous);
+    }
+
+    /// As [`Track::undo_statement`].
+    fn undo_portal(&mut self, name: Box<[u8]>, previous: Option<Portal>) {
+        for later in &mut self.expected {
+            match later {
+                Expect::Bind { name: taken, previous: replaced, .. }
+                | Expect::Close { undo: Closed::Portal(taken, replaced) }
+                    if *taken == name =>
+                {
+                    *replaced = previous;
+                    return;
+                }
+                Expect::Bind { .. }
+                | Expect::Close { .. }
+                | Expect::Query { .. }
+                | Expect::RefusedQuery { .. }
+                | Expect::Parse { .. }
+                | Expect::Describe
+                | Expect::Execute { .. }
+                | Expect::Refused { .. }
+                | Expect::Sync
+                | Expect::Call { .. } => {}
+            }
+        }
+        restore(&mut self.portals, name, previous);
+    }
+
+    /// Forgets a statement, or all of them, that a text changes: nothing taken back later brings it back.
+    pub(crate) fn forget_statement(&mut self, changed: Option<&str>) {
+        self.renamed += 1;
+        match changed {
+            Some(name) => drop(self.statements.remove(name.as_bytes())),
+            None => self.statements.clear(),
+        }
+        for expect in &mut self.expected {
+            if let Expect::Parse { name, previous }
+            | Expect::Close { undo: Closed::Statement(name, previous) } = expect
+                && changed.is_none_or(|changed| **name == *changed.as_bytes())
+            {
+                *previous = None;
+            }
+        }
+    }
+
+    /// Forgets a cursor, or all of them, that a text changes.
+    pub(crate) fn forget_cursor(&mut self, changed: Option<&str>) {
+        self.renamed += 1;
+        match changed {
+            Some(name) => drop(self.cursors.remove(name)),
+            None => self.cursors.clear(),
+        }
     }
 
     /// Removes the answers to `Sync` and `Flush` that were asked for before the resource began to read copied data:

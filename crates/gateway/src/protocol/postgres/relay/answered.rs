@@ -89,21 +89,17 @@ impl<C: Control> Relay<C> {
 
     /// Returns the operation that the answers at hand belong to.
     fn current(&self) -> Option<u64> {
-        match self.track.expected.front() {
-            Some(
-                Expect::Query { operation } | Expect::Execute { operation } | Expect::Call { operation },
-            )
-            | Some(Expect::Bind { operation, .. }) => Some(*operation),
-            _ => None,
-        }
+        self.track.expected.front().and_then(Expect::operation)
+    }
+
+    /// Returns the operation whose results are at hand.
+    fn at_hand(&self, what: &'static str) -> Result<u64, Failure> {
+        self.track.expected.front().and_then(Expect::results_of).ok_or_else(|| unexpected(what))
     }
 
     /// Counts a row, or a piece of copied data, of the operation at hand.
     fn row(&mut self, kind: Back) -> Result<Option<u64>, Failure> {
-        let number = match self.track.expected.front() {
-            Some(Expect::Query { operation } | Expect::Execute { operation }) => *operation,
-            _ => return Err(unexpected("a row")),
-        };
+        let number = self.at_hand("a row")?;
         if let Some(running) = self.running.get_mut(&number).filter(|_| kind == Back::DataRow) {
             running.rows += 1;
         }
@@ -121,36 +117,39 @@ impl<C: Control> Relay<C> {
                 self.described(frame, number)
             }
             Back::NoData => self.described(frame, None),
-            Back::ParameterDescription => match self.track.expected.front() {
-                Some(Expect::Describe) => {
-                    self.outbox.push(frame);
-                    Ok(())
-                }
-                _ => Err(unexpected("a parameter description")),
-            },
-            Back::CopyOutResponse | Back::CopyDone | Back::FunctionCallResponse => {
-                let number = self.current();
-                self.result(number, frame)
+            Back::ParameterDescription => {
+                let Some(Expect::Describe) = self.track.expected.front() else {
+                    return Err(unexpected("a parameter description"));
+                };
+                self.outbox.push(frame);
+                Ok(())
+            }
+            Back::CopyOutResponse | Back::CopyDone => {
+                let number = self.at_hand("a copy")?;
+                self.result(Some(number), frame)
+            }
+            Back::FunctionCallResponse => {
+                let Some(Expect::Call { operation }) = self.track.expected.front() else {
+                    return Err(unexpected("a function's result"));
+                };
+                let number = *operation;
+                self.result(Some(number), frame)
             }
             Back::CopyInResponse => self.copy_begins(frame),
             Back::CommandComplete | Back::EmptyQueryResponse => self.command_done(header.kind, frame),
             Back::PortalSuspended => self.suspended(frame),
-            Back::ParseComplete => match self.track.expected.pop_front() {
-                Some(Expect::Parse { .. }) => {
-                    self.outbox.push(frame);
-                    Ok(())
-                }
-                _ => Err(unexpected("a completed parse")),
-            },
+            Back::ParseComplete => {
+                let Some(Expect::Parse { .. }) = self.track.expected.pop_front() else {
+                    return Err(unexpected("a completed parse"));
+                };
+                self.outbox.push(frame);
+                Ok(())
+            }
             Back::BindComplete => self.bound(frame),
             Back::CloseComplete => self.closed(frame),
             Back::ErrorResponse => self.failed(frame),
             Back::ReadyForQuery => self.ready(frame),
-            Back::NoticeResponse | Back::NotificationResponse => {
-                let number = self.current();
-                self.aside(number, frame);
-                Ok(())
-            }
+            Back::NoticeResponse | Back::NotificationResponse => self.aside(frame),
             Back::ParameterStatus => self.setting(frame),
             Back::Authentication
             | Back::BackendKeyData
@@ -159,33 +158,33 @@ impl<C: Control> Relay<C> {
         }
     }
 
-    /// Passes a notice in its place, withheld with the result it stands in.
-    fn aside(&mut self, number: Option<u64>, frame: &[u8]) {
-        if number.and_then(|number| self.running.get(&number)).is_some_and(|r| r.permit.withholds()) {
+    /// Passes a notice in its place, withheld with the result it stands in. A portal that was only bound may never
+    /// have a result, so what is said while binding gets an entry of its own.
+    fn aside(&mut self, frame: &[u8]) -> Result<(), Failure> {
+        let number = self.current();
+        let withheld = number.filter(|number| self.running.get(number).is_some_and(|r| r.permit.withholds()));
+        if withheld.is_some() {
             self.outbox.hold();
         }
         self.outbox.push(frame);
-    }
-
-    fn described(&mut self, frame: &[u8], number: Option<u64>) -> Result<(), Failure> {
-        match self.track.expected.front() {
-            Some(Expect::Describe) => {
-                self.track.expected.pop_front();
-                self.outbox.push(frame);
-                Ok(())
-            }
-            Some(Expect::Query { .. } | Expect::Execute { .. }) => {
-                self.result(number, frame)
-            }
-            _ => Err(unexpected("a row description")),
+        match (self.track.expected.front(), withheld) {
+            (Some(Expect::Bind { .. }), Some(number)) => self.advance(number),
+            (Some(_) | None, Some(_) | None) => Ok(()),
         }
     }
 
+    fn described(&mut self, frame: &[u8], number: Option<u64>) -> Result<(), Failure> {
+        if let Some(Expect::Describe) = self.track.expected.front() {
+            self.track.expected.pop_front();
+            self.outbox.push(frame);
+            return Ok(());
+        }
+        self.at_hand("a row description")?;
+        self.result(number, frame)
+    }
+
     fn copy_begins(&mut self, frame: &[u8]) -> Result<(), Failure> {
-        let number = match self.track.expected.front() {
-            Some(Expect::Query { operation } | Expect::Execute { operation }) => *operation,
-            _ => return Err(unexpected("a copy")),
-        };
+        let number = self.at_hand("a copy")?;
         self.copying = Some(number);
         self.track.forget_syncs_during_copy();
         self.outbox.push(frame);
@@ -193,27 +192,21 @@ impl<C: Control> Relay<C> {
     }
 
     fn command_done(&mut self, kind: Back, frame: &[u8]) -> Result<(), Failure> {
-        let counted = match kind {
-            Back::CommandComplete => codec::command_rows(frame).map_err(malformed)?,
-            _ => None,
-        };
-        let number = self.current();
+        let counted =
+            if kind == Back::CommandComplete { codec::command_rows(frame).map_err(malformed)? } else { None };
+        let number = self.at_hand("a completed command")?;
         self.copying = None;
-        self.result(number, frame)?;
-        let Some(running) = number.and_then(|number| self.running.get_mut(&number)) else {
+        self.result(Some(number), frame)?;
+        let Some(running) = self.running.get_mut(&number) else {
             return Err(unexpected("a completed command"));
         };
         // A tag counts rows that are not seen as messages: of INSERT, UPDATE, COPY.
         running.rows = running.rows.max(counted.unwrap_or(0));
-        match self.track.expected.front() {
-            Some(Expect::Execute { operation }) => {
-                let operation = *operation;
-                self.track.expected.pop_front();
-                self.completed(operation)
-            }
-            Some(Expect::Query { .. }) => Ok(()),
-            _ => Err(unexpected("a completed command")),
+        if let Some(Expect::Execute { .. }) = self.track.expected.front() {
+            self.track.expected.pop_front();
+            return self.executed(number, true);
         }
+        Ok(())
     }
 
     fn suspended(&mut self, frame: &[u8]) -> Result<(), Failure> {
@@ -221,7 +214,14 @@ impl<C: Control> Relay<C> {
             return Err(unexpected("a suspended portal"));
         };
         self.result(Some(operation), frame)?;
-        self.advance(operation)
+        self.executed(operation, false)
+    }
+
+    /// An `Execute` was answered: its operation is done, unless the portal goes on or is asked to.
+    fn executed(&mut self, number: u64, ended: bool) -> Result<(), Failure> {
+        let Some(running) = self.running.get_mut(&number) else { return Ok(()) };
+        running.awaited = running.awaited.saturating_sub(1);
+        if ended && running.awaited == 0 { self.completed(number) } else { self.advance(number) }
     }
 
     fn bound(&mut self, frame: &[u8]) -> Result<(), Failure> {
@@ -375,8 +375,6 @@ impl<C: Control> Relay<C> {
                 String::from_utf8_lossy(name)
             )));
         }
-        let number = self.current();
-        self.aside(number, frame);
-        Ok(())
+        self.aside(frame)
     }
 }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use model::{Action, Micros, Need, Object, Outcome, SqlState};
+use model::{Action, Micros, Need, Object, Outcome, SqlState, Verdict};
 use tokio::time::Instant;
 use trail::Pending;
 
 use super::super::buffers::Housekeeping;
 use super::super::codec::{self, Front, HEADER, Malformed, Severity, Target, WireError, front_header};
-use super::super::sql::{Effect, Inspection, Known, SessionEffect, Unreadable};
-use super::super::track::{Closed, Expect, Portal, Statement};
+use super::super::sql::{CopyDirection, Effect, Inspection, Known, SessionEffect, Unreadable};
+use super::super::track::{Closed, Expect, Portal, Statement, is_plain};
 use super::{Goodbye, Plain, REFRESH_PAUSE, Relay, Stalled, now, state};
 use crate::control::Control;
 use crate::error::{Ending, Failure};
@@ -50,6 +50,8 @@ const FAILING_TEXT: &str = "wardline: refused";
 const FAILING_TEXT_AT_END: &str = "(";
 /// A `Describe` of a statement that does not exist: the extended query fails and is skipped up to `Sync`.
 const FAILING_DESCRIBE: &[u8] = b"Swardline: refused\0";
+/// The name of that statement.
+const FAILING_NAME: &[u8] = b"wardline: refused";
 
 fn malformed(error: Malformed) -> Failure {
     Failure::ClientMalformed(error.to_string())
@@ -64,6 +66,7 @@ impl<C: Control> Relay<C> {
             && self.goodbye.is_none()
             && self.upbox.len() <= UPSTREAM_BACKLOG_BYTES
             && self.track.expected.len() <= PIPELINE_MAX
+            && !self.awaits_copy()
         {
             if self.copy_passing > 0 {
                 let count = self.copy_passing.min(self.inbox.bytes().len());
@@ -114,6 +117,9 @@ impl<C: Control> Relay<C> {
         if self.skipping && !matches!(kind, Front::Sync | Front::Terminate) {
             return Ok(Step::Done);
         }
+        if self.copying.is_some() && !belongs_to_copy(kind) {
+            return Err(Failure::ClientMalformed("a message that has no place in copied data".into()));
+        }
         match kind {
             Front::Query => self.query(frame, at),
             Front::Parse => self.parse(frame, at),
@@ -121,12 +127,16 @@ impl<C: Control> Relay<C> {
             Front::Execute => self.execute(frame, at),
             Front::FunctionCall => self.call(frame, at),
             Front::Describe => {
-                codec::target(frame, "Describe").map_err(malformed)?;
+                let (Target::Statement(name) | Target::Portal(name)) =
+                    codec::target(frame, "Describe").map_err(malformed)?;
+                if !is_plain(name) {
+                    return self.refuse_name(at);
+                }
                 self.upbox.housekeeping(Housekeeping::Describe, frame);
                 self.track.expected.push_back(Expect::Describe);
                 Ok(Step::Done)
             }
-            Front::Close => self.close(frame),
+            Front::Close => self.close(frame, at),
             Front::Sync => {
                 self.skipping = false;
                 self.upbox.housekeeping(Housekeeping::Sync, frame);
@@ -141,8 +151,13 @@ impl<C: Control> Relay<C> {
                 Ok(Step::Done)
             }
             Front::CopyDone | Front::CopyFail => {
-                if self.copying.take().is_some() {
+                if let Some(number) = self.copying.take() {
                     self.upbox.housekeeping(Housekeeping::CopyEnd, frame);
+                    // A text of several statements may read more of it.
+                    let inspection = self.running.get(&number).and_then(|r| r.inspection.as_ref());
+                    if inspection.is_none_or(|inspection| inspection.statements == 1) {
+                        self.copy_ahead = None;
+                    }
                 }
                 Ok(Step::Done)
             }
@@ -279,6 +294,10 @@ impl<C: Control> Relay<C> {
         Ok(self.refuse_extended(WireError::new(Severity::Error, code, what), Some(pending)))
     }
 
+    fn refuse_name(&mut self, at: Micros) -> Result<Step, Failure> {
+        self.refuse_unknown(b"42602", "the name is longer than 63 bytes, not ASCII, or reserved", at)
+    }
+
     /// Refuses a name that the resource does not have, in PostgreSQL's own words; the name is not recorded.
     fn refuse_missing(
         &mut self,
@@ -297,6 +316,9 @@ impl<C: Control> Relay<C> {
 
     fn parse(&mut self, frame: &[u8], at: Micros) -> Result<Step, Failure> {
         let (name, text) = codec::parse(frame).map_err(malformed)?;
+        if !is_plain(name) || name == FAILING_NAME {
+            return self.refuse_name(at);
+        }
         let inspection = match self.inspect(text) {
             None => return Ok(Step::Waits),
             Some(Ok(inspection)) => inspection,
@@ -334,6 +356,9 @@ impl<C: Control> Relay<C> {
 
     fn bind(&mut self, frame: &[u8], at: Micros) -> Result<Step, Failure> {
         let bind = codec::bind(frame).map_err(malformed)?;
+        if !is_plain(bind.portal) || !is_plain(bind.statement) {
+            return self.refuse_name(at);
+        }
         let Some(statement) = self.track.statements.get(bind.statement).cloned() else {
             return self.refuse_missing(b"26000", "prepared statement", bind.statement, at);
         };
@@ -394,22 +419,12 @@ impl<C: Control> Relay<C> {
 
     fn execute(&mut self, frame: &[u8], at: Micros) -> Result<Step, Failure> {
         let name = codec::execute(frame).map_err(malformed)?;
+        if !is_plain(name) {
+            return self.refuse_name(at);
+        }
         if let Some(portal) = self.track.portals.get(name) {
-            let number = portal.operation;
-            if let Some(running) = self.running.get_mut(&number) {
-                running.executed = true;
-                self.upbox.operation(&running.permit, frame);
-                self.track.expected.push_back(Expect::Execute { operation: number });
-                return Ok(Step::Done);
-            }
-            // It ran to its end before: running it again is an operation of its own.
-            let statement = portal.statement.clone();
-            let admission = self.admit_statement(&statement, Vec::new(), at)?;
-            return self.admitted(
-                admission,
-                Then::Execute { portal: name.into(), statement: Some(statement) },
-                frame,
-            );
+            let (number, statement) = (portal.operation, portal.statement.clone());
+            return self.execute_portal(name, number, statement, frame, at);
         }
         let cursor = std::str::from_utf8(name).ok().and_then(|name| self.track.cursor(name));
         let Some(known) = cursor else {
@@ -418,6 +433,73 @@ impl<C: Control> Relay<C> {
         let statement = Statement { inspection: None, known };
         let admission = self.admit_statement(&statement, Vec::new(), at)?;
         self.admitted(admission, Then::Execute { portal: name.into(), statement: None }, frame)
+    }
+
+    /// Runs a portal. What was bound before is judged again: in between the policy may have changed, and the
+    /// transaction may have written, so that its COMMIT is a write now, or changed objects, so that nothing is proven.
+    fn execute_portal(
+        &mut self,
+        name: &[u8],
+        number: u64,
+        statement: Statement,
+        frame: &[u8],
+        at: Micros,
+    ) -> Result<Step, Failure> {
+        let changes = self.statement_changes(&statement);
+        let Some(running) = self.running.get_mut(&number) else {
+            // It ran to its end before: running it again is an operation of its own.
+            return self.execute_again(name, statement, Vec::new(), frame, at);
+        };
+        if !self.gate.is_current(&running.permit) && !self.still_allowed(&statement, at) {
+            return self.execute_again(name, statement, Vec::new(), frame, at);
+        }
+        let Some(running) = self.running.get_mut(&number) else { return Ok(Step::Done) };
+        if changes && running.permit.withholds() {
+            if running.executed {
+                return self.refuse_unknown(b"0A000", "the portal's results are still under way", at);
+            }
+            let parameters = running.permit.take_parameters();
+            return self.execute_again(name, statement, parameters, frame, at);
+        }
+        running.executed = true;
+        running.awaited += 1;
+        self.upbox.operation(&running.permit, frame);
+        self.track.expected.push_back(Expect::Execute { operation: number });
+        if reads_copy(statement.inspection.as_deref()) {
+            self.copy_ahead = Some(number);
+        }
+        Ok(Step::Done)
+    }
+
+    fn execute_again(
+        &mut self,
+        name: &[u8],
+        statement: Statement,
+        parameters: Vec<u8>,
+        frame: &[u8],
+        at: Micros,
+    ) -> Result<Step, Failure> {
+        let admission = self.admit_statement(&statement, parameters, at)?;
+        self.admitted(admission, Then::Execute { portal: name.into(), statement: Some(statement) }, frame)
+    }
+
+    fn still_allowed(&mut self, statement: &Statement, at: Micros) -> bool {
+        let Statement { inspection, known } = statement;
+        let decision = match inspection {
+            Some(inspection) => {
+                let resolved = inspection.resolve(|n| self.track.prepared(n), |n| self.track.cursor(n));
+                self.gate.decide(&resolved.needs, at)
+            }
+            None => self.gate.decide(&known.needs, at),
+        };
+        decision.verdict == Verdict::Allow
+    }
+
+    fn statement_changes(&self, statement: &Statement) -> bool {
+        let Statement { inspection, known } = statement;
+        let Some(inspection) = inspection else { return self.known_changes(known) };
+        let resolved = inspection.resolve(|n| self.track.prepared(n), |n| self.track.cursor(n));
+        self.changes(inspection, resolved.effect)
     }
 
     fn call(&mut self, frame: &[u8], at: Micros) -> Result<Step, Failure> {
@@ -448,8 +530,13 @@ impl<C: Control> Relay<C> {
         Ok(Step::Done)
     }
 
-    fn close(&mut self, frame: &[u8]) -> Result<Step, Failure> {
-        let undo = match codec::target(frame, "Close").map_err(malformed)? {
+    fn close(&mut self, frame: &[u8], at: Micros) -> Result<Step, Failure> {
+        let target = codec::target(frame, "Close").map_err(malformed)?;
+        let (Target::Statement(name) | Target::Portal(name)) = target;
+        if !is_plain(name) {
+            return self.refuse_name(at);
+        }
+        let undo = match target {
             Target::Statement(name) => Closed::Statement(name.into(), self.track.statements.remove(name)),
             Target::Portal(name) => Closed::Portal(name.into(), self.track.portals.remove(name)),
         };
@@ -500,6 +587,7 @@ impl<C: Control> Relay<C> {
             }
         }
         self.wrote |= changes;
+        let copies = reads_copy(inspection.as_deref());
         let number = self.open(permit, inspection);
         let expect = match then {
             Then::Query { .. } => Expect::Query { operation: number },
@@ -510,17 +598,37 @@ impl<C: Control> Relay<C> {
                 Expect::Bind { name: portal, previous, operation: number }
             }
             Then::Execute { portal, statement } => {
-                if let Some(portal) = statement.and_then(|_| self.track.portals.get_mut(&portal)) {
-                    portal.operation = number;
+                if statement.is_some() {
+                    self.reassign(&portal, number);
                 }
                 Expect::Execute { operation: number }
             }
         };
-        if let (Some(running), false) = (self.running.get_mut(&number), matches!(expect, Expect::Bind { .. }))
-        {
-            running.executed = true;
+        if !matches!(expect, Expect::Bind { .. }) {
+            if let Some(running) = self.running.get_mut(&number) {
+                running.executed = true;
+                running.awaited = 1;
+            }
+            self.copy_ahead = self.copy_ahead.or(copies.then_some(number));
         }
         self.track.expected.push_back(expect);
+    }
+
+    /// Makes a portal that of another operation. What it was bound for never ran, or ran to its end.
+    fn reassign(&mut self, name: &[u8], number: u64) {
+        let Some(portal) = self.track.portals.get_mut(name) else { return };
+        let before = std::mem::replace(&mut portal.operation, number);
+        let unsettled = self.running.get(&before);
+        if unsettled.is_some_and(|running| running.permit.withholds() && !running.executed) {
+            self.running.remove(&before);
+        }
+        for expect in &mut self.track.expected {
+            if let Expect::Bind { operation, .. } = expect
+                && *operation == before
+            {
+                *operation = number;
+            }
+        }
     }
 
     /// Forgets the names that a text is about to change, until it is known what came of it.
@@ -528,19 +636,20 @@ impl<C: Control> Relay<C> {
         for effect in &inspection.session {
             match effect {
                 SessionEffect::Prepare { name, .. } | SessionEffect::Deallocate(Some(name)) => {
-                    self.track.statements.remove(name.as_bytes());
+                    self.track.forget_statement(Some(name));
                 }
-                SessionEffect::Deallocate(None) | SessionEffect::DiscardAll => {
-                    self.track.statements.clear();
-                    self.track.cursors.clear();
+                SessionEffect::Deallocate(None) => self.track.forget_statement(None),
+                SessionEffect::DiscardAll => {
+                    self.track.forget_statement(None);
+                    self.track.forget_cursor(None);
                 }
                 SessionEffect::Declare { name, .. } | SessionEffect::Close(Some(name)) => {
-                    self.track.cursors.remove(name);
+                    self.track.forget_cursor(Some(name));
                 }
                 SessionEffect::Close(None)
                 | SessionEffect::Rollback { .. }
                 | SessionEffect::RollbackTo(_)
-                | SessionEffect::PrepareTransaction => self.track.cursors.clear(),
+                | SessionEffect::PrepareTransaction => self.track.forget_cursor(None),
                 SessionEffect::Begin
                 | SessionEffect::Commit { .. }
                 | SessionEffect::Savepoint(_)
@@ -573,7 +682,26 @@ impl<C: Control> Relay<C> {
                 {
                     self.track.cursors.insert(name.clone(), query.clone());
                 }
-                _ => {}
+                SessionEffect::Prepare { .. }
+                | SessionEffect::Declare { .. }
+                | SessionEffect::Begin
+                | SessionEffect::Commit { .. }
+                | SessionEffect::Rollback { .. }
+                | SessionEffect::Savepoint(_)
+                | SessionEffect::Release(_)
+                | SessionEffect::RollbackTo(_)
+                | SessionEffect::PrepareTransaction
+                | SessionEffect::Execute { .. }
+                | SessionEffect::Deallocate(_)
+                | SessionEffect::Fetch { .. }
+                | SessionEffect::Close(_)
+                | SessionEffect::DiscardAll
+                | SessionEffect::DiscardOther
+                | SessionEffect::Listen(_)
+                | SessionEffect::Unlisten(_)
+                | SessionEffect::SetRole
+                | SessionEffect::Set { .. }
+                | SessionEffect::Reset(_) => {}
             }
         }
     }
@@ -598,6 +726,35 @@ impl<C: Control> Relay<C> {
         self.outbox.gate(pending);
         Ok(())
     }
+}
+
+/// Messages that a client may send while the resource reads copied data.
+fn belongs_to_copy(kind: Front) -> bool {
+    match kind {
+        Front::CopyData
+        | Front::CopyDone
+        | Front::CopyFail
+        | Front::Flush
+        | Front::Sync
+        | Front::Terminate => true,
+        Front::Bind
+        | Front::Close
+        | Front::Describe
+        | Front::Execute
+        | Front::FunctionCall
+        | Front::Parse
+        | Front::Password
+        | Front::Query => false,
+    }
+}
+
+/// Tells whether the resource may read copied data for this text.
+fn reads_copy(inspection: Option<&Inspection>) -> bool {
+    inspection.is_some_and(|inspection| match inspection.copy {
+        Some(CopyDirection::In) => true,
+        Some(CopyDirection::Out) => inspection.statements > 1,
+        None => false,
+    })
 }
 
 /// Returns a text that fails at the resource as the refused one would.

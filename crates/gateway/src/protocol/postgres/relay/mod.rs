@@ -44,6 +44,10 @@ struct Running {
     progress_at: u64,
     failed: Option<SqlState>,
     executed: bool,
+    /// How often `Execute` was sent for it and not answered.
+    awaited: u32,
+    /// [`Track::renamed`] when it was sent.
+    renamed: u64,
 }
 
 /// What a message waits for before it is looked at again.
@@ -87,6 +91,8 @@ pub(crate) struct Relay<C: Control> {
     skipping: bool,
     /// The resource reads copied data, for this operation.
     copying: Option<u64>,
+    /// This operation may make the resource read copied data: nothing else is sent until it is known.
+    copy_ahead: Option<u64>,
     /// Bytes of a row that still pass, and the operation they belong to.
     passing: (usize, Option<u64>),
     /// Bytes of copied data that still pass from the client.
@@ -139,6 +145,7 @@ impl<C: Control> Relay<C> {
             status: Status::Idle,
             skipping: false,
             copying: None,
+            copy_ahead: None,
             passing: (0, None),
             copy_passing: 0,
             wrote: false,
@@ -168,6 +175,8 @@ impl<C: Control> Relay<C> {
         let limits = self.shared.config.limits;
         let mut policy = self.shared.control.snapshot_changes();
         let mut drain = self.shared.drain.clone();
+        // Something may have changed while the resource was dialled.
+        self.renew();
         let expiry = Instant::now() + limits.session_lifetime_max;
         loop {
             let due = expiry.min(self.active + limits.idle_timeout);
@@ -300,8 +309,15 @@ impl<C: Control> Relay<C> {
         }) || self.upbox.len() > UPSTREAM_BACKLOG_BYTES
     }
 
+    /// Returns whether the resource may be about to read copied data: then it would take anything else for a mistake
+    /// and swallow it, and no answer would belong to its question any more.
+    fn awaits_copy(&self) -> bool {
+        self.copying.is_none() && self.copy_ahead.is_some_and(|number| self.running.contains_key(&number))
+    }
+
     fn poll_requests(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
         let busy = self.stalled.is_some()
+            || (self.awaits_copy() && self.inbox.bytes().len() > UPSTREAM_BACKLOG_BYTES)
             || self.refreshing.is_some()
             || self.upbox.len() > UPSTREAM_BACKLOG_BYTES
             || self.track.expected.len() > PIPELINE_MAX;
@@ -363,6 +379,8 @@ impl<C: Control> Relay<C> {
             progress_at,
             failed: None,
             executed: false,
+            awaited: 0,
+            renamed: self.track.renamed,
         };
         self.running.insert(self.operations, running);
         self.operations
@@ -379,7 +397,8 @@ impl<C: Control> Relay<C> {
         if withheld {
             self.outbox.gate(pending);
         }
-        self.applied(running.inspection.as_deref(), outcome == Outcome::Completed);
+        let latest = running.renamed == self.track.renamed;
+        self.applied(running.inspection.as_deref(), latest && outcome == Outcome::Completed);
         Ok(())
     }
 
@@ -494,3 +513,6 @@ fn state(text: &str) -> SqlState {
 fn now<C: Control>(relay: &Relay<C>) -> Micros {
     relay.shared.control.now()
 }
+
+#[cfg(test)]
+mod tests;

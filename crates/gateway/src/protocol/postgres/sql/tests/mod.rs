@@ -26,7 +26,7 @@ fn field(text: &str) -> Option<String> {
     (text != "\\N").then(|| text.replace("\\n", "\n").replace("\\t", "\t").replace("\\\\", "\\"))
 }
 
-fn catalogue() -> Catalogue {
+pub(crate) fn catalogue() -> Catalogue {
     Catalogue::from_rows(&rows(RECORDED_15)).unwrap()
 }
 

@@ -1,0 +1,197 @@
+//! The recording rule: nothing of a read reaches the client, and nothing of a write the resource, before its entry is
+//! durable.
+
+use super::*;
+
+#[tokio::test]
+async fn a_read_is_forwarded_at_once_and_withheld_until_recorded() {
+    let mut scene = Scene::begin().await;
+    scene.hold();
+    scene.client.send(&simple("SELECT body FROM notes")).await;
+    scene.server.expect("Q").await;
+    scene.server.send(&rows(3, b'I')).await;
+    scene.client.quiet().await;
+    scene.release();
+    let got = scene.client.expect("TDDDCZ").await;
+    assert_eq!(got[1], row()[HEADER..]);
+    assert!(matches!(scene.end().await, (Ending::ClientLeft, None)));
+}
+
+#[tokio::test]
+async fn a_failed_read_is_withheld_too() {
+    let mut scene = Scene::begin().await;
+    scene.hold();
+    scene.client.send(&simple("SELECT body FROM notes")).await;
+    scene.server.expect("Q").await;
+    scene.server.send(&[error("22012"), ready(b'I')].concat()).await;
+    scene.client.quiet().await;
+    scene.release();
+    scene.client.expect("EZ").await;
+}
+
+#[tokio::test]
+async fn a_write_is_recorded_before_it_is_forwarded() {
+    for text in [
+        "INSERT INTO notes VALUES (1, 1, 'x')",
+        "SELECT evil(1)",
+        "SELECT * FROM no_such_table_known",
+        "BEGIN; UPDATE notes SET body = ''; COMMIT",
+        "COPY notes FROM STDIN",
+        "DO $$ BEGIN END $$",
+        "EXECUTE nobody_prepared_it",
+    ] {
+        let mut scene = Scene::begin().await;
+        scene.hold();
+        scene.client.send(&simple(text)).await;
+        scene.server.quiet().await;
+        scene.release();
+        assert_eq!(scene.server.expect("Q").await[0], [text.as_bytes(), b"\0"].concat());
+        scene.server.send(&[done("DONE 1"), ready(b'I')].concat()).await;
+        scene.client.expect("CZ").await;
+    }
+}
+
+#[tokio::test]
+async fn extended_reads_and_writes_keep_the_same_order() {
+    let mut scene = Scene::begin().await;
+    scene.hold();
+    let ask = |text: &str| [parse("", text), bind("", ""), execute("", 0), sync()].concat();
+    scene.client.send(&ask("SELECT body FROM notes")).await;
+    scene.server.expect("PBES").await;
+    scene.server.send(&[PARSED, BOUND, &row(), &done("SELECT 1"), &ready(b'I')].concat()).await;
+    scene.client.expect("12").await;
+    scene.client.quiet().await;
+    scene.release();
+    scene.client.expect("DCZ").await;
+
+    scene.hold();
+    scene.client.send(&ask("DELETE FROM notes")).await;
+    let early = timeout(QUIET, scene.server.message()).await;
+    assert!(early.is_err() || early.unwrap().unwrap().0 == b'P', "only the statement's text may be there");
+    scene.release();
+    while scene.server.message().await.unwrap().0 != b'S' {}
+    scene.server.send(&[PARSED, BOUND, &done("DELETE 1"), &ready(b'I')].concat()).await;
+    scene.client.expect("12CZ").await;
+}
+
+#[tokio::test]
+async fn a_large_result_leaves_window_by_window_each_after_its_entry() {
+    let limits = Limits { hold_window_bytes: 8 << 10, ..Limits::default() };
+    let mut scene = Scene::with(limits).await;
+    scene.hold();
+    scene.client.send(&simple("SELECT body FROM notes")).await;
+    scene.server.expect("Q").await;
+    let sent = rows(4_000, b'I');
+    let total = sent.len();
+    let answering = async {
+        scene.server.send(&sent).await;
+        scene.server.stream
+    };
+    let reading = async {
+        scene.client.quiet().await;
+        scene.world.held.release();
+        let mut got = 0;
+        while got < total {
+            got += scene.client.more().await;
+        }
+        assert!(scene.client.arrived == sent, "every byte, in order");
+    };
+    let (_server, ()) = tokio::join!(answering, reading);
+}
+
+#[tokio::test]
+async fn one_row_larger_than_the_window_is_withheld_whole() {
+    let mut scene = Scene::begin().await;
+    scene.hold();
+    scene.client.send(&simple("SELECT body FROM notes")).await;
+    scene.server.expect("Q").await;
+    let mut big = vec![0, 1];
+    big.extend_from_slice(&300_000u32.to_be_bytes());
+    big.extend(vec![b'x'; 300_000]);
+    let sent = [DESCRIBED, &framed(b'D', &big), &done("SELECT 1"), &ready(b'I')].concat();
+    let (mut server, mut client) = (scene.server, scene.client);
+    let held = scene.world.clone();
+    let reading = async {
+        client.quiet().await;
+        held.held.release();
+        assert_eq!(client.expect("TDCZ").await[1].len(), big.len());
+    };
+    tokio::join!(server.send(&sent), reading);
+}
+
+#[tokio::test]
+async fn a_lost_entry_releases_nothing_and_ends_the_session() {
+    let mut scene = Scene::begin().await;
+    scene.hold();
+    scene.client.send(&simple("SELECT body FROM notes")).await;
+    scene.server.expect("Q").await;
+    scene.server.send(&rows(2, b'I')).await;
+    scene.client.quiet().await;
+    scene.world.held.fail();
+    let got = scene.client.rest().await;
+    assert_eq!(kinds(&got), "E");
+    assert!(got[0].1.windows(5).any(|w| w == b"58030"));
+    assert!(matches!(scene.end().await, (Ending::TrailLost, Some(Failure::Trail(_)))));
+
+    let mut scene = Scene::begin().await;
+    scene.hold();
+    scene.client.send(&simple("DELETE FROM notes")).await;
+    scene.server.quiet().await;
+    scene.world.held.fail();
+    assert_eq!(kinds(&scene.client.rest().await), "E");
+    assert_eq!(kinds(&scene.server.rest().await), "X", "the write never left");
+}
+
+#[tokio::test]
+async fn a_refusal_is_recorded_before_the_client_hears_of_it() {
+    let mut scene = Scene::begin().await;
+    scene.publish(2, false);
+    scene.still_serves().await;
+    scene.hold();
+    scene.client.send(&simple("SELECT * FROM patients")).await;
+    assert!(!scene.server.expect("Q").await[0].windows(8).any(|w| w == b"patients"));
+    scene.server.send(&[error("42601"), ready(b'I')].concat()).await;
+    scene.client.quiet().await;
+    scene.release();
+    let got = scene.client.expect("EZ").await;
+    assert!(got[0].windows(5).any(|w| w == b"42501"));
+}
+
+#[tokio::test]
+async fn every_cut_of_the_stream_gives_the_same_session() {
+    let asked = [
+        simple("SELECT body FROM notes"),
+        parse("s", "SELECT id FROM notes"),
+        bind("", "s"),
+        execute("", 0),
+        sync(),
+    ];
+    let answers = [rows(2, b'I'), [PARSED, BOUND, &row(), &done("SELECT 1"), &ready(b'I')].concat()];
+    let mut scene = Scene::begin().await;
+    for byte in asked.concat() {
+        scene.client.send(&[byte]).await;
+        tokio::task::yield_now().await;
+    }
+    scene.server.expect("QPBES").await;
+    for byte in answers.concat() {
+        scene.server.send(&[byte]).await;
+        tokio::task::yield_now().await;
+    }
+    while scene.client.arrived.len() < answers.concat().len() {
+        scene.client.more().await;
+    }
+    assert_eq!(scene.client.arrived, answers.concat());
+    assert!(matches!(scene.end().await, (Ending::ClientLeft, None)));
+}
+
+#[tokio::test]
+async fn a_commit_after_a_write_is_a_write() {
+    let mut scene = Scene::begin().await;
+    scene.query("BEGIN", &[done("BEGIN"), ready(b'T')].concat()).await;
+    scene.query("DELETE FROM notes", &[done("DELETE 1"), ready(b'T')].concat()).await;
+    scene.hold();
+    scene.client.send(&simple("COMMIT")).await;
+    scene.server.quiet().await;
+    scene.release();
+    scene.server.expect("Q").await;
+}

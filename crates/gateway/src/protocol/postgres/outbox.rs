@@ -55,6 +55,21 @@ impl Outbox {
         self.gates.push_back(Gated { from, pending });
     }
 
+    /// Returns where what is withheld begins.
+    pub(crate) fn held(&self) -> Option<u64> {
+        self.held_from
+    }
+
+    /// Withholds from there on, until [`Outbox::gate`] or [`Outbox::unhold`].
+    pub(crate) fn hold_from(&mut self, from: Option<u64>) {
+        self.held_from = from;
+    }
+
+    /// Leaves the withholding to the gates.
+    pub(crate) fn unhold(&mut self) {
+        self.held_from = None;
+    }
+
     /// Returns the bytes that may leave now, waking the task when more may.
     ///
     /// # Errors

@@ -266,6 +266,12 @@ impl<C: Control> Relay<C> {
         let code = codec::error_field(frame, b'C').map_err(malformed)?;
         let state = SqlState(code.and_then(|c| c.first_chunk::<5>().copied()).unwrap_or(*b"XX000"));
         self.copying = None;
+        if matches!(codec::error_field(frame, b'V').map_err(malformed)?, Some(b"FATAL" | b"PANIC")) {
+            // Nothing else is answered any more, whatever was asked.
+            self.fatal = true;
+            let number = self.current();
+            return self.result(number, frame);
+        }
         match self.track.expected.front_mut() {
             None => {
                 self.outbox.push(frame);

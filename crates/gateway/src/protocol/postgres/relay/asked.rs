@@ -64,6 +64,7 @@ impl<C: Control> Relay<C> {
         while self.stalled.is_none()
             && self.refreshing.is_none()
             && self.goodbye.is_none()
+            && !self.leaving
             && self.upbox.len() <= UPSTREAM_BACKLOG_BYTES
             && self.track.expected.len() <= PIPELINE_MAX
             && !self.awaits_copy()
@@ -161,8 +162,13 @@ impl<C: Control> Relay<C> {
                 }
                 Ok(Step::Done)
             }
-            Front::Terminate => {
+            Front::Terminate if self.quiet() => {
                 self.goodbye = Some(Goodbye { ending: Ending::ClientLeft, words: None });
+                Ok(Step::Done)
+            }
+            Front::Terminate => {
+                self.upbox.housekeeping(Housekeeping::Terminate, frame);
+                self.leaving = true;
                 Ok(Step::Done)
             }
             Front::CopyData | Front::Password => {

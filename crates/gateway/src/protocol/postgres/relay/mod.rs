@@ -102,6 +102,10 @@ pub(crate) struct Relay<C: Control> {
     /// The transaction changed objects, so nothing is proven within it.
     redefined: bool,
     active: Instant,
+    /// The client said goodbye and answers are under way: they go out until the resource, told too, closes.
+    leaving: bool,
+    /// The resource said why it ends the session.
+    fatal: bool,
     goodbye: Option<Goodbye>,
 }
 
@@ -112,7 +116,7 @@ impl<C: Control> std::fmt::Debug for Relay<C> {
 }
 
 /// How long the last words to a client may take.
-const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(2);
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a failed refresh of the catalogue keeps sessions from asking for another.
 const REFRESH_PAUSE: Duration = Duration::from_secs(5);
 
@@ -151,6 +155,8 @@ impl<C: Control> Relay<C> {
             wrote: false,
             redefined: false,
             active: Instant::now(),
+            leaving: false,
+            fatal: false,
             goodbye: None,
         }
     }
@@ -161,13 +167,16 @@ impl<C: Control> Relay<C> {
         let idle = self.active.elapsed();
         let (ending, words, failure) = match carried {
             Ok(Goodbye { ending, words }) => (ending, words, None),
+            Err(Failure::Upstream(_)) if self.leaving => (Ending::ClientLeft, None, None),
             Err(failure) => {
                 let (ending, words) = last_words(&failure);
-                (ending, words, Some(failure))
+                (ending, words.filter(|_| !self.fatal), Some(failure))
             }
         };
-        self.settle_all();
-        self.part(words).await;
+        let settled = self.settle_all();
+        // What the resource said before its end is the client's, once its entries are durable.
+        let ended_by_upstream = self.leaving || matches!(failure, Some(Failure::Upstream(_)));
+        self.part(words, settled && ended_by_upstream).await;
         (ending, idle, failure)
     }
 
@@ -319,6 +328,7 @@ impl<C: Control> Relay<C> {
         let busy = self.stalled.is_some()
             || (self.awaits_copy() && self.inbox.bytes().len() > UPSTREAM_BACKLOG_BYTES)
             || self.refreshing.is_some()
+            || self.leaving
             || self.upbox.len() > UPSTREAM_BACKLOG_BYTES
             || self.track.expected.len() > PIPELINE_MAX;
         if busy {
@@ -402,20 +412,33 @@ impl<C: Control> Relay<C> {
         Ok(())
     }
 
-    /// Settles what never got an answer. A read that was sent and not answered is recorded too.
-    fn settle_all(&mut self) {
-        let numbers: Vec<u64> = self.running.keys().copied().collect();
+    /// Settles what never got an answer. A read that was sent and not answered is recorded too. Returns whether the
+    /// entries are on their way.
+    fn settle_all(&mut self) -> bool {
+        let mut numbers: Vec<u64> = self.running.keys().copied().collect();
+        numbers.sort_unstable();
+        let withheld = self.running.values().any(|running| running.permit.withholds());
+        let held = self.outbox.held();
         for number in numbers {
+            // What is withheld waits for all of these entries, whichever of them it belongs to.
+            self.outbox.hold_from(held);
             if let Err(failure) = self.settle(number, Outcome::Unknown, None) {
                 tracing::warn!(%failure, "an operation could not be settled");
-                return;
+                return false;
             }
         }
+        if withheld {
+            self.outbox.unhold();
+        }
+        true
     }
 
-    /// Says what is left to say, within a deadline, and closes both connections.
-    async fn part(mut self, words: Option<WireError>) {
-        self.outbox.cut();
+    /// Says what is left to say, within a deadline, and closes both connections. What is withheld goes out only if it
+    /// is `kept`, and when its entries are durable.
+    async fn part(mut self, words: Option<WireError>, kept: bool) {
+        if !kept {
+            self.outbox.cut();
+        }
         if let Some(words) = words.filter(|_| self.passing.0 == 0) {
             let mut bytes = Vec::new();
             words.encode(&mut bytes);

@@ -1,6 +1,6 @@
 //! Durable events per second, latency, size on disk and speed of verification, against the disk itself.
 //!
-//! `cargo run --release -p trail --example bench_trail [-- --json FILE] [--folder DIR] [--seconds N]`
+//! `cargo run --release -p trail --example bench_trail [-- --quick] [--json FILE] [--folder DIR] [--seconds N]`
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, clippy::indexing_slicing, clippy::panic)]
 
 use std::fs::{self, File};
@@ -26,6 +26,10 @@ fn arguments() -> Arguments {
     let mut arguments = Arguments { json: None, folder: None, seconds: 3 };
     let mut given = std::env::args().skip(1);
     while let Some(name) = given.next() {
+        if name == "--quick" {
+            arguments.seconds = 1;
+            continue;
+        }
         let value = given.next().expect("a value behind each option");
         match name.as_str() {
             "--json" => arguments.json = Some(value.into()),

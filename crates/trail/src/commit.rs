@@ -1,6 +1,6 @@
 //! The committer: one thread that turns what has gathered into one frame, one write and one sync.
 //!
-//! There is no delay to gather more: while one sync runs, the next batch fills by itself.
+//! While one sync runs, the next batch fills by itself; how long it is left to fill beyond that is for `queue`.
 //!
 //! INVARIANT: at most one frame is not durable at any time, and it is the last one: a frame is written only
 //! after the sync of the one before it returned. Recovery relies on it.

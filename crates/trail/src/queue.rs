@@ -4,8 +4,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::error::Error;
 use crate::pending::{Fate, Pending, Shared};
@@ -15,6 +16,13 @@ use crate::segment::{FRAME_RECORDS_MAX, push_record};
 const BATCH_BYTES_TARGET: usize = 256 << 10;
 /// Memory of finished batches that is kept for the next ones.
 const BATCH_BYTES_KEPT_MAX: usize = 1 << 20;
+
+/// [`Waiting::wake_at`] while the committer works.
+const AWAKE: usize = usize::MAX;
+/// From so many records in one batch on, the next batch is waited for.
+const GATHER_FROM: usize = 4;
+/// The longest that a record is kept waiting for others: docs/decisions/0011.
+const GATHER_MAX: Duration = Duration::from_micros(500);
 
 /// One record within a batch.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +105,10 @@ struct Waiting {
     refusing: Option<Error>,
     /// The committer ends once nothing waits.
     closing: bool,
-    committer_sleeps: bool,
+    /// How many records must wait before the sleeping committer is woken; nobody wakes it while it works.
+    wake_at: usize,
+    /// Records of the batch taken last: about as many are soon to come.
+    previous: usize,
 }
 
 /// The way from callers to the committer.
@@ -117,7 +128,8 @@ impl Queue {
             bytes: 0,
             refusing: None,
             closing: false,
-            committer_sleeps: false,
+            wake_at: AWAKE,
+            previous: 0,
         };
         Queue { limits, waiting: Mutex::new(waiting), work: Condvar::new() }
     }
@@ -158,7 +170,10 @@ impl Queue {
             waiting.refusing = Some(Error::Closed);
             waiting.closing = true;
         }
-        let wake = std::mem::take(&mut waiting.committer_sleeps);
+        let wake = waiting.wake_at != AWAKE && (urgent || waiting.records >= waiting.wake_at);
+        if wake {
+            waiting.wake_at = AWAKE;
+        }
         drop(waiting);
         if wake {
             self.work.notify_one();
@@ -167,8 +182,12 @@ impl Queue {
     }
 
     /// Waits for records and takes the oldest batch; `None` when the queue was closed and is empty.
+    ///
+    /// When the batch before was shared by many, it is expected that they come again: their records are waited for,
+    /// at most [`GATHER_MAX`], so that one sync serves them all.
     pub(crate) fn next(&self) -> Option<Batch> {
         let mut waiting = self.waiting.lock();
+        self.gather(&mut waiting);
         loop {
             let batch = match waiting.full.pop_front() {
                 Some(full) => full,
@@ -176,7 +195,7 @@ impl Queue {
                     if waiting.closing {
                         return None;
                     }
-                    waiting.committer_sleeps = true;
+                    waiting.wake_at = 1;
                     self.work.wait(&mut waiting);
                     continue;
                 }
@@ -185,9 +204,23 @@ impl Queue {
                     std::mem::replace(&mut waiting.open, next)
                 }
             };
+            waiting.wake_at = AWAKE;
+            waiting.previous = batch.spans.len();
             waiting.records -= batch.spans.len();
             waiting.bytes -= batch.spans.iter().map(|span| span.end - span.start).sum::<usize>();
             return Some(batch);
+        }
+    }
+
+    /// Waits a little for as many records as the batch before had.
+    fn gather(&self, waiting: &mut MutexGuard<'_, Waiting>) {
+        let wanted = waiting.previous.min(FRAME_RECORDS_MAX);
+        if wanted < GATHER_FROM {
+            return;
+        }
+        if waiting.records < wanted && waiting.full.is_empty() && !waiting.closing {
+            waiting.wake_at = wanted;
+            self.work.wait_for(waiting, GATHER_MAX);
         }
     }
 

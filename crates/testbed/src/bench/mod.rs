@@ -40,6 +40,12 @@ pub struct Gateway {
     /// What is measured
     #[arg(long, value_delimiter = ',', default_value = "idle,load,tpcb,bulk,login")]
     measures: Vec<String>,
+    /// pgbench's query modes
+    #[arg(long, value_delimiter = ',', default_value = "simple,extended,prepared")]
+    modes: Vec<String>,
+    /// Concurrent clients of `load` and `tpcb`
+    #[arg(long, value_delimiter = ',', default_value = "1,16,64")]
+    clients: Vec<u32>,
     /// Where databases and trail are kept while it runs; on the disk whose speed counts
     #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
     dir: PathBuf,
@@ -58,7 +64,6 @@ const QUICK: Pace = Pace { repetitions: 1, seconds: 2 };
 const SIDES: [&str; 3] = ["direct", "pgbouncer", "wardline"];
 const MEASURES: [&str; 5] = ["idle", "load", "tpcb", "bulk", "login"];
 const MODES: [&str; 3] = ["simple", "extended", "prepared"];
-const CLIENTS: [u32; 3] = [1, 16, 64];
 
 /// pgbench's scale: 100,000 accounts each, so one million rows for the bulk results.
 const SCALE: u32 = 10;
@@ -72,6 +77,7 @@ impl Gateway {
     pub fn run(&self) -> Result<()> {
         known(&self.sides, &SIDES, "side")?;
         known(&self.measures, &MEASURES, "measure")?;
+        known(&self.modes, &MODES, "mode")?;
         let folder = tempfile::Builder::new().prefix("wardline-bench-").tempdir_in(&self.dir)?;
         // The servers run as another user when we are root.
         std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
@@ -107,10 +113,10 @@ impl Gateway {
         for repetition in 1..=pace.repetitions {
             eprintln!("bench: repetition {repetition} of {}", pace.repetitions);
             if wanted("load") {
-                load(sides, pace, &scratch, &mut figures)?;
+                self.load(sides, pace, &scratch, &mut figures)?;
             }
             if wanted("tpcb") {
-                tpcb(sides, pace, &scratch, &mut figures)?;
+                self.tpcb(sides, pace, &scratch, &mut figures)?;
             }
             if wanted("bulk") {
                 bulk(sides, &mut figures)?;
@@ -120,6 +126,41 @@ impl Gateway {
             }
         }
         Ok(figures)
+    }
+
+    fn load(&self, sides: &[Side], pace: Pace, scratch: &Path, figures: &mut Figures) -> Result<()> {
+        for mode in MODES.into_iter().filter(|mode| self.modes.iter().any(|wanted| wanted == mode)) {
+            for &clients in &self.clients {
+                for side in sides {
+                    let shape = Shape { mode, clients, select_only: true };
+                    let load = measure::load(side, shape, pace.seconds, scratch)?;
+                    eprintln!("bench: {:<9} {mode:<8} x {clients:<2} {:>8.0} /s", side.name, load.tps);
+                    let name = |measure: &str| format!("{measure}.{}.{mode}.{clients}", side.name);
+                    figures.add(name("tps"), load.tps, "1/s");
+                    figures.add(name("p50_ms"), load.p50_ms, "ms");
+                    figures.add(name("p99_ms"), load.p99_ms, "ms");
+                    // Without a process in the middle there is none to spend anything.
+                    figures.add(name("cpu_us_per_query"), load.cpu_us_per_query.unwrap_or(0.0), "us");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tpcb(&self, sides: &[Side], pace: Pace, scratch: &Path, figures: &mut Figures) -> Result<()> {
+        for &clients in &self.clients {
+            for side in sides {
+                let shape = Shape { mode: "simple", clients, select_only: false };
+                let load = measure::load(side, shape, pace.seconds, scratch)?;
+                eprintln!("bench: {:<9} tpcb     x {clients:<2} {:>8.0} /s", side.name, load.tps);
+                let name = |measure: &str| format!("{measure}.{}.tpcb.{clients}", side.name);
+                figures.add(name("tps"), load.tps, "1/s");
+                figures.add(name("p50_ms"), load.p50_ms, "ms");
+                figures.add(name("p99_ms"), load.p99_ms, "ms");
+                figures.add(name("cpu_us_per_query"), load.cpu_us_per_query.unwrap_or(0.0), "us");
+            }
+        }
+        Ok(())
     }
 }
 
@@ -135,41 +176,6 @@ fn idle(sides: &[Side], scratch: &Path, figures: &mut Figures) -> Result<()> {
     for side in sides {
         if let Some(kib) = measure::idle_kib(side, scratch)? {
             figures.add(format!("kib_per_idle_session.{}", side.name), kib, "KiB");
-        }
-    }
-    Ok(())
-}
-
-fn load(sides: &[Side], pace: Pace, scratch: &Path, figures: &mut Figures) -> Result<()> {
-    for mode in MODES {
-        for clients in CLIENTS {
-            for side in sides {
-                let shape = Shape { mode, clients, select_only: true };
-                let load = measure::load(side, shape, pace.seconds, scratch)?;
-                eprintln!("bench: {:<9} {mode:<8} x {clients:<2} {:>8.0} /s", side.name, load.tps);
-                let name = |measure: &str| format!("{measure}.{}.{mode}.{clients}", side.name);
-                figures.add(name("tps"), load.tps, "1/s");
-                figures.add(name("p50_ms"), load.p50_ms, "ms");
-                figures.add(name("p99_ms"), load.p99_ms, "ms");
-                // Without a process in the middle there is none to spend anything.
-                figures.add(name("cpu_us_per_query"), load.cpu_us_per_query.unwrap_or(0.0), "us");
-            }
-        }
-    }
-    Ok(())
-}
-
-fn tpcb(sides: &[Side], pace: Pace, scratch: &Path, figures: &mut Figures) -> Result<()> {
-    for clients in CLIENTS {
-        for side in sides {
-            let shape = Shape { mode: "simple", clients, select_only: false };
-            let load = measure::load(side, shape, pace.seconds, scratch)?;
-            eprintln!("bench: {:<9} tpcb     x {clients:<2} {:>8.0} /s", side.name, load.tps);
-            let name = |measure: &str| format!("{measure}.{}.tpcb.{clients}", side.name);
-            figures.add(name("tps"), load.tps, "1/s");
-            figures.add(name("p50_ms"), load.p50_ms, "ms");
-            figures.add(name("p99_ms"), load.p99_ms, "ms");
-            figures.add(name("cpu_us_per_query"), load.cpu_us_per_query.unwrap_or(0.0), "us");
         }
     }
     Ok(())

@@ -178,6 +178,21 @@ fn raw_header(bytes: &[u8]) -> Result<Option<(u8, usize)>, Malformed> {
     Ok(Some((*byte, body + 1)))
 }
 
+/// Counts the whole messages of one kind at the start of `bytes`, and their length together. What follows them, be it
+/// malformed, is for [`back_header`] to say.
+pub(crate) fn together(bytes: &[u8], kind: Back) -> (u64, usize) {
+    let (mut count, mut length) = (0, 0);
+    while let Some(rest) = bytes.get(length..)
+        && let Ok(Some((byte, next))) = raw_header(rest)
+        && Back::from_byte(byte) == Some(kind)
+        && next <= rest.len()
+    {
+        count += 1;
+        length += next;
+    }
+    (count, length)
+}
+
 /// A cursor over one message's body; every read is bounded by the message.
 #[derive(Debug)]
 pub(crate) struct Fields<'a> {

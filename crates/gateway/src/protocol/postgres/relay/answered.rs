@@ -9,6 +9,9 @@ use crate::control::Control;
 use crate::error::Failure;
 use crate::limits::{READ_BYTES, UPSTREAM_MESSAGE_BYTES_MAX};
 
+/// Answers that may come before a result: of `Parse`, `Bind` and `Describe`.
+const ANNOUNCEMENTS_MAX: usize = 3;
+
 fn malformed(error: Malformed) -> Failure {
     Failure::UpstreamMalformed(error.to_string())
 }
@@ -45,13 +48,19 @@ impl<C: Control> Relay<C> {
                 return Ok(());
             };
             if header.kind.streams() && header.length > READ_BYTES {
-                let number = self.row(header.kind)?;
+                let number = self.row(header.kind, 1)?;
                 self.passing = (header.length, number);
                 continue;
             }
             if answers.bytes().len() < header.length {
                 answers.reserve(header.length);
                 return Ok(());
+            }
+            if header.kind.streams() {
+                let (count, length) = codec::together(answers.bytes(), header.kind);
+                self.rows(header.kind, count, answers.bytes().get(..length).unwrap_or_default())?;
+                answers.take(length);
+                continue;
             }
             let frame = answers.bytes().get(..header.length).unwrap_or_default();
             self.answer(header, frame)?;
@@ -97,21 +106,24 @@ impl<C: Control> Relay<C> {
         self.track.expected.front().and_then(Expect::results_of).ok_or_else(|| unexpected(what))
     }
 
-    /// Counts a row, or a piece of copied data, of the operation at hand.
-    fn row(&mut self, kind: Back) -> Result<Option<u64>, Failure> {
+    /// Passes whole rows, or pieces of copied data, that came together.
+    fn rows(&mut self, kind: Back, count: u64, bytes: &[u8]) -> Result<(), Failure> {
+        let number = self.row(kind, count)?;
+        self.result(number, bytes)
+    }
+
+    /// Counts rows, or pieces of copied data, of the operation at hand.
+    fn row(&mut self, kind: Back, count: u64) -> Result<Option<u64>, Failure> {
         let number = self.at_hand("a row")?;
         if let Some(running) = self.running.get_mut(&number).filter(|_| kind == Back::DataRow) {
-            running.rows += 1;
+            running.rows += count;
         }
         Ok(Some(number))
     }
 
     fn answer(&mut self, header: Header<Back>, frame: &[u8]) -> Result<(), Failure> {
         match header.kind {
-            Back::DataRow | Back::CopyData => {
-                let number = self.row(header.kind)?;
-                self.result(number, frame)
-            }
+            Back::DataRow | Back::CopyData => self.rows(header.kind, 1, frame),
             Back::RowDescription => {
                 let number = self.current();
                 self.described(frame, number)
@@ -142,6 +154,7 @@ impl<C: Control> Relay<C> {
                 let Some(Expect::Parse { .. }) = self.track.expected.pop_front() else {
                     return Err(unexpected("a completed parse"));
                 };
+                self.hold_before_result();
                 self.outbox.push(frame);
                 Ok(())
             }
@@ -155,6 +168,25 @@ impl<C: Control> Relay<C> {
             | Back::BackendKeyData
             | Back::CopyBothResponse
             | Back::NegotiateProtocolVersion => Err(unexpected("a message of another phase")),
+        }
+    }
+
+    /// Withholds what only announces a withheld result, so that both leave in one packet. The resource itself sends
+    /// them together, and the result's entry, which frees them, is certain to come.
+    fn hold_before_result(&mut self) {
+        let next = self.track.expected.iter().take(ANNOUNCEMENTS_MAX).find_map(|expect| match expect {
+            Expect::Parse { .. } | Expect::Bind { .. } | Expect::Describe => None,
+            Expect::Execute { operation } => Some(Some(*operation)),
+            Expect::Query { .. }
+            | Expect::RefusedQuery { .. }
+            | Expect::Close { .. }
+            | Expect::Refused { .. }
+            | Expect::Sync
+            | Expect::Call { .. } => Some(None),
+        });
+        let running = next.flatten().and_then(|number| self.running.get(&number));
+        if running.is_some_and(|running| running.permit.withholds()) {
+            self.outbox.hold();
         }
     }
 
@@ -176,6 +208,7 @@ impl<C: Control> Relay<C> {
     fn described(&mut self, frame: &[u8], number: Option<u64>) -> Result<(), Failure> {
         if let Some(Expect::Describe) = self.track.expected.front() {
             self.track.expected.pop_front();
+            self.hold_before_result();
             self.outbox.push(frame);
             return Ok(());
         }
@@ -228,6 +261,7 @@ impl<C: Control> Relay<C> {
         let Some(Expect::Bind { name, previous, operation }) = self.track.expected.pop_front() else {
             return Err(unexpected("a completed bind"));
         };
+        self.hold_before_result();
         self.outbox.push(frame);
         if let Some(portal) = self.track.portals.get_mut(&name).filter(|p| p.operation == operation) {
             portal.live = true;

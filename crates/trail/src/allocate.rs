@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::core::{Core, RESERVE_FILE, SPARE_FILE, Spare, State};
+use crate::core::{Core, PROBE_FILE, RESERVE_FILE, SPARE_FILE, Spare, State};
 use crate::error::Error;
 
 /// Tells whether an error means that there is no space, rather than that the disk is broken.
@@ -45,10 +45,21 @@ fn prepare(core: &Core) -> Result<(), Error> {
     }
     if !enough {
         core.enter_full();
-    } else if core.state() == State::Full && allocate(core, RESERVE_FILE, core.options.reserve_bytes)? {
+    } else if core.state() == State::Full && restore_reserve(core)? {
         core.leave_full();
     }
     Ok(())
+}
+
+/// Makes the reserve again if there is space for more than it; `false` when there is not. The space that the reserve
+/// itself gave back is no reason to go on: taking it again would only fill the disk anew.
+fn restore_reserve(core: &Core) -> Result<bool, Error> {
+    let bytes = core.options.reserve_bytes;
+    if !allocate(core, PROBE_FILE, bytes.saturating_add(bytes / 2))? {
+        return Ok(false);
+    }
+    core.disk.remove(PROBE_FILE).map_err(|source| Error::io(format!("remove `{PROBE_FILE}`"), source))?;
+    allocate(core, RESERVE_FILE, bytes)
 }
 
 /// Makes a file of zeros; `false` when there is no space for it.

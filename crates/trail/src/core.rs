@@ -259,6 +259,8 @@ impl Core {
 
 /// Space that is given back to the file system when there is none left.
 pub(crate) const RESERVE_FILE: &str = "reserve";
+/// A file that is made to see whether there is space, and removed.
+pub(crate) const PROBE_FILE: &str = "segments/probe";
 /// The file that becomes the next segment.
 pub(crate) const SPARE_FILE: &str = "segments/spare";
 

@@ -10,7 +10,7 @@ use tlog::{Checkpoint, NoteSigner, NoteVerifier};
 
 use crate::allocate;
 use crate::commit::Committer;
-use crate::core::{Core, Parts, RESERVE_FILE, SPARE_FILE};
+use crate::core::{Core, PROBE_FILE, Parts, RESERVE_FILE, SPARE_FILE};
 use crate::disk::Disk;
 use crate::error::{DamageKind, Error};
 use crate::keeper::Keeper;
@@ -22,8 +22,8 @@ use crate::seal::LiteralKeys;
 use crate::tree::{Tree, read_checkpoint};
 
 /// Files of a run that ended before it could name them.
-const UNNAMED_FILES: [&str; 5] =
-    [SPARE_FILE, "segments/taken", "segments/large", "segments/small", "segments/last"];
+const UNNAMED_FILES: [&str; 6] =
+    [SPARE_FILE, PROBE_FILE, "segments/taken", "segments/large", "segments/small", "segments/last"];
 
 /// The threads of an open trail.
 #[derive(Debug)]

@@ -12,6 +12,38 @@ use parking_lot::Mutex;
 use crate::error::Error;
 
 /// Proof that a record is durable. Only this crate makes one, and it cannot be copied.
+///
+/// ```compile_fail,E0451
+/// let receipt = trail::Receipt { index: 7 };
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn copied<T: Clone>(_: &T) {}
+/// fn forge(of: &trail::Receipt) {
+///     copied(of)
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn forge<T: Default>() -> T {
+///     T::default()
+/// }
+/// let receipt: trail::Receipt = forge();
+/// ```
+///
+/// A record that waits gives one only by waiting:
+///
+/// ```compile_fail,E0308
+/// fn forge(pending: trail::Pending) -> trail::Receipt {
+///     pending
+/// }
+/// ```
+///
+/// ```
+/// fn waited(pending: trail::Pending) -> Result<u64, trail::Error> {
+///     pending.wait().map(|receipt| receipt.index())
+/// }
+/// ```
 #[must_use]
 #[derive(Debug)]
 pub struct Receipt {

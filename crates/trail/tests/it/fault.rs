@@ -95,6 +95,33 @@ fn a_full_disk_refuses_records_the_refusal_and_resumes() {
     assert!(report.passed(), "{:?}", report.findings);
 }
 
+#[test]
+fn the_space_that_the_reserve_gave_back_is_no_reason_to_go_on() {
+    let disk = MemoryDisk::default();
+    let trail = open(&disk).unwrap();
+    wait_for("a segment ahead", || disk.files().iter().any(|file| file == "segments/spare"));
+    // Segments are there, and no space for the tree.
+    let used = disk.files().iter().map(|file| disk.bytes(file).len()).sum::<usize>();
+    disk.set_faults(Faults { space: Some(used), ..Faults::default() });
+    for n in 0..50 {
+        let _either = trail.record(&select(n)).and_then(trail::Pending::wait);
+    }
+    wait_for("full", || trail.state() == State::Full);
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(300) {
+        assert_eq!(trail.state(), State::Full, "space was tried for every 20 ms, and there is none");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    disk.set_faults(Faults::default());
+    wait_for("space", || trail.state() == State::Open);
+    let _receipt = trail.record(&select(77)).unwrap().wait().unwrap();
+    trail.close().unwrap();
+    let reader = Reader::open_on(Arc::new(disk.clone()), &root()).unwrap();
+    let incidents =
+        reader.entries(0).unwrap().filter(|entry| entry.as_ref().unwrap().record.kind == Kind::Incident);
+    assert_eq!(incidents.count(), 2, "when it became full and when it ended");
+}
+
 fn incompressible(seed: u64, length: usize) -> String {
     let mut random = crate::memory::Random::new(seed);
     (0..length).map(|_| char::from(33 + random.below(90) as u8)).collect()

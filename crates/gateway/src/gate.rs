@@ -39,6 +39,46 @@ pub(crate) struct Operation {
 }
 
 /// Proof that an operation is allowed and, if it may change something, durably recorded. Spent by settling.
+///
+/// Only [`Gate::admit`] makes one. Nobody can write it down:
+///
+/// ```compile_fail,E0451
+/// fn forge(of: gateway::Permit) -> gateway::Permit {
+///     gateway::Permit { recorded: true, ..of }
+/// }
+/// ```
+///
+/// copy it:
+///
+/// ```compile_fail,E0277
+/// fn copied<T: Clone>(_: &T) {}
+/// fn forge(of: &gateway::Permit) {
+///     copied(of)
+/// }
+/// ```
+///
+/// or get it for nothing, from a default or from another value:
+///
+/// ```compile_fail,E0277
+/// fn forge<T: Default>() -> T {
+///     T::default()
+/// }
+/// let permit: gateway::Permit = forge();
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn forge(receipt: trail::Receipt) -> gateway::Permit {
+///     receipt.into()
+/// }
+/// ```
+///
+/// What is around these lines does compile, so it is the forging that does not:
+///
+/// ```
+/// fn passed_on(permit: gateway::Permit, _gate: &gateway::Gate, _receipt: trail::Receipt) -> gateway::Permit {
+///     permit
+/// }
+/// ```
 #[must_use]
 #[derive(Debug)]
 pub struct Permit {
@@ -106,7 +146,18 @@ struct Remembered {
     decision: Arc<Decision>,
 }
 
-/// The enforcement point of one session.
+/// The enforcement point of one session. The only maker of a [`Permit`], and nothing outside of the gateway makes one
+/// admit:
+///
+/// ```compile_fail,E0624
+/// fn around(gate: &mut gateway::Gate) {
+///     let _ = gate.admit(todo!(), &[], model::Micros(0));
+/// }
+/// ```
+///
+/// ```compile_fail,E0624
+/// let _ = gateway::Gate::new(todo!(), todo!(), todo!());
+/// ```
 #[derive(Debug)]
 pub struct Gate {
     session: Arc<Session>,

@@ -40,6 +40,9 @@ pub enum Failure {
     /// The resource refused Wardline's own log-in.
     #[error("resource refused the log-in: {0}")]
     UpstreamLogin(String),
+    /// The resource refused a question of Wardline's own, such as for its catalogue.
+    #[error("resource refused a query of wardline's own: {0}")]
+    UpstreamQuery(String),
     /// The resource did not answer in time.
     #[error("resource did not answer within the dial timeout")]
     UpstreamSilent,

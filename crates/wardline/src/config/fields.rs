@@ -193,7 +193,12 @@ pub(crate) const FIELDS: &[Field] = &[
         "`[]`",
         "Functions that may be called although they are not known to be read-only.",
     ),
-    field("role.*.allow.transfer", "true or false", "`false`", "May use COPY and other bulk streams."),
+    field(
+        "role.*.allow.transfer",
+        "true or false",
+        "`false`",
+        "May take out in bulk what `read` allows: `COPY … TO STDOUT`. Copying in needs `write` only.",
+    ),
     field(
         "role.*.allow.administer",
         "true or false",

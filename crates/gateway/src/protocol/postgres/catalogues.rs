@@ -6,10 +6,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use model::ResourceId;
 use parking_lot::Mutex;
 
 use super::dial::{self, LoginKeys};
@@ -25,8 +25,17 @@ pub(crate) const CATALOGUE_AGE_MAX: Duration = Duration::from_secs(60);
 pub(crate) struct Versioned {
     /// The catalogue.
     pub(crate) catalogue: Catalogue,
-    /// 0 for the unknown one; every other content has its own, never used again for another.
+    /// 0 for the unknown one; every other content has its own, never used again for another, of whatever resource.
     pub(crate) version: u64,
+}
+
+/// Where a catalogue is. A resource that a reload points to another database has another one; two resources on one
+/// database have the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Place {
+    host: String,
+    port: u16,
+    database: String,
 }
 
 /// The catalogues of all resources, and the keys to read them with.
@@ -34,24 +43,23 @@ pub(crate) struct Versioned {
 pub(crate) struct Catalogues {
     /// What logging in at the resources needs, derived once.
     pub(crate) keys: LoginKeys,
-    slots: Mutex<HashMap<ResourceId, Arc<Slot>>>,
+    slots: Mutex<HashMap<Place, Arc<Slot>>>,
+    versions: Arc<AtomicU64>,
 }
 
 impl Catalogues {
     /// Starts without any.
     pub(crate) fn new() -> Catalogues {
-        Catalogues { keys: LoginKeys::new(), slots: Mutex::default() }
+        Catalogues { keys: LoginKeys::new(), slots: Mutex::default(), versions: Arc::default() }
     }
 
-    /// Returns the resource's place; sessions keep it. There are as many as configured resources.
-    pub(crate) fn slot(&self, resource: &ResourceId) -> Arc<Slot> {
+    /// Returns the resource's place; sessions keep it. There are as many as databases that were ever configured.
+    pub(crate) fn slot(&self, upstream: &Upstream) -> Arc<Slot> {
+        let Upstream { id: _, host, port, database, tls: _ } = upstream;
+        let place = Place { host: host.clone(), port: *port, database: database.clone() };
         let mut slots = self.slots.lock();
-        if let Some(slot) = slots.get(resource) {
-            return Arc::clone(slot);
-        }
-        let slot = Arc::new(Slot::new());
-        slots.insert(resource.clone(), Arc::clone(&slot));
-        slot
+        let slot = slots.entry(place).or_insert_with(|| Arc::new(Slot::new(Arc::clone(&self.versions))));
+        Arc::clone(slot)
     }
 
     /// Reads the catalogue on a connection of its own. Whoever comes while it is being read waits for that reading,
@@ -107,6 +115,8 @@ pub(crate) struct Slot {
     state: Mutex<State>,
     /// Held while reading.
     flight: tokio::sync::Mutex<()>,
+    /// The last version of all slots: a resource may move from one slot to another, and its verdicts must not.
+    versions: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
@@ -131,13 +141,14 @@ struct Ticket {
 }
 
 impl Slot {
-    fn new() -> Slot {
+    fn new(versions: Arc<AtomicU64>) -> Slot {
         let unknown = Arc::new(Versioned { catalogue: Catalogue::unknown(), version: 0 });
         Slot {
             current: ArcSwap::new(Arc::clone(&unknown)),
             unknown,
             state: Mutex::default(),
             flight: tokio::sync::Mutex::new(()),
+            versions,
         }
     }
 
@@ -195,8 +206,8 @@ impl Slot {
         }
         let versioned = match &state.last {
             Some(last) if last.catalogue.digest() == catalogue.digest() => Arc::clone(last),
-            last => {
-                let version = last.as_ref().map_or(0, |last| last.version) + 1;
+            Some(_) | None => {
+                let version = self.versions.fetch_add(1, Ordering::Relaxed) + 1;
                 Arc::new(Versioned { catalogue, version })
             }
         };
@@ -217,9 +228,22 @@ impl Slot {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use model::ResourceId;
+
     use super::super::sql::Rows;
     use super::*;
+    use crate::tls::UpstreamTls;
+
+    pub(crate) fn upstream(database: &str) -> Upstream {
+        Upstream {
+            id: ResourceId("r".into()),
+            host: "127.0.0.1".into(),
+            port: 5432,
+            database: database.into(),
+            tls: UpstreamTls::Disabled { exception: "test".into() },
+        }
+    }
 
     fn catalogue(relation: &str) -> Catalogue {
         let row = ["public", relation, "r", "false", "false", "false", "false"];
@@ -237,20 +261,41 @@ mod tests {
     #[test]
     fn the_version_follows_the_content() {
         let catalogues = Catalogues::new();
-        let slot = catalogues.slot(&ResourceId("r".into()));
+        let slot = catalogues.slot(&upstream("r"));
         assert_eq!((slot.current().version, slot.age()), (0, None));
         for (relation, version) in [("a", 1), ("a", 1), ("b", 2), ("a", 3)] {
             read_again(&slot, relation);
             assert_eq!(slot.current().version, version);
             assert!(slot.is_fresh());
         }
-        assert!(Arc::ptr_eq(&slot, &catalogues.slot(&ResourceId("r".into()))));
-        assert!(!Arc::ptr_eq(&slot, &catalogues.slot(&ResourceId("s".into()))));
+        assert!(Arc::ptr_eq(&slot, &catalogues.slot(&upstream("r"))));
+        assert!(!Arc::ptr_eq(&slot, &catalogues.slot(&upstream("s"))));
+    }
+
+    #[test]
+    fn a_resource_that_moves_takes_nothing_along() {
+        let catalogues = Catalogues::new();
+        let here = catalogues.slot(&upstream("here"));
+        read_again(&here, "a");
+        let moved = [
+            upstream("there"),
+            Upstream { port: 5433, ..upstream("here") },
+            Upstream { host: "localhost".into(), ..upstream("here") },
+        ];
+        for moved in moved {
+            let there = catalogues.slot(&moved);
+            assert_eq!((there.current().version, there.is_fresh()), (0, false), "{moved:?}");
+            read_again(&there, "a");
+            assert_ne!(there.current().version, here.current().version, "verdicts do not move along");
+        }
+        let alias = Upstream { id: ResourceId("alias".into()), ..upstream("here") };
+        catalogues.slot(&alias).stale();
+        assert!(!here.is_fresh(), "one database, one catalogue");
     }
 
     #[test]
     fn nothing_is_proven_after_stale_until_read_again() {
-        let slot = Slot::new();
+        let slot = Slot::new(Arc::default());
         read_again(&slot, "a");
         slot.stale();
         assert_eq!((slot.current().version, slot.is_fresh(), !slot.is_fresh()), (0, false, true));
@@ -261,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_reading_that_began_before_stale_proves_nothing() {
-        let slot = Slot::new();
+        let slot = Slot::new(Arc::default());
         let ticket = slot.begin();
         slot.stale();
         assert!(slot.end(&ticket, Ok(catalogue("a"))).is_err());
@@ -271,7 +316,7 @@ mod tests {
 
     #[test]
     fn who_waited_shares_the_outcome() {
-        let slot = Slot::new();
+        let slot = Slot::new(Arc::default());
         assert!(slot.outcome_since(slot.attempts()).is_none());
         let came = slot.attempts();
         read_again(&slot, "a");

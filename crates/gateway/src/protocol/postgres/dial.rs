@@ -184,7 +184,7 @@ pub(crate) async fn rows(stream: &mut Stream, sql: &str) -> Result<sql::Rows, Fa
                     )));
                 }
             }
-            Back::ErrorResponse => refused = Some(refusal(&frame)?),
+            Back::ErrorResponse => refused = Some(Failure::UpstreamQuery(sqlstate(&frame)?)),
             Back::ReadyForQuery => break,
             Back::RowDescription
             | Back::CommandComplete
@@ -479,12 +479,15 @@ async fn send(stream: &mut Stream, bytes: &[u8]) -> Result<(), Failure> {
     stream.flush().await.map_err(Failure::Upstream)
 }
 
-/// Returns what an `ErrorResponse` amounts to, without the server's words.
+/// Returns what an `ErrorResponse` to the log-in amounts to, without the server's words.
 fn refusal(frame: &[u8]) -> Result<Failure, Failure> {
+    sqlstate(frame).map(Failure::UpstreamLogin)
+}
+
+fn sqlstate(frame: &[u8]) -> Result<String, Failure> {
     let code = codec::error_field(frame, b'C').map_err(malformed)?.unwrap_or_default();
     let sound = code.len() == 5 && code.iter().all(u8::is_ascii_alphanumeric);
-    let code = if sound { lossy(code) } else { "unknown".to_owned() };
-    Ok(Failure::UpstreamLogin(format!("SQLSTATE {code}")))
+    Ok(format!("SQLSTATE {}", if sound { lossy(code) } else { "unknown".to_owned() }))
 }
 
 fn exchange(error: scram::Error) -> Failure {

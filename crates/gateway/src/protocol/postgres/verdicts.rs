@@ -183,7 +183,7 @@ mod tests {
     }
 
     fn slot() -> Arc<Slot> {
-        Catalogues::new().slot(&id("one"))
+        Catalogues::new().slot(&super::super::catalogues::tests::upstream("one"))
     }
 
     fn read() -> Catalogue {

@@ -128,7 +128,7 @@ impl<C: Control> Relay<C> {
         client: Stream,
         upstream: Stream,
     ) -> Relay<C> {
-        let catalogue = shared.catalogues.slot(&target.id);
+        let catalogue = shared.catalogues.slot(&target);
         Relay {
             shared,
             gate,
@@ -472,6 +472,7 @@ fn last_words(failure: &Failure) -> (Ending, Option<WireError>) {
         Failure::Upstream(_)
         | Failure::UpstreamMalformed(_)
         | Failure::UpstreamLogin(_)
+        | Failure::UpstreamQuery(_)
         | Failure::UpstreamSilent => {
             (Ending::UpstreamLeft, fatal(b"08006", "the connection to the resource ended"))
         }

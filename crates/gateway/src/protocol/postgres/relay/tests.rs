@@ -218,7 +218,7 @@ impl Scene {
             verdicts: Verdicts::new(),
             drain: draining,
         });
-        shared.catalogues.slot(&upstream.id).replace(catalogue());
+        shared.catalogues.slot(&upstream).replace(catalogue());
         let session = Arc::new(Session {
             id: SessionId(7),
             principal: Principal { id: PersonId(1), name: "nora".into(), roles: ["nurse".into()].into() },

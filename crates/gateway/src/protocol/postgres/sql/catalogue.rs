@@ -4,10 +4,9 @@
 //! unqualified name means every relation or function of that name, so moving the path proves nothing.
 //! Deliberately absent: reading the rows, and deciding when they are too old.
 
-use std::hash::BuildHasher;
 use std::sync::{Arc, OnceLock};
 
-use foldhash::fast::FixedState;
+use aws_lc_rs::digest::{Context, SHA256};
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
 use super::builtin::{self, Builtin};
@@ -88,7 +87,7 @@ pub(super) struct Proof {
 #[derive(Debug)]
 pub(crate) struct Catalogue {
     known: bool,
-    digest: u64,
+    digest: [u8; 32],
     relations: HashMap<Box<str>, Vec<Relation>>,
     functions: HashMap<Box<str>, Vec<Function>>,
     /// Operator symbols of users that are not known to be harmless, with the function behind each.
@@ -167,7 +166,7 @@ impl Catalogue {
     pub(crate) fn unknown() -> Catalogue {
         Catalogue {
             known: false,
-            digest: 0,
+            digest: [0; 32],
             relations: HashMap::new(),
             functions: HashMap::new(),
             operators: HashMap::new(),
@@ -208,8 +207,8 @@ impl Catalogue {
         Ok(catalogue)
     }
 
-    /// Returns a value that differs when the catalogue does; for the key of a cache, in this process only.
-    pub(crate) fn digest(&self) -> u64 {
+    /// Returns a value that differs when the catalogue does, also where somebody who may create objects wants it not to.
+    pub(crate) fn digest(&self) -> [u8; 32] {
         self.digest
     }
 
@@ -397,6 +396,24 @@ fn flag(value: &Option<String>) -> Option<bool> {
     }
 }
 
-fn digest(answers: &[Rows]) -> u64 {
-    FixedState::default().hash_one(answers)
+/// Every value with its length, so that no two catalogues lay out the same.
+fn digest(answers: &[Rows]) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    let length = |context: &mut Context, length: usize| context.update(&(length as u64).to_be_bytes());
+    length(&mut context, answers.len());
+    for rows in answers {
+        length(&mut context, rows.len());
+        for row in rows {
+            length(&mut context, row.len());
+            for value in row {
+                context.update(&[u8::from(value.is_some())]);
+                let text = value.as_deref().unwrap_or_default();
+                length(&mut context, text.len());
+                context.update(text.as_bytes());
+            }
+        }
+    }
+    let mut out = [0; 32];
+    out.copy_from_slice(context.finish().as_ref());
+    out
 }

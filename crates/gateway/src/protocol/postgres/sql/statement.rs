@@ -188,6 +188,9 @@ fn copy<'a>(walk: &mut Walk<'a>, copy: &'a CopyStmt) -> Outcome {
     if !is_absent(copy.query()) {
         walk.query(copy.query());
     }
+    if !reaches_server {
+        walk.need_transfer(copy.relation());
+    }
     let copy = (!reaches_server).then_some(CopyDirection::Out);
     Outcome { copy, ..Outcome::new("COPY TO", walk.effect()) }.secret(suspect(reaches_server))
 }

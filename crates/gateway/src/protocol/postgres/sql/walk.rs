@@ -115,6 +115,23 @@ impl<'a> Walk<'a> {
         is_new
     }
 
+    /// Adds the need to take data out in bulk: the relation copied, or every relation that the query copied reads or writes;
+    /// the resource where it names none.
+    pub(super) fn need_transfer(&mut self, copied: Option<&RangeVar>) {
+        if let Some(range) = copied {
+            return self.need_relation(Action::Transfer, range);
+        }
+        let reached = self.needs.iter().filter(|need| matches!(need.action, Action::Read | Action::Write));
+        let relations = reached.filter(|need| matches!(need.object, Object::Relation { .. }));
+        let mut relations: Vec<Object> = relations.map(|need| need.object.clone()).collect();
+        if relations.is_empty() {
+            relations.push(Object::Resource);
+        }
+        for relation in relations {
+            self.need(Action::Transfer, relation);
+        }
+    }
+
     // ---- names ----
 
     /// Adds a need for every relation that `range` may mean, and for `?.name` if none is known.

@@ -200,17 +200,18 @@ impl Core {
     /// The disk failed: nothing more is acknowledged, ever.
     pub(crate) fn fail(&self, what: &str, error: &Error) {
         let previous = State::from_number(self.state.swap(State::Failed as u8, Ordering::AcqRel));
-        if previous != State::Failed {
-            let cause = std::error::Error::source(error).map(ToString::to_string);
-            tracing::error!(what, %error, cause, "trail: failed, the process must end");
-            metrics::gauge!("trail_state").set(f64::from(State::Failed as u8));
-        }
         for batch in self.queue.refuse(Error::Failed) {
             batch.shared.resolve(crate::pending::Fate::Lost(Error::Failed));
         }
         self.stop();
         let wakers = std::mem::take(&mut *self.failure.lock());
         wakers.into_iter().for_each(Waker::wake);
+        // Last: whoever must end does, whatever becomes of the words about it.
+        if previous != State::Failed {
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            metrics::gauge!("trail_state").set(f64::from(State::Failed as u8));
+            tracing::error!(what, %error, cause, "trail: failed, the process must end");
+        }
     }
 
     /// Ends the trail as it is: what waits is lost, nothing more is written.

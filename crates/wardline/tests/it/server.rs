@@ -95,6 +95,35 @@ impl Drop for Server {
     }
 }
 
+/// A log on a full disk, or to a reader that went away, stops nothing.
+#[test]
+fn a_log_that_cannot_be_written_is_not_needed() {
+    let place = Place::ready();
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+    let mut child = place.command(&["serve"]).stdout(Stdio::piped()).stderr(full).spawn().expect("it starts");
+    let mut greeting = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+    stdout.read_line(&mut greeting).expect("readable");
+    assert!(greeting.contains("PostgreSQL on"), "{greeting}");
+    let id = child.id().to_string();
+    let signal = |name: &str| {
+        std::process::Command::new("kill").args([name, id.as_str()]).status().expect("kill runs")
+    };
+    assert!(signal("-HUP").success());
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(child.try_wait().expect("a child").is_none(), "it ended over its log");
+    assert!(signal("-TERM").success());
+    let began = Instant::now();
+    let ended = loop {
+        match child.try_wait().expect("a child") {
+            Some(ended) => break ended,
+            None => assert!(began.elapsed() < PATIENCE, "it does not end"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert_eq!(ended.code(), Some(0));
+}
+
 #[test]
 fn commands_go_through_the_running_server() {
     let place = Place::ready();

@@ -3,7 +3,7 @@
 //! - [`Class`] says what kind of identifier a value is, [`Operator`] how it is masked, [`Mask`] is both compiled for one
 //!   PostgreSQL type: it turns a value in text or binary format into a masked value of the same type and format.
 //! - [`copy`] takes COPY streams apart into cells and puts them together again.
-//! - `detect` finds identifiers in free text, the second net below the policy by column.
+//! - [`detect`] finds identifiers in free text, the second net below the policy by column.
 //!
 //! **Absent by design:** which columns are protected and who may see them (policy, catalogue, lineage), and the wire.
 //! Everything fails closed: a value that does not decode is masked to NULL, never passed.
@@ -12,6 +12,7 @@
 
 mod class;
 pub mod copy;
+pub mod detect;
 mod mask;
 pub mod operator;
 pub mod pgtype;

@@ -157,7 +157,6 @@ fn code_unit(rest: &[u8]) -> Option<(u32, &[u8])> {
 }
 
 /// Appends a text as a string, with its quotes.
-#[cfg(test)]
 pub(crate) fn write_string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     for byte in text {

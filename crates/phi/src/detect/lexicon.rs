@@ -1,0 +1,395 @@
+//! What is known of single words: one table for names, places, months, and the words that announce an identifier.
+//!
+//! The lists were written from general knowledge for this crate. The table keeps 32 bits of a word's hash instead of the
+//! word: a word that is not listed is taken for a listed one about once in a billion, which a detector can bear.
+
+use std::sync::LazyLock;
+
+/// A set of properties of a word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flags(u32);
+
+impl Flags {
+    pub(super) const NONE: Flags = Flags(0);
+    pub(super) const GIVEN: Flags = Flags(1);
+    pub(super) const FAMILY: Flags = Flags(1 << 1);
+    /// An ordinary or medical word, which is no name only because it has a capital.
+    pub(super) const ORDINARY: Flags = Flags(1 << 2);
+    pub(super) const PLACE: Flags = Flags(1 << 3);
+    pub(super) const TITLE: Flags = Flags(1 << 4);
+    /// A word that a name follows: relatives, roles, `by`, `name`.
+    pub(super) const BEFORE_NAME: Flags = Flags(1 << 5);
+    pub(super) const CREDENTIAL: Flags = Flags(1 << 6);
+    pub(super) const PARTICLE: Flags = Flags(1 << 7);
+    /// What a person does or is in a note: follows a name at the start of a sentence.
+    pub(super) const AFTER_NAME: Flags = Flags(1 << 8);
+    /// What follows the name of a disease or device that is called after somebody.
+    pub(super) const AFTER_EPONYM: Flags = Flags(1 << 9);
+    pub(super) const STREET: Flags = Flags(1 << 10);
+    pub(super) const STATE: Flags = Flags(1 << 11);
+    pub(super) const UNIT: Flags = Flags(1 << 12);
+    /// Living, moving and coming from: a place follows.
+    pub(super) const BEFORE_PLACE: Flags = Flags(1 << 13);
+    pub(super) const COUNTY: Flags = Flags(1 << 14);
+    pub(super) const MONTH: Flags = Flags(1 << 15);
+    /// A date without a year may follow.
+    pub(super) const BEFORE_DATE: Flags = Flags(1 << 16);
+    pub(super) const PHONE: Flags = Flags(1 << 17);
+    pub(super) const FAX: Flags = Flags(1 << 18);
+    pub(super) const SSN: Flags = Flags(1 << 19);
+    pub(super) const MRN: Flags = Flags(1 << 20);
+    pub(super) const PLAN: Flags = Flags(1 << 21);
+    pub(super) const ACCOUNT: Flags = Flags(1 << 22);
+    pub(super) const LICENCE: Flags = Flags(1 << 23);
+    pub(super) const VEHICLE: Flags = Flags(1 << 24);
+    pub(super) const DEVICE: Flags = Flags(1 << 25);
+    pub(super) const CODE: Flags = Flags(1 << 26);
+    /// `number`, `no`, `id`: stands between the announcing word and the code.
+    pub(super) const NUMBER: Flags = Flags(1 << 27);
+    pub(super) const AGE: Flags = Flags(1 << 28);
+    /// A public code system: what follows identifies nobody.
+    pub(super) const CODE_SYSTEM: Flags = Flags(1 << 29);
+    pub(super) const PREPOSITION: Flags = Flags(1 << 30);
+    /// Any word that announces a code.
+    pub(super) const LABEL: Flags = Flags(
+        Self::SSN.0
+            | Self::MRN.0
+            | Self::PLAN.0
+            | Self::ACCOUNT.0
+            | Self::LICENCE.0
+            | Self::VEHICLE.0
+            | Self::DEVICE.0
+            | Self::CODE.0,
+    );
+    pub(super) const NAME: Flags = Flags(Self::GIVEN.0 | Self::FAMILY.0);
+
+    /// Returns whether any of the properties is here.
+    pub(super) const fn any(self, of: Flags) -> bool {
+        self.0 & of.0 != 0
+    }
+
+    pub(super) const fn with(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
+}
+
+/// One list: the words, separated by blanks, and what they have in common.
+const LISTS: &[(&str, Flags)] = &[
+    (include_str!("words/given.txt"), Flags::GIVEN),
+    (include_str!("words/family.txt"), Flags::FAMILY),
+    (include_str!("words/vocabulary.txt"), Flags::ORDINARY),
+    (include_str!("words/places.txt"), Flags::PLACE),
+    (
+        "mr mrs ms miss mx dr prof professor doctor rev reverend fr sr sir madam dame lord lady rabbi imam pastor sgt capt \
+      col lt maj gen hon señor señora",
+        Flags::TITLE,
+    ),
+    (
+        "patient pt name named called son daughter husband wife mother father brother sister mom dad grandmother \
+      grandfather grandma grandpa grandson granddaughter aunt uncle cousin niece nephew spouse partner fiance fiancee \
+      girlfriend boyfriend friend neighbor neighbour roommate guardian caregiver caretaker mother-in-law stepfather \
+      stepmother stepson stepdaughter twin nurse physician surgeon provider pcp attending resident intern fellow \
+      therapist pharmacist counselor dentist midwife cardiologist oncologist neurologist psychiatrist radiologist \
+      hospitalist interpreter social-worker coach teacher boss employer supervisor landlord by attn cc author witness \
+      contact surname lastname firstname forename alias nickname regards sincerely dear hi hello colleague assistant \
+      client beneficiary subscriber member insured guarantor responsible signed dictated transcribed authored \
+      electronically verified proxy poa kin",
+        Flags::BEFORE_NAME,
+    ),
+    (
+        "md do rn np pa pac phd lpn lcsw dnp msn bsn pharmd dds dmd facp facc facs mph msw cnm crna psyd dpt otr ccc \
+      dpm mbbs frcs frcp esq aprn fnp cnp lmft",
+        Flags::CREDENTIAL,
+    ),
+    (
+        "van der de la del dos das da di el al bin ibn von den ter ten le du st saint abu mac mc y e ben ap ó",
+        Flags::PARTICLE,
+    ),
+    (
+        "reports reported denies denied states stated says said complains complained presents presented was is has had \
+      lives lived works worked called phoned arrived returned agrees agreed feels felt appears appeared takes took \
+      remains underwent tolerated continues continued wants wanted notes noted describes described came asked asks \
+      requested requests brought drove accompanied visited who whose will would should can could did does tolerates \
+      admits endorses confirmed declined declines refused understands verbalized received signed accepted missed \
+      walked moved needs needed",
+        Flags::AFTER_NAME,
+    ),
+    (
+        "disease syndrome sign signs catheter test score scale reflex procedure maneuver manoeuvre fracture tube lymphoma \
+      sarcoma tumor cyst palsy phenomenon esophagus thyroiditis chorea dementia criteria classification stain shunt \
+      drain ulcer nodes lesion position incision retractor forceps clamp graft repair operation dystrophy angina \
+      contracture abscess anomaly aneurysm block body bodies cells loop gland duct ligament canal tubercle triad \
+      index rule law solution hospital clinic",
+        Flags::AFTER_EPONYM,
+    ),
+    (
+        "street st avenue ave road rd boulevard blvd lane ln drive dr court ct place pl terrace ter way circle cir highway \
+      hwy parkway pkwy square sq trail trl alley plaza row crescent close turnpike pike loop run path expressway route",
+        Flags::STREET,
+    ),
+    (
+        "alabama alaska arizona arkansas california colorado connecticut delaware florida georgia hawaii idaho illinois \
+      indiana iowa kansas kentucky louisiana maine maryland massachusetts michigan minnesota mississippi missouri montana \
+      nebraska nevada hampshire jersey mexico york carolina dakota ohio oklahoma oregon pennsylvania rhode tennessee texas \
+      utah vermont virginia washington wisconsin wyoming al ak az ar ca co ct de fl ga hi id il in ia ks ky la me md ma mi \
+      mn ms mo mt ne nv nh nj nm ny nc nd oh ok or pa ri sc sd tn tx ut vt va wa wv wi wy dc pr",
+        Flags::STATE,
+    ),
+    ("apt apartment unit suite ste floor fl room rm lot bldg building", Flags::UNIT),
+    (
+        "lives lived living live resides resided residing reside resident moved relocated born raised grew home hometown \
+      native address visiting visited travelled traveled arrived returned commutes commuting near outside staying stayed \
+      works worked employed neighborhood town city village emigrated immigrated",
+        Flags::BEFORE_PLACE,
+    ),
+    ("county township parish borough", Flags::COUNTY),
+    (
+        "january february march april may june july august september october november december jan feb mar apr jun jul aug \
+      sep sept oct nov dec",
+        Flags::MONTH,
+    ),
+    (
+        "on since until till by from dated date dob born birthdate birthday seen visit starting started beginning before \
+      after between through admitted discharged discharge admission return returned follow-up followup appointment \
+      scheduled due last next effective expires exp surgery injury onset lmp edd d o b",
+        Flags::BEFORE_DATE,
+    ),
+    (
+        "phone telephone tel cell mobile call called calls pager beeper ph contact home work number voicemail text sms \
+      callback dial reach",
+        Flags::PHONE,
+    ),
+    ("fax facsimile", Flags::FAX),
+    ("ssn social ss", Flags::SSN),
+    ("mrn mr record chart emrn emr mpi empi", Flags::MRN),
+    (
+        "member policy subscriber beneficiary medicare medicaid insurance mbi hicn hic plan group payer coverage certificate",
+        Flags::PLAN,
+    ),
+    (
+        "account acct iban card routing aba invoice billing bank visa mastercard amex checking savings guarantor bic",
+        Flags::ACCOUNT,
+    ),
+    (
+        "license licence lic dea npi permit passport credential registration drivers driver's dl upin",
+        Flags::LICENCE,
+    ),
+    ("plate plates vin vehicle tag license-plate", Flags::VEHICLE),
+    (
+        "serial udi device implant implanted pacemaker icd defibrillator sn imei prosthesis pump stimulator model lot",
+        Flags::DEVICE,
+    ),
+    (
+        "encounter visit accession case id specimen study subject fin csn patient pt order claim reference ref \
+      confirmation employee student badge participant identifier uid locker tracking ticket",
+        Flags::CODE,
+    ),
+    ("number no num nr id is was identifier ending code numbers", Flags::NUMBER),
+    ("age aged", Flags::AGE),
+    (
+        "snomed loinc icd icd9 icd10 cpt hcpcs ndc rxnorm rxcui umls cui sctid pmid doi atc drg concept",
+        Flags::CODE_SYSTEM,
+    ),
+    ("in from at to near of outside around", Flags::PREPOSITION),
+];
+
+/// More slots than four times the words, so that a miss is mostly seen at the first look.
+const SLOTS: usize = 1 << 15;
+
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    tag: u32,
+    flags: Flags,
+}
+
+pub(super) struct Lexicon {
+    slots: Box<[Slot]>,
+}
+
+static LEXICON: LazyLock<Lexicon> = LazyLock::new(Lexicon::build);
+
+/// Begins a word's hash.
+pub(super) const HASH_START: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// Adds one byte of a word in lower case.
+pub(super) const fn hash_byte(hash: u64, byte: u8) -> u64 {
+    (hash ^ byte as u64).wrapping_mul(0x0000_0100_0000_01b3)
+}
+
+/// Returns the hash of a word in lower case.
+pub(super) fn hash(word: &str) -> u64 {
+    word.bytes().fold(HASH_START, hash_byte)
+}
+
+impl Lexicon {
+    /// Returns the table.
+    pub(super) fn get() -> &'static Lexicon {
+        &LEXICON
+    }
+
+    fn build() -> Lexicon {
+        let mut lexicon = Lexicon { slots: vec![Slot::default(); SLOTS].into() };
+        for (words, flags) in LISTS {
+            for word in words.split_whitespace() {
+                lexicon.insert(hash(word), *flags);
+            }
+        }
+        lexicon
+    }
+
+    fn insert(&mut self, hash: u64, flags: Flags) {
+        let (start, tag) = place(hash);
+        for step in 0..SLOTS {
+            let slot = self.slots.get_mut((start + step) % SLOTS).expect("within the table");
+            if slot.tag == tag || slot.flags == Flags::NONE {
+                *slot = Slot { tag, flags: slot.flags.with(flags) };
+                return;
+            }
+        }
+    }
+
+    /// Returns what is known of a word by its hash.
+    pub(super) fn lookup(&self, hash: u64) -> Flags {
+        let (start, tag) = place(hash);
+        for step in 0..SLOTS {
+            match self.slots.get((start + step) % SLOTS) {
+                Some(slot) if slot.flags == Flags::NONE => return Flags::NONE,
+                Some(slot) if slot.tag == tag => return slot.flags,
+                Some(_) | None => {}
+            }
+        }
+        Flags::NONE
+    }
+}
+
+/// The first slot and the tag: different bits of the mixed hash.
+#[allow(clippy::cast_possible_truncation, reason = "bits are picked")]
+fn place(hash: u64) -> (usize, u32) {
+    let mixed = (hash ^ hash >> 29).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((mixed >> 49) as usize, (mixed >> 8) as u32)
+}
+
+/// Endings of drugs, diseases, procedures and abstract nouns: a word with one is no name that we would not know.
+const ENDINGS: &[&str] = &[
+    "olol",
+    "pril",
+    "sartan",
+    "statin",
+    "mycin",
+    "cillin",
+    "azole",
+    "mab",
+    "tinib",
+    "dipine",
+    "amine",
+    "idine",
+    "azine",
+    "oxetine",
+    "apine",
+    "caine",
+    "gliptin",
+    "gliflozin",
+    "floxacin",
+    "cycline",
+    "parin",
+    "xaban",
+    "semide",
+    "thiazide",
+    "lukast",
+    "triptan",
+    "setron",
+    "tidine",
+    "zepam",
+    "zolam",
+    "barbital",
+    "phylline",
+    "terol",
+    "sone",
+    "solone",
+    "onide",
+    "pramine",
+    "triptyline",
+    "profen",
+    "coxib",
+    "glutide",
+    "formin",
+    "itis",
+    "emia",
+    "osis",
+    "pathy",
+    "ectomy",
+    "otomy",
+    "ostomy",
+    "oscopy",
+    "graphy",
+    "gram",
+    "logy",
+    "plasty",
+    "tion",
+    "sion",
+    "ness",
+    "ology",
+    "ical",
+    "ization",
+    "ectomies",
+    "therapy",
+    "scopic",
+    "algia",
+    "uria",
+    "pnea",
+    "plegia",
+    "paresis",
+    "trophy",
+    "megaly",
+    "cyte",
+    "cytes",
+    "penia",
+    "lysis",
+    "centesis",
+    "genic",
+    "tomic",
+    "ology",
+    "iatric",
+    "iatry",
+    "ware",
+    "ology",
+];
+
+/// Returns whether a word in lower case ends like a technical term.
+pub(super) fn technical(word: &[u8]) -> bool {
+    word.len() > 5 && ENDINGS.iter().any(|ending| word.ends_with(ending.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_found_with_all_they_are() {
+        let lexicon = Lexicon::get();
+        let look = |word: &str| lexicon.lookup(hash(word));
+        assert!(look("maria").any(Flags::GIVEN) && !look("maria").any(Flags::ORDINARY));
+        assert!(
+            look("may").any(Flags::GIVEN)
+                && look("may").any(Flags::ORDINARY)
+                && look("may").any(Flags::MONTH)
+        );
+        assert!(look("garcia").any(Flags::FAMILY));
+        assert_eq!(look("zyxwvut"), Flags::NONE);
+        let words: std::collections::BTreeSet<&str> =
+            LISTS.iter().flat_map(|(words, _)| words.split_whitespace()).collect();
+        assert!(words.len() * 4 < SLOTS, "{} words", words.len());
+        for (words, flags) in LISTS {
+            for word in words.split_whitespace() {
+                assert!(look(word).any(*flags), "{word}");
+                assert_eq!(word.to_lowercase(), word);
+            }
+        }
+    }
+
+    #[test]
+    fn technical_terms_by_their_ending() {
+        assert!(technical(b"metoprolol") && technical(b"adalimumab") && technical(b"bronchoscopy"));
+        assert!(!technical(b"zofia") && !technical(b"gram"));
+    }
+}

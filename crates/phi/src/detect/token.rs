@@ -1,0 +1,310 @@
+//! A text as words, numbers and signs: one pass, without copying.
+
+use super::lexicon::{Flags, HASH_START, Lexicon, hash_byte};
+
+/// What a token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Letters, with an apostrophe inside.
+    Word,
+    /// Digits.
+    Number,
+    /// Letters and digits.
+    Mixed,
+    /// One other character; its byte, or 0 beyond ASCII.
+    Sign(u8),
+}
+
+/// How a word is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Lower,
+    /// One capital first, such as `Mary`, `McKay`, `O'Brien`.
+    Capital,
+    /// All capitals, two or more.
+    Upper,
+    /// One capital letter alone.
+    Initial,
+    Other,
+}
+
+/// What stands before a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Gap {
+    None,
+    Blank,
+    Line,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Token {
+    pub(super) start: usize,
+    /// Without a possessive `'s`.
+    pub(super) end: usize,
+    pub(super) kind: Kind,
+    pub(super) shape: Shape,
+    pub(super) gap: Gap,
+    pub(super) flags: Flags,
+    /// Of the word in lower case.
+    pub(super) hash: u64,
+}
+
+/// What a byte is, by number.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Byte {
+    Space,
+    Line,
+    Lower,
+    Upper,
+    Digit,
+    Sign,
+    High,
+}
+
+#[allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "evaluated by the compiler")]
+const BYTES: [Byte; 256] = {
+    let mut table = [Byte::Sign; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = match byte as u8 {
+            b' ' | b'\t' | 11 | 12 => Byte::Space,
+            b'\n' | b'\r' => Byte::Line,
+            b'a'..=b'z' => Byte::Lower,
+            b'A'..=b'Z' => Byte::Upper,
+            b'0'..=b'9' => Byte::Digit,
+            0x80..=0xff => Byte::High,
+            _ => Byte::Sign,
+        };
+        byte += 1;
+    }
+    table
+};
+
+/// Takes a text apart into `tokens`.
+pub(super) fn tokens(text: &str, tokens: &mut Vec<Token>) {
+    let lexicon = Lexicon::get();
+    let bytes = text.as_bytes();
+    let (mut at, mut gap) = (0, Gap::Line);
+    while let Some(byte) = bytes.get(at) {
+        let class = byte_class(*byte);
+        match class {
+            Byte::Space => {
+                gap = gap.max(Gap::Blank);
+                at += 1;
+                continue;
+            }
+            Byte::Line => {
+                gap = Gap::Line;
+                at += 1;
+                continue;
+            }
+            Byte::High => {
+                let Some(character) = text.get(at..).and_then(|rest| rest.chars().next()) else { return };
+                if character.is_whitespace() {
+                    gap = gap.max(Gap::Blank);
+                    at += character.len_utf8();
+                    continue;
+                }
+                if !character.is_alphanumeric() {
+                    tokens.push(sign(at, character.len_utf8(), 0, gap));
+                    at += character.len_utf8();
+                    gap = Gap::None;
+                    continue;
+                }
+            }
+            Byte::Sign => {
+                tokens.push(sign(at, 1, *byte, gap));
+                at += 1;
+                gap = Gap::None;
+                continue;
+            }
+            Byte::Lower | Byte::Upper | Byte::Digit => {}
+        }
+        at = word(text, at, gap, lexicon, tokens);
+        gap = Gap::None;
+    }
+}
+
+fn byte_class(byte: u8) -> Byte {
+    BYTES.get(usize::from(byte)).copied().unwrap_or(Byte::Sign)
+}
+
+fn sign(start: usize, length: usize, byte: u8, gap: Gap) -> Token {
+    let (kind, shape) = (Kind::Sign(byte), Shape::Other);
+    Token { start, end: start + length, kind, shape, gap, flags: Flags::NONE, hash: 0 }
+}
+
+/// Counts of a word's letters.
+#[derive(Default)]
+struct Count {
+    lower: u32,
+    upper: u32,
+    digit: u32,
+    first_upper: bool,
+    second_upper: bool,
+}
+
+impl Count {
+    fn letter(&mut self, upper: bool) {
+        match self.lower + self.upper {
+            0 => self.first_upper = upper,
+            1 => self.second_upper = upper,
+            _ => {}
+        }
+        if upper { self.upper += 1 } else { self.lower += 1 }
+    }
+
+    fn shape(&self) -> Shape {
+        match (self.upper, self.lower) {
+            (0, _) => Shape::Lower,
+            (1, 0) => Shape::Initial,
+            (_, 0) => Shape::Upper,
+            // `McKay`, `O'Brien`, `DeShawn`: a second capital later, and not most of the word.
+            (upper, lower) if self.first_upper && upper <= 2 && lower >= upper && !self.second_upper => {
+                Shape::Capital
+            }
+            (2, lower) if self.first_upper && lower > 2 => Shape::Capital,
+            _ => Shape::Other,
+        }
+    }
+}
+
+/// Reads one word or number from `start`, and returns where it ends.
+fn word(text: &str, start: usize, gap: Gap, lexicon: &Lexicon, tokens: &mut Vec<Token>) -> usize {
+    let bytes = text.as_bytes();
+    let mut count = Count::default();
+    let mut hash = HASH_START;
+    let mut at = start;
+    // Where a possessive ending begins, with the hash before it.
+    let mut possessive = None;
+    while let Some(byte) = bytes.get(at) {
+        let length = match byte_class(*byte) {
+            Byte::Lower => {
+                count.letter(false);
+                hash = hash_byte(hash, *byte);
+                1
+            }
+            Byte::Upper => {
+                count.letter(true);
+                hash = hash_byte(hash, byte.to_ascii_lowercase());
+                1
+            }
+            Byte::Digit => {
+                count.digit += 1;
+                hash = hash_byte(hash, *byte);
+                1
+            }
+            Byte::Sign if *byte == b'\'' => match apostrophe(bytes, at, 1, &count) {
+                Some(is_possessive) => {
+                    possessive = is_possessive.then_some((at, hash)).or(possessive);
+                    hash = hash_byte(hash, b'\'');
+                    1
+                }
+                None => break,
+            },
+            Byte::High => {
+                let Some(character) = text.get(at..).and_then(|rest| rest.chars().next()) else { break };
+                let length = character.len_utf8();
+                if matches!(character, '’' | 'ʼ') {
+                    let Some(is_possessive) = apostrophe(bytes, at, length, &count) else { break };
+                    possessive = is_possessive.then_some((at, hash)).or(possessive);
+                    hash = hash_byte(hash, b'\'');
+                } else if character.is_alphanumeric() {
+                    count.letter(character.is_uppercase());
+                    for lower in character.to_lowercase() {
+                        let mut buffer = [0; 4];
+                        hash = lower.encode_utf8(&mut buffer).bytes().fold(hash, hash_byte);
+                    }
+                } else {
+                    break;
+                }
+                length
+            }
+            Byte::Space | Byte::Line | Byte::Sign => break,
+        };
+        at += length;
+    }
+    let letters = count.lower + count.upper;
+    let kind = match (letters, count.digit) {
+        (0, _) => Kind::Number,
+        (_, 0) => Kind::Word,
+        _ => Kind::Mixed,
+    };
+    let mut end = at;
+    if let Some((place, before)) = possessive.filter(|(place, _)| at - place <= 4) {
+        (end, hash) = (place, before);
+        count.lower -= count.lower.min(1);
+    }
+    let flags = if kind == Kind::Number { Flags::NONE } else { lexicon.lookup(hash) };
+    tokens.push(Token { start, end, kind, shape: count.shape(), gap, flags, hash });
+    at
+}
+
+/// Whether an apostrophe belongs to the word, and if so whether `'s` ends the word here.
+fn apostrophe(bytes: &[u8], at: usize, length: usize, count: &Count) -> Option<bool> {
+    if count.lower + count.upper == 0 {
+        return None;
+    }
+    let next = bytes.get(at + length)?;
+    if !next.is_ascii_alphabetic() && *next < 0x80 {
+        return None;
+    }
+    let after = bytes.get(at + length + 1);
+    let ends = after.is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte < 0x80);
+    Some(next.eq_ignore_ascii_case(&b's') && ends)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &[(&str, Kind, Shape)]) {
+        let mut found = Vec::new();
+        tokens(text, &mut found);
+        let found: Vec<_> = found.iter().map(|t| (&text[t.start..t.end], t.kind, t.shape)).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn words_numbers_and_signs() {
+        use Kind::{Mixed, Number, Sign, Word};
+        check(
+            "Mary's BP 120/80.",
+            &[
+                ("Mary", Word, Shape::Capital),
+                ("BP", Word, Shape::Upper),
+                ("120", Number, Shape::Lower),
+                ("/", Sign(b'/'), Shape::Other),
+                ("80", Number, Shape::Lower),
+                (".", Sign(b'.'), Shape::Other),
+            ],
+        );
+        check(
+            "O’Brien McKay DeShawn",
+            &[
+                ("O’Brien", Word, Shape::Capital),
+                ("McKay", Word, Shape::Capital),
+                ("DeShawn", Word, Shape::Capital),
+            ],
+        );
+        check(
+            "Żółw é 1EG4 A",
+            &[
+                ("Żółw", Word, Shape::Capital),
+                ("é", Word, Shape::Lower),
+                ("1EG4", Mixed, Shape::Upper),
+                ("A", Word, Shape::Initial),
+            ],
+        );
+        check(
+            "—x\u{a0}y'",
+            &[
+                ("—", Sign(0), Shape::Other),
+                ("x", Word, Shape::Lower),
+                ("y", Word, Shape::Lower),
+                ("'", Sign(b'\''), Shape::Other),
+            ],
+        );
+    }
+}

@@ -17,6 +17,8 @@ pub enum Denial {
     TooMany,
     /// Wardline or the resource cannot serve now.
     Unavailable(&'static str),
+    /// The start-up message asks for what Wardline does not pass on; dropping it would change what statements mean.
+    Unsupported(String),
 }
 
 /// What went wrong on a connection, and on whose side.

@@ -97,7 +97,15 @@ async fn open<C: Control>(
     let Some(target) = target else {
         return refuse(&mut greeted.stream, &Denial::Refused { reference }, began).await;
     };
-    let (ending, idle, failure) = match dial(shared, &greeted, &target).await {
+    let asked = match parameters(&greeted) {
+        Ok(asked) => asked,
+        Err(denial) => {
+            refuse(&mut greeted.stream, &denial, began).await?;
+            closed(control, session, Ending::Unsupported, Duration::ZERO).await?;
+            return Ok(Ending::Unsupported);
+        }
+    };
+    let (ending, idle, failure) = match dial(shared, &asked, &target).await {
         Ok(dialed) => relay(shared, greeted, session, target, dialed).await,
         Err(failure) => {
             tracing::error!(resource = %session.resource, error = %chain(&failure), "the resource cannot be reached");
@@ -139,14 +147,13 @@ async fn announce<C: Control>(
 
 async fn dial<C: Control>(
     shared: &Arc<Shared<C>>,
-    greeted: &Greeted,
+    parameters: &[(String, String)],
     target: &Arc<Upstream>,
 ) -> Result<Dialed, Failure> {
     let credential = shared.control.credential(&target.id).ok_or_else(|| {
         Failure::Ours(format!("no credential for `{}`: run `wardline vault set`", target.id))
     })?;
-    let parameters = parameters(greeted)?;
-    let dialing = dial::dial(target, &credential, &parameters, &shared.catalogues.keys);
+    let dialing = dial::dial(target, &credential, parameters, &shared.catalogues.keys);
     timeout(shared.config.limits.dial_timeout, dialing).await.map_err(|_| Failure::UpstreamSilent)?
 }
 
@@ -219,14 +226,14 @@ const PARAMETERS: &[&str] = &[
 ///
 /// # Errors
 /// When it asks for a setting that is not on the list; silently dropping one would change what statements mean.
-fn parameters(greeted: &Greeted) -> Result<Vec<(String, String)>, Failure> {
+fn parameters(greeted: &Greeted) -> Result<Vec<(String, String)>, Denial> {
     let mut passed = Vec::new();
     let mut pass = |name: &str, value: &str| {
         if PARAMETERS.contains(&name.to_ascii_lowercase().as_str()) {
             passed.push((name.to_owned(), value.to_owned()));
             return Ok(());
         }
-        Err(Failure::Ours(format!("start-up setting `{}` is not supported", name.escape_default())))
+        Err(Denial::Unsupported(format!("start-up setting `{}` is not supported", name.escape_default())))
     };
     for (name, value) in &greeted.startup.parameters {
         match name.as_str() {
@@ -245,7 +252,7 @@ fn parameters(greeted: &Greeted) -> Result<Vec<(String, String)>, Failure> {
 
 /// Reads `-c name=value` and `--name=value` of the start-up parameter `options`; a backslash escapes the next
 /// character, as PostgreSQL has it.
-fn options(text: &str) -> Result<Vec<(String, String)>, Failure> {
+fn options(text: &str) -> Result<Vec<(String, String)>, Denial> {
     let mut words = vec![String::new()];
     let mut characters = text.chars();
     while let Some(c) = characters.next() {
@@ -265,7 +272,7 @@ fn options(text: &str) -> Result<Vec<(String, String)>, Failure> {
         };
         let pair = setting.as_deref().and_then(|setting| setting.split_once('='));
         let (name, value) = pair.ok_or_else(|| {
-            Failure::Ours("start-up `options` other than `-c name=value` are not supported".into())
+            Denial::Unsupported("start-up `options` other than `-c name=value` are not supported".into())
         })?;
         settings.push((name.replace('-', "_"), value.to_owned()));
     }
@@ -373,6 +380,7 @@ async fn refuse(stream: &mut Stream, denial: &Denial, began: Instant) -> Result<
         }
         Denial::TooMany => WireError::new(Severity::Fatal, b"53300", "too many sessions"),
         Denial::Unavailable(why) => WireError::new(Severity::Fatal, b"57P03", *why),
+        Denial::Unsupported(what) => WireError::new(Severity::Fatal, b"0A000", what.as_str()),
     };
     sleep_until(began + REFUSAL_DELAY).await;
     greet::say(stream, &error).await;

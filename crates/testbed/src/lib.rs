@@ -16,6 +16,7 @@ pub mod postgres;
 mod process;
 pub mod tls;
 pub mod upstreams;
+pub mod wire;
 
 pub use conninfo::{Conninfo, SslMode};
 pub use process::{cache_folder, free_port};

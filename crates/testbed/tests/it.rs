@@ -8,3 +8,5 @@ mod conformance;
 mod hospital;
 #[path = "it/postgres.rs"]
 mod postgres;
+#[path = "it/through_gateway.rs"]
+mod through_gateway;

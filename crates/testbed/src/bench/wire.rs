@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use aws_lc_rs::{digest, hmac, pbkdf2};
+use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
 
 use crate::Conninfo;
+use crate::wire::{PROTOCOL_3_0, SSL_REQUEST, message, scram_proof, tls};
 
 /// A connection that is signed in and idle.
 pub(crate) struct Reader {
@@ -32,9 +32,6 @@ impl std::fmt::Debug for Reader {
     }
 }
 
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
-const PROTOCOL_3_0: [u8; 4] = [0, 3, 0, 0];
-
 impl Reader {
     /// Connects and signs in.
     pub(crate) fn connect(server: &Conninfo) -> Result<Reader> {
@@ -46,30 +43,20 @@ impl Reader {
         if answer != *b"S" {
             bail!("the server offers no TLS");
         }
-        let mut roots = RootCertStore::empty();
-        let ca = server.root_cert.as_ref().context("no certificate authority")?;
-        for certificate in CertificateDer::pem_file_iter(ca)? {
-            roots.add(certificate?)?;
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
         let name = ServerName::try_from(server.host.clone())?;
-        let stream = StreamOwned::new(ClientConnection::new(Arc::new(config), name)?, socket);
+        let stream = StreamOwned::new(ClientConnection::new(Arc::new(tls(server)?), name)?, socket);
         let mut reader = Reader { stream, buffer: vec![0; 256 * 1024], filled: 0, read: 0 };
         reader.sign_in(server)?;
         Ok(reader)
     }
 
     fn sign_in(&mut self, server: &Conninfo) -> Result<()> {
-        let mut body = PROTOCOL_3_0.to_vec();
+        let mut body = PROTOCOL_3_0.to_be_bytes().to_vec();
         for word in ["user", &server.user, "database", &server.dbname, ""] {
             body.extend_from_slice(word.as_bytes());
             body.push(0);
         }
-        self.stream.write_all(&message(None, &body)?)?;
+        self.stream.write_all(&message(None, &body))?;
         let mut scram = String::new();
         loop {
             let (kind, body) = self.next()?;
@@ -78,7 +65,7 @@ impl Reader {
                 (b'R', Some(3)) => {
                     let mut password = server.password.clone().into_bytes();
                     password.push(0);
-                    self.stream.write_all(&message(Some(b'p'), &password)?)?;
+                    self.stream.write_all(&message(Some(b'p'), &password))?;
                 }
                 (b'R', Some(10)) => {
                     scram = format!("n=,r={}", STANDARD.encode(digest::digest(&digest::SHA256, b"bench")));
@@ -86,12 +73,12 @@ impl Reader {
                     let mut answer = b"SCRAM-SHA-256\0".to_vec();
                     answer.extend_from_slice(&u32::try_from(first.len())?.to_be_bytes());
                     answer.extend_from_slice(first.as_bytes());
-                    self.stream.write_all(&message(Some(b'p'), &answer)?)?;
+                    self.stream.write_all(&message(Some(b'p'), &answer))?;
                 }
                 (b'R', Some(11)) => {
                     let challenge = String::from_utf8(body.get(4..).context("no challenge")?.to_vec())?;
                     let proof = scram_proof(&scram, &challenge, &server.password)?;
-                    self.stream.write_all(&message(Some(b'p'), proof.as_bytes())?)?;
+                    self.stream.write_all(&message(Some(b'p'), proof.as_bytes()))?;
                 }
                 // 0: signed in; 12: the server's own proof, which a benchmark need not check.
                 (b'R', Some(0 | 12)) | (b'S' | b'K' | b'N', _) => {}
@@ -107,7 +94,7 @@ impl Reader {
         let mut body = query.as_bytes().to_vec();
         body.push(0);
         let begun = Instant::now();
-        self.stream.write_all(&message(Some(b'Q'), &body)?)?;
+        self.stream.write_all(&message(Some(b'Q'), &body))?;
         let mut rows = 0u64;
         let mut failed = None;
         loop {
@@ -191,56 +178,9 @@ impl Reader {
     }
 }
 
-fn message(kind: Option<u8>, body: &[u8]) -> Result<Vec<u8>> {
-    let mut bytes: Vec<u8> = kind.into_iter().collect();
-    bytes.extend_from_slice(&u32::try_from(body.len() + 4)?.to_be_bytes());
-    bytes.extend_from_slice(body);
-    Ok(bytes)
-}
-
 /// Returns the message field of an error.
 fn error(body: &[u8]) -> String {
     let fields = body.split(|byte| *byte == 0);
     let text = fields.filter_map(|field| field.strip_prefix(b"M")).next().unwrap_or_default();
     String::from_utf8_lossy(text).into_owned()
-}
-
-/// Returns the client-final message of SCRAM-SHA-256 (RFC 5802), without channel binding.
-fn scram_proof(client_first: &str, server_first: &str, password: &str) -> Result<String> {
-    let field = |name: &str| {
-        server_first
-            .split(',')
-            .find_map(|field| field.strip_prefix(name))
-            .context("a field of the challenge is missing")
-    };
-    let (nonce, salt, rounds) = (field("r=")?, STANDARD.decode(field("s=")?)?, field("i=")?.parse()?);
-    let mut salted = [0; 32];
-    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, &salt, password.as_bytes(), &mut salted);
-    let sign = |key: &[u8], text: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text);
-    let client_key = sign(&salted, b"Client Key");
-    let stored_key = digest::digest(&digest::SHA256, client_key.as_ref());
-    let last = format!("c=biws,r={nonce}");
-    let signature = sign(stored_key.as_ref(), format!("{client_first},{server_first},{last}").as_bytes());
-    let proof: Vec<u8> = client_key.as_ref().iter().zip(signature.as_ref()).map(|(a, b)| a ^ b).collect();
-    Ok(format!("{last},p={}", STANDARD.encode(proof)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The example of RFC 7677, section 3.
-    #[test]
-    fn the_proof_of_the_rfc() {
-        let proof = scram_proof(
-            "n=user,r=rOprNGfwEbeRWgbNEkqO",
-            "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
-            "pencil",
-        );
-        assert_eq!(
-            proof.expect("a proof"),
-            "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
-             p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
-        );
-    }
 }

@@ -86,9 +86,15 @@ fn psql_script(conninfo: &Conninfo, sql: &str) -> Result<String> {
     Ok(without_varying(&text, &file.display().to_string()))
 }
 
-// Takes out what differs from run to run: process ids and the script's own name.
+// Takes out what differs from run to run: process ids, the script's own name, the number of the schema for temporary
+// tables.
 fn without_varying(text: &str, file: &str) -> String {
     let text = text.replace(file, "script.sql");
+    let mut pieces = text.split("pg_temp_");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    let text = pieces.fold(first, |text, piece| {
+        text + "pg_temp_" + piece.trim_start_matches(|c: char| c.is_ascii_digit())
+    });
     text.lines()
         .map(|line| line.split(" received from server process").next().unwrap_or(line))
         .collect::<Vec<_>>()

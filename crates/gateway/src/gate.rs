@@ -96,7 +96,7 @@ impl Permit {
         !self.recorded
     }
 
-    /// Takes the bound parameters out, for another operation in the place of this one.
+    /// Takes the bound parameters out: they are recorded, or for another operation in the place of this one.
     pub(crate) fn take_parameters(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.operation.parameters)
     }
@@ -134,6 +134,7 @@ impl Future for Admitting {
             Poll::Ready(Ok(_receipt)) => {
                 let mut permit = self.permit.take().expect("a future is not polled after it was ready");
                 permit.recorded = true;
+                permit.take_parameters();
                 Poll::Ready(Ok(permit))
             }
         }
@@ -281,6 +282,7 @@ impl Gate {
         let report = Report { rows: Some(rows), bytes: Some(bytes), ..Report::default() };
         let pending = self.append(permit, Phase::Progress, &report, at)?;
         permit.recorded = true;
+        permit.take_parameters();
         Ok(pending)
     }
 

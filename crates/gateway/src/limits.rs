@@ -59,3 +59,10 @@ pub(crate) const VERDICT_TEXT_BYTES_MAX: usize = 8 << 10;
 pub(crate) const DECISIONS_MAX: usize = 32;
 /// Parameters kept in an entry, in bytes; beyond it only their length and digest are kept.
 pub(crate) const PARAMETER_BYTES_MAX: usize = 1 << 20;
+/// Bound parameters of a read that wait for its entry; a read with more is recorded before it is sent, so that a
+/// session full of portals holds little.
+pub(crate) const HELD_PARAMETER_BYTES_MAX: usize = 8 << 10;
+/// What the prepared statements of one session may hold in all.
+pub(crate) const STATEMENTS_BYTES_MAX: usize = 64 << 20;
+/// What the remembered inspections of all sessions together may hold.
+pub(crate) const VERDICTS_BYTES_MAX: usize = 128 << 20;

@@ -59,8 +59,10 @@ impl Inbox {
         }
     }
 
-    /// Makes room for a message of `length` bytes.
+    /// Makes room for a message of `length` bytes, as far as twice what of it is there: memory follows what arrives, not
+    /// what a header claims.
     pub(crate) fn reserve(&mut self, length: usize) {
+        let length = length.min((self.end - self.start).saturating_mul(2).max(READ_BYTES));
         if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;

@@ -12,6 +12,7 @@ use trail::Pending;
 
 use super::codec::WireError;
 use super::sql::{Inspection, Known};
+use crate::limits::STATEMENTS_BYTES_MAX;
 
 type Names<T> = HashMap<Box<[u8]>, T, foldhash::fast::RandomState>;
 
@@ -115,9 +116,43 @@ pub(crate) struct Track {
     pub(crate) expected: VecDeque<Expect>,
     /// How often texts changed names; what a text made is taken up only if no later one did.
     pub(crate) renamed: u64,
+    /// At least what all inspections held here weigh; counted anew when it reaches the limit.
+    weight: usize,
 }
 
 impl Track {
+    /// Tells whether one more statement may be held.
+    pub(crate) fn has_room(&mut self, inspection: &Inspection) -> bool {
+        let weight = inspection.weight();
+        if self.weight + weight > STATEMENTS_BYTES_MAX {
+            self.weight = self.weigh();
+        }
+        let room = self.weight + weight <= STATEMENTS_BYTES_MAX;
+        self.weight += if room { weight } else { 0 };
+        room
+    }
+
+    fn weigh(&self) -> usize {
+        let replaced = self.expected.iter().filter_map(|expect| match expect {
+            Expect::Parse { previous, .. } | Expect::Close { undo: Closed::Statement(_, previous) } => {
+                previous.as_ref()
+            }
+            Expect::Bind { previous, .. } | Expect::Close { undo: Closed::Portal(_, previous) } => {
+                previous.as_ref().map(|portal| &portal.statement)
+            }
+            Expect::Query { .. }
+            | Expect::RefusedQuery { .. }
+            | Expect::Describe
+            | Expect::Execute { .. }
+            | Expect::Refused { .. }
+            | Expect::Sync
+            | Expect::Call { .. } => None,
+        });
+        let held = self.statements.values().chain(self.portals.values().map(|portal| &portal.statement));
+        // What several hold is counted for each of them: rather too much.
+        held.chain(replaced).filter_map(|s| s.inspection.as_ref()).map(|inspection| inspection.weight()).sum()
+    }
+
     /// Returns what running the statement of that name means.
     pub(crate) fn prepared(&self, name: &str) -> Option<Arc<Known>> {
         let statement = self.statements.get(name.as_bytes()).filter(|_| is_plain(name.as_bytes()));

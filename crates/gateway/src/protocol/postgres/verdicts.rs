@@ -13,10 +13,12 @@ use parking_lot::Mutex;
 
 use super::catalogues::Slot;
 use super::sql::{self, Inspection, Limits, Unreadable};
-use crate::limits::{VERDICT_TEXT_BYTES_MAX, VERDICTS_MAX};
+use crate::limits::{VERDICT_TEXT_BYTES_MAX, VERDICTS_BYTES_MAX, VERDICTS_MAX};
 
 /// Sessions of different threads rarely meet in one shard.
 const SHARDS: u64 = 16;
+/// Each shard has a young and an old generation.
+const GENERATION_BYTES_MAX: usize = VERDICTS_BYTES_MAX / 32;
 
 /// The remembered inspections. Bounded: of each shard the texts of two generations are kept, and a text asked for
 /// again moves from the old to the young one.
@@ -34,6 +36,8 @@ type Generation = HashMap<u64, Entry, AsIs>;
 struct Shard {
     young: Generation,
     old: Generation,
+    /// What the young ones weigh.
+    young_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -130,13 +134,16 @@ impl Verdicts {
 }
 
 impl Shard {
-    /// Adds an entry; returns what it displaced, to be freed by the caller.
+    /// Adds an entry, beginning a new generation when the young one is full by number or by weight; returns what it displaced, to be freed by the caller.
     fn add(&mut self, hash: u64, entry: Entry, generation_max: usize) -> (Option<Entry>, Generation) {
         let mut out = Generation::default();
-        if self.young.len() >= generation_max {
-            let next = Generation::with_capacity_and_hasher(generation_max, AsIs);
+        let weight = entry.text.len() + entry.inspection.weight();
+        if self.young.len() >= generation_max || self.young_bytes + weight > GENERATION_BYTES_MAX {
+            self.young_bytes = 0;
+            let next = Generation::with_capacity_and_hasher(self.young.len(), AsIs);
             out = std::mem::replace(&mut self.old, std::mem::replace(&mut self.young, next));
         }
+        self.young_bytes += weight;
         (self.young.insert(hash, entry), out)
     }
 }
@@ -249,6 +256,21 @@ mod tests {
             assert!(Arc::ptr_eq(&used, &again), "{number}");
             assert!(kept(&verdicts) <= 320);
         }
+    }
+
+    #[test]
+    fn heavy_texts_are_bounded_by_their_weight() {
+        let (verdicts, slot, one) = (Verdicts::new(), slot(), id("one"));
+        let filler = "x".repeat(VERDICT_TEXT_BYTES_MAX - 100);
+        for number in 0..9_000 {
+            verdicts.inspect(&slot, &one, &format!("SELECT {number}, '{filler}'")).unwrap();
+        }
+        let weight = |generation: &Generation| -> usize {
+            generation.values().map(|entry| entry.text.len() + entry.inspection.weight()).sum()
+        };
+        let shards = verdicts.shards.iter().map(|shard| shard.lock());
+        let total: usize = shards.map(|shard| weight(&shard.young) + weight(&shard.old)).sum();
+        assert!(total <= VERDICTS_BYTES_MAX && total > VERDICTS_BYTES_MAX / 4, "{total}");
     }
 
     #[test]

@@ -14,7 +14,9 @@ use super::{Goodbye, Plain, REFRESH_PAUSE, Relay, Stalled, now, state};
 use crate::control::Control;
 use crate::error::{Ending, Failure};
 use crate::gate::{Admission, Operation, Subject};
-use crate::limits::{NAMES_MAX, PARAMETER_BYTES_MAX, PIPELINE_MAX, UPSTREAM_BACKLOG_BYTES};
+use crate::limits::{
+    HELD_PARAMETER_BYTES_MAX, NAMES_MAX, PARAMETER_BYTES_MAX, PIPELINE_MAX, UPSTREAM_BACKLOG_BYTES,
+};
 
 /// What is done once a stalled operation has its permit. Its message is still the first of the inbox.
 #[derive(Debug)]
@@ -333,7 +335,7 @@ impl<C: Control> Relay<C> {
                 return Ok(self.refuse_parse(name, error, pending));
             }
         };
-        if self.track.statements.len() >= NAMES_MAX {
+        if self.track.statements.len() >= NAMES_MAX || !self.track.has_room(&inspection) {
             return self.refuse_unknown(b"53400", "too many prepared statements in this session", at);
         }
         let resolved = inspection.resolve(|n| self.track.prepared(n), |n| self.track.cursor(n));
@@ -384,17 +386,18 @@ impl<C: Control> Relay<C> {
         at: Micros,
     ) -> Result<Admission, Failure> {
         self.active = Instant::now();
+        let large = parameters.len() > HELD_PARAMETER_BYTES_MAX;
         let Statement { inspection, known } = statement;
         let admission = match inspection {
             Some(inspection) => {
                 let resolved = inspection.resolve(|n| self.track.prepared(n), |n| self.track.cursor(n));
-                let changes = self.changes(inspection, resolved.effect);
+                let changes = large || self.changes(inspection, resolved.effect);
                 let operation = Operation { subject: inspection.clone(), parameters, changes };
                 self.gate.admit(operation, &resolved.needs, at)
             }
             None => {
-                let operation =
-                    Operation { subject: plain(known), parameters, changes: self.known_changes(known) };
+                let changes = large || self.known_changes(known);
+                let operation = Operation { subject: plain(known), parameters, changes };
                 self.gate.admit(operation, &known.needs, at)
             }
         };

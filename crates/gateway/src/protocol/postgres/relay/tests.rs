@@ -155,6 +155,20 @@ impl Side {
         all
     }
 
+    /// At most the first `may` of these messages arrive while the entry is held back; all of them once `release` let
+    /// it go.
+    async fn expect_held(&mut self, may: usize, kinds: &str, release: impl FnOnce()) {
+        let mut come = 0;
+        while let Ok(message) = timeout(QUIET, self.message()).await {
+            let (kind, _) = message.expect("the session goes on");
+            assert!(come < may, "{} of {kinds} arrived too early", char::from(kind));
+            assert_eq!(kind, kinds.as_bytes()[come]);
+            come += 1;
+        }
+        release();
+        self.expect(&kinds[come..]).await;
+    }
+
     /// Nothing arrives.
     async fn quiet(&mut self) {
         assert!(self.arrived.is_empty(), "{:?}", String::from_utf8_lossy(&self.arrived));

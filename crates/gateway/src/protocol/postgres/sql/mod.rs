@@ -186,6 +186,14 @@ pub(crate) struct Resolved<'a> {
 }
 
 impl Inspection {
+    /// Returns about how many bytes it takes.
+    pub(crate) fn weight(&self) -> usize {
+        /// A need or an object, with what belongs to it.
+        const NAME_BYTES: usize = 128;
+        let names = self.needs.len() + self.objects.len() + self.session.len();
+        size_of::<Inspection>() + self.statement.len() + self.literals.len() + names * NAME_BYTES
+    }
+
     /// Resolves the names of statements and cursors: `prepared` and `cursor` look up what the session had *before*
     /// this text; what the text itself prepares or declares is known here. A name that nobody knows may come from
     /// code that ran at the resource, so it needs `Execute` on `?.name` and counts as a write.

@@ -59,10 +59,7 @@ async fn extended_reads_and_writes_keep_the_same_order() {
     scene.client.send(&ask("SELECT body FROM notes")).await;
     scene.server.expect("PBES").await;
     scene.server.send(&[PARSED, BOUND, &row(), &done("SELECT 1"), &ready(b'I')].concat()).await;
-    scene.client.expect("12").await;
-    scene.client.quiet().await;
-    scene.release();
-    scene.client.expect("DCZ").await;
+    scene.client.expect_held(2, "12DCZ", || scene.world.held.release()).await;
 
     scene.hold();
     scene.client.send(&ask("DELETE FROM notes")).await;

@@ -219,10 +219,7 @@ async fn a_notice_while_binding_waits_for_an_entry_and_no_longer() {
     scene.server.expect("PBS").await;
     let notice = framed(b'N', b"SNOTICE\0VNOTICE\0C00000\0Ma datum\0\0");
     scene.server.send(&[PARSED, &notice, BOUND, &ready(b'I')].concat()).await;
-    scene.client.expect("1").await;
-    scene.client.quiet().await;
-    scene.release();
-    scene.client.expect("N2Z").await;
+    scene.client.expect_held(1, "1N2Z", || scene.world.held.release()).await;
     scene.still_serves().await;
 }
 
@@ -311,4 +308,58 @@ async fn a_resource_that_answers_out_of_turn_loses_the_session() {
             "{case:?}"
         );
     }
+}
+
+/// Statements of 900 KiB of literals each: at some point the session is told that it is enough.
+#[tokio::test]
+async fn prepared_statements_are_bounded_by_what_they_hold() {
+    let mut scene = Scene::begin().await;
+    let literal = "x".repeat(900 << 10);
+    for number in 0..200 {
+        let ask = [parse(&format!("s{number}"), &format!("SELECT '{literal}'")), sync()].concat();
+        scene.client.send(&ask).await;
+        let kind = scene.server.message().await.unwrap().0;
+        scene.server.expect("S").await;
+        if kind == b'D' {
+            assert!((50..80).contains(&number), "{number}");
+            scene.server.send(&[error("26000"), ready(b'I')].concat()).await;
+            let got = scene.client.expect("EZ").await;
+            assert!(got[0].windows(5).any(|w| w == b"53400"));
+            return scene.still_serves().await;
+        }
+        scene.server.send(&[PARSED, &ready(b'I')].concat()).await;
+        scene.client.expect("1Z").await;
+    }
+    panic!("no end");
+}
+
+/// The same name again and again holds one statement.
+#[tokio::test]
+async fn a_statement_that_is_replaced_holds_nothing() {
+    let mut scene = Scene::begin().await;
+    let literal = "x".repeat(900 << 10);
+    for _ in 0..100 {
+        scene.client.send(&[parse("", &format!("SELECT '{literal}'")), sync()].concat()).await;
+        scene.server.expect("PS").await;
+        scene.server.send(&[PARSED, &ready(b'I')].concat()).await;
+        scene.client.expect("1Z").await;
+    }
+}
+
+/// Parameters that would have to be held for the entry of a read are recorded before it is sent.
+#[tokio::test]
+async fn a_read_with_large_parameters_is_recorded_first() {
+    let mut scene = Scene::begin().await;
+    scene.hold();
+    let text = "SELECT id FROM notes WHERE body = $1";
+    let mut body = b"\0\0\0\0\0\x01\0\0\x40\0".to_vec();
+    body.extend(vec![b'x'; 16 << 10]);
+    body.extend_from_slice(&[0, 0]);
+    scene.client.send(&[parse("", text), framed(b'B', &body), execute("", 0), sync()].concat()).await;
+    let early = timeout(QUIET, scene.server.message()).await;
+    assert!(early.is_err() || early.unwrap().unwrap().0 == b'P', "only the statement's text may be there");
+    scene.release();
+    while scene.server.message().await.unwrap().0 != b'S' {}
+    scene.server.send(&[PARSED, BOUND, &done("SELECT 0"), &ready(b'I')].concat()).await;
+    scene.client.expect("12CZ").await;
 }

@@ -159,7 +159,7 @@ const LISTS: &[(&str, Flags)] = &[
       callback dial reach",
         Flags::PHONE,
     ),
-    ("fax facsimile", Flags::FAX),
+    ("fax facsimile faxed telefax", Flags::FAX),
     ("ssn social ss", Flags::SSN),
     ("mrn mr record chart emrn emr mpi empi", Flags::MRN),
     (

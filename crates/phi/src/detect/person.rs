@@ -60,11 +60,12 @@ impl Finder<'_> {
             let flags = self.flags(place);
             flags.any(of) && !flags.any(Flags::ORDINARY)
         };
-        if !known(at, Flags::GIVEN) {
+        if !known(at, Flags::NAME) {
             return None;
         }
-        let pair =
-            known(at + 1, Flags::FAMILY) && self.tokens.get(at + 1).is_some_and(|t| t.gap == Gap::Blank);
+        let pair = known(at, Flags::GIVEN)
+            && known(at + 1, Flags::FAMILY)
+            && self.tokens.get(at + 1).is_some_and(|t| t.gap == Gap::Blank);
         let announced = matches!(self.before(at), Before::Title | Before::Announced);
         match (pair, announced) {
             (true, _) => self.found(at, at + 2, Class::Name, 60),
@@ -95,7 +96,12 @@ impl Finder<'_> {
             }
         }
         let flags = self.flags(place);
-        if flags.any(Flags::TITLE) && !line && !comma {
+        // `Petaluma, MS. Images`: Mississippi, not Ms.
+        let state = self.shown(place).len() == 2
+            && flags.any(Flags::STATE)
+            && place > 0
+            && self.kind(place - 1) == Some(Kind::Sign(b','));
+        if flags.any(Flags::TITLE) && !line && !comma && !state {
             return Before::Title;
         }
         if flags.any(Flags::BEFORE_NAME.with(Flags::CREDENTIAL)) && (!line || colon) {
@@ -103,7 +109,9 @@ impl Finder<'_> {
         }
         let ends = matches!(
             self.kind(at - 1),
-            Some(Kind::Sign(b'.' | b'!' | b'?' | b':' | b';' | b'*' | b'-' | b'"' | b'>' | b'{' | b'[' | 0))
+            Some(Kind::Sign(
+                b'.' | b'!' | b'?' | b':' | b';' | b'*' | b'-' | b'"' | b'>' | b'{' | b'[' | b')' | 0
+            ))
         );
         if line || (ends && !self.glued(at)) { Before::Sentence } else { Before::Middle }
     }
@@ -172,7 +180,11 @@ impl Finder<'_> {
             Shape::Upper => {
                 (listed && shown.len() > 2) || (strong && shown.len() > 3 && !flags.any(Flags::CREDENTIAL))
             }
-            Shape::Initial => words > 0 || (self.sign(at + 1, b'.') && self.is_name_next(at + 2)),
+            Shape::Initial => {
+                words > 0
+                    || (flags.any(Flags::PARTICLE) && self.is_name_next(at + 1))
+                    || (self.sign(at + 1, b'.') && self.is_name_next(at + 2))
+            }
             Shape::Lower | Shape::Other => false,
         };
         let suffix = words > 0 && matches!(shown, "Jr" | "Sr" | "II" | "III" | "IV");

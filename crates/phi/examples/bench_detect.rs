@@ -1,0 +1,87 @@
+//! Measures the detectors and the masks on one core: `cargo run --release -p phi --example bench_detect`.
+#![allow(missing_docs, clippy::indexing_slicing, reason = "an example, and the generator of the tests")]
+
+use std::time::{Duration, Instant};
+
+use model::RootKey;
+use phi::detect::{Budget, Detector, Features, Scratch};
+use phi::operator::KeyId;
+use phi::{Class, Format, Keys, Mask, RowContext, Type};
+
+#[path = "../tests/it/notes.rs"]
+mod notes;
+
+const NOTES: usize = 20_000;
+const RUN: Duration = Duration::from_secs(2);
+
+fn main() {
+    detection();
+    masking();
+}
+
+fn detection() {
+    let mut random = notes::Random(1);
+    let notes: Vec<notes::Note> = (0..NOTES).map(|_| notes::note(&mut random)).collect();
+    let bytes: usize = notes.iter().map(|note| note.text.len()).sum();
+    let identifiers: usize = notes.iter().map(|note| note.truth.len()).sum();
+    let detector = Detector::default();
+    let mut scratch = Scratch::default();
+    let mut pass = || {
+        let mut found = 0;
+        for note in &notes {
+            let mut budget = Budget::new(1 << 20);
+            let spans = detector.find(&note.text, &Features::none(), &mut budget, &mut scratch);
+            found += spans.expect("enough").len();
+        }
+        found
+    };
+    let found = pass();
+    let (passes, elapsed) = repeat(&mut || {
+        pass();
+    });
+    #[allow(clippy::cast_precision_loss, reason = "a rate")]
+    let rate = bytes as f64 * f64::from(passes) / elapsed.as_secs_f64() / 1e6;
+    println!(
+        "detect: {rate:.0} MB/s ({NOTES} notes, {bytes} bytes, {identifiers} identifiers, {found} found)"
+    );
+}
+
+fn masking() {
+    let keys = Keys::derive(&RootKey::new([1; 32]), KeyId::new(1).expect("in range"));
+    let text = Type::Text { max: None };
+    let cases: [(&str, Class, Type, Format, &[u8]); 10] = [
+        ("redact", Class::Name, text.clone(), Format::Text, b"Zofia Nowak"),
+        ("partial(last=4)", Class::Ssn, text.clone(), Format::Text, b"123-45-6789"),
+        ("token", Class::Mrn, text.clone(), Format::Text, b"4711223"),
+        ("hash", Class::Mrn, text.clone(), Format::Text, b"4711223"),
+        ("format_preserving", Class::Ssn, text.clone(), Format::Text, b"123-45-6789"),
+        ("format_preserving", Class::PatientId, Type::Int4, Format::Binary, &[0, 0, 7, 7]),
+        ("date_shift", Class::Date, Type::Date, Format::Text, b"1980-03-15"),
+        ("date_shift", Class::Date, Type::Date, Format::Binary, &[0, 0, 7, 7]),
+        ("zip3", Class::Geographic, text, Format::Text, b"02139"),
+        ("year", Class::Date, Type::Timestamp, Format::Text, b"1980-03-15 10:20:30"),
+    ];
+    let row = RowContext::of_patient(2026, b"17");
+    for (operator, class, ty, format, value) in cases {
+        let mask = Mask::compile(class, operator.parse().expect("an operator"), &ty, &keys).expect("suits");
+        let mut out = Vec::with_capacity(128);
+        let (passes, elapsed) = repeat(&mut || {
+            for _ in 0..1000 {
+                out.clear();
+                let _ = std::hint::black_box(mask.apply(format, Some(value), &row, &mut out));
+            }
+        });
+        let cell = elapsed.as_secs_f64() * 1e9 / f64::from(passes) / 1000.0;
+        println!("{operator:<18} {:<10} {format:?}: {cell:.0} ns a cell", ty.to_string());
+    }
+}
+
+fn repeat(pass: &mut dyn FnMut()) -> (u32, Duration) {
+    let start = Instant::now();
+    let mut passes = 0;
+    while start.elapsed() < RUN {
+        pass();
+        passes += 1;
+    }
+    (passes, start.elapsed())
+}

@@ -79,7 +79,9 @@ enum Transport {
 /// A connection.
 pub struct Wire {
     transport: Transport,
+    /// What was received; up to `taken` it was returned already.
     received: Vec<u8>,
+    taken: usize,
     /// The server's process, for cancelling.
     pub process: u32,
     /// The secret, for cancelling.
@@ -140,7 +142,14 @@ impl Wire {
         socket.set_read_timeout(Some(SILENCE_MAX))?;
         socket.set_write_timeout(Some(SILENCE_MAX))?;
         let transport = Transport::Plain(socket);
-        Ok(Wire { transport, received: Vec::new(), process: 0, key: Vec::new(), greeting: Vec::new() })
+        Ok(Wire {
+            transport,
+            received: Vec::new(),
+            taken: 0,
+            process: 0,
+            key: Vec::new(),
+            greeting: Vec::new(),
+        })
     }
 
     /// Begins TLS.
@@ -254,20 +263,20 @@ impl Wire {
     /// # Errors
     /// The server is silent, or the connection broke.
     pub fn receive_or_end(&mut self) -> Result<Option<Message>> {
-        while self.received.len() < 5 {
+        while self.waiting().len() < 5 {
             if self.fill()? == 0 {
-                ensure!(self.received.is_empty(), "the connection was closed within a message");
+                ensure!(self.waiting().is_empty(), "the connection was closed within a message");
                 return Ok(None);
             }
         }
-        let header = self.received.first_chunk::<5>().context("five bytes are there")?;
+        let header = self.waiting().first_chunk::<5>().context("five bytes are there")?;
         let [kind, length @ ..] = *header;
         let length = usize::try_from(u32::from_be_bytes(length))? + 1;
-        while self.received.len() < length {
+        while self.waiting().len() < length {
             ensure!(self.fill()? > 0, "the connection was closed within a message");
         }
-        let rest = self.received.split_off(length);
-        let body = std::mem::replace(&mut self.received, rest).split_off(5);
+        let body = self.waiting().get(5..length).context("a length below 4")?.to_vec();
+        self.taken += length;
         Ok(Some(Message { kind, body }))
     }
 
@@ -313,8 +322,10 @@ impl Wire {
     /// # Errors
     /// The connection ended, or the server is silent.
     pub fn byte(&mut self) -> Result<u8> {
-        ensure!(!self.received.is_empty() || self.fill()? > 0, "the connection was closed");
-        Ok(self.received.remove(0))
+        ensure!(!self.waiting().is_empty() || self.fill()? > 0, "the connection was closed");
+        let byte = self.waiting().first().copied().context("a byte is there")?;
+        self.taken += 1;
+        Ok(byte)
     }
 
     /// Closes the connection without a word.
@@ -329,7 +340,13 @@ impl Wire {
         Ok(())
     }
 
+    fn waiting(&self) -> &[u8] {
+        self.received.get(self.taken..).unwrap_or_default()
+    }
+
     fn fill(&mut self) -> Result<usize> {
+        self.received.drain(..self.taken);
+        self.taken = 0;
         let mut bytes = vec![0; 64 << 10];
         let read = match &mut self.transport {
             Transport::Plain(socket) => socket.read(&mut bytes),

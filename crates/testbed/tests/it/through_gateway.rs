@@ -12,5 +12,7 @@ mod clients;
 mod greeting;
 #[path = "through_gateway/scripts.rs"]
 mod scripts;
+#[path = "through_gateway/sessions.rs"]
+mod sessions;
 #[path = "through_gateway/stage.rs"]
 mod stage;

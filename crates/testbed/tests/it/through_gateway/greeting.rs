@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use testbed::gateway::ROLE_ALL;
-use testbed::postgres::Version;
+use testbed::postgres::{Cluster, Version};
 use testbed::wire::{self, Message, PROTOCOL_3_2, Start, Wire, front};
 use testbed::{Conninfo, SslMode, upstreams};
 
@@ -43,7 +43,7 @@ fn protocols_and_encryption() {
     direct_tls(&server);
     negotiated_tls(&server);
     refused(&server);
-    cancelled(&server);
+    cancelled(&cluster, &server);
 }
 
 fn versions(server: &Conninfo) {
@@ -165,14 +165,14 @@ fn refused(server: &Conninfo) {
     }
 }
 
-fn cancelled(server: &Conninfo) {
+fn cancelled(cluster: &Cluster, server: &Conninfo) {
     for protocol in [wire::PROTOCOL_3_0, PROTOCOL_3_2] {
         let start = Start { protocol, ..Start::default() };
         let mut mine = Wire::start(server, &start).expect("a session");
         let other = Wire::start(server, &start).expect("a session");
         mine.send(&front::query("select pg_sleep(60)")).expect("sent");
         // Until it sleeps, a cancel request has nothing to cancel.
-        std::thread::sleep(Duration::from_millis(500));
+        stage::until_run(cluster, "pg_sleep", 1);
 
         let mut wrong = mine.key.clone();
         wrong[0] ^= 1;

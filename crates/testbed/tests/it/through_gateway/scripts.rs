@@ -28,7 +28,7 @@ pub(super) struct Script {
     pub(super) steps: Vec<Step>,
 }
 
-fn play(server: &Conninfo, script: &Script) -> Result<Vec<Message>> {
+pub(super) fn play(server: &Conninfo, script: &Script) -> Result<Vec<Message>> {
     let mut wire = Wire::connect(server)?;
     let mut heard = Vec::new();
     for step in &script.steps {
@@ -66,7 +66,7 @@ fn check(version: Version) {
     assert!(found.is_empty(), "PostgreSQL {}:\n{found}", version.number());
 }
 
-fn difference(name: &str, plain: &[Message], heard: &[Message]) -> String {
+pub(super) fn difference(name: &str, plain: &[Message], heard: &[Message]) -> String {
     let at = plain.iter().zip(heard).position(|(a, b)| a != b).unwrap_or(plain.len().min(heard.len()));
     format!(
         "{name}: from message {at}\n  directly {:?}\n  through  {:?}\n",

@@ -1,5 +1,7 @@
 //! What these tests share: a server, Wardline before it, and the same role on both ways.
 
+use std::time::{Duration, Instant};
+
 use testbed::gateway::{Builder, Gateway, ROLE_ALL};
 use testbed::postgres::{Cluster, Options, Version};
 use testbed::{Conninfo, upstreams};
@@ -38,4 +40,16 @@ pub(crate) fn builder(cluster: &Cluster) -> Builder {
 /// Returns the way through Wardline.
 pub(crate) fn through(gateway: &Gateway) -> Conninfo {
     gateway.conninfo(PERSON, RESOURCE).expect("a person")
+}
+
+/// Waits until so many sessions of the role run a text with these words, however busy the machine is.
+pub(crate) fn until_run(cluster: &Cluster, words: &str, sessions: u32) {
+    let asked = format!(
+        "select count(*) from pg_stat_activity where usename = 'app' and state = 'active' and query like '%{words}%'"
+    );
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while cluster.psql(&asked).expect("an answer") != sessions.to_string() {
+        assert!(Instant::now() < deadline, "not {sessions} sessions run `{words}`");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

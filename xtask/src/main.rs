@@ -35,6 +35,9 @@ Check it
   tidy                  house rules: arrows between crates, module docs, links, ignored tests
   deny                  licences, duplicate versions, forbidden crates, sources
   fuzz-replay           feeds the committed corpora to every decoder
+  crash [--rounds N] [--ending kill,power,error,short,full,disk] [--seed N]
+                        Wardline dies at random moments under load: nothing that a client was
+                        told may be missing from the trail
   conformance [--json FILE]
                         the 64 rows of the conformance matrix: passes, fails or absent
 
@@ -50,6 +53,7 @@ Prepare it
 Examples
   cargo xtask demo --tour
   cargo xtask test
+  cargo xtask crash --rounds 1000
   cargo xtask bench gateway --quick --json gateway.json
 
 Builds go to $CARGO_TARGET_DIR, by default ~/.cache/wardline/target.
@@ -90,6 +94,7 @@ fn dispatch(args: &[String]) -> Result<()> {
         "fuzz-replay" => none(rest).and_then(|()| steps::fuzz_replay()),
         "demo" => steps::demo(rest),
         "conformance" => steps::conformance(rest),
+        "crash" => steps::crash(rest),
         "bench" => steps::bench(rest),
         other => bail!("unknown command `{other}`; `cargo xtask --help` lists them"),
     }

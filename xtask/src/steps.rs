@@ -125,6 +125,13 @@ pub(crate) fn bench(rest: &[String]) -> Result<()> {
     }
 }
 
+/// The crash test, for as long as one likes.
+pub(crate) fn crash(rest: &[String]) -> Result<()> {
+    install::for_tests()?;
+    run(&mut cargo(["build", "--locked", "--quiet", "--package=wardline", "--package=testbed"]))?;
+    exec("debug", "crash", rest)
+}
+
 /// Runs the row tests and prints the matrix.
 pub(crate) fn conformance(rest: &[String]) -> Result<()> {
     let file = match rest {

@@ -279,15 +279,7 @@ impl Gateway {
     /// # Errors
     /// It runs already, or does not start: then the error has the end of its log.
     pub fn serve(&mut self) -> Result<()> {
-        ensure!(self.server.is_none(), "the server runs already");
-        let log = File::options().create(true).append(true).open(self.log())?;
-        let program = program()?;
-        let mut words = self.launcher.iter().map(AsRef::as_ref).chain([program.as_os_str()]);
-        let mut command = Command::new(words.next().context("a program")?);
-        command.args(words).arg("--config").arg(self.config()).arg("serve");
-        command.envs(self.environment.iter().map(|(n, v)| (n, v))).env("NO_COLOR", "1");
-        command.current_dir(&self.folder).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let mut server = Guarded::spawn(&mut command, "KILL")?;
+        let mut server = self.spawn()?;
         let up = wait_until(START_TIMEOUT, || {
             Ok(server.ended()?.is_some() || TcpStream::connect(("127.0.0.1", self.port)).is_ok())
         })?;
@@ -301,6 +293,28 @@ impl Gateway {
         }
         self.server = Some(server);
         Ok(())
+    }
+
+    /// Starts the server and kills it after a while, whether or not it takes connections by then.
+    ///
+    /// # Errors
+    /// It runs already, or ended by itself.
+    pub fn serve_and_kill9(&mut self, after: Duration) -> Result<()> {
+        self.server = Some(self.spawn()?);
+        std::thread::sleep(after);
+        self.kill9()
+    }
+
+    fn spawn(&self) -> Result<Guarded> {
+        ensure!(self.server.is_none(), "the server runs already");
+        let log = File::options().create(true).append(true).open(self.log())?;
+        let program = program()?;
+        let mut words = self.launcher.iter().map(AsRef::as_ref).chain([program.as_os_str()]);
+        let mut command = Command::new(words.next().context("a program")?);
+        command.args(words).arg("--config").arg(self.config()).arg("serve");
+        command.envs(self.environment.iter().map(|(n, v)| (n, v))).env("NO_COLOR", "1");
+        command.current_dir(&self.folder).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        Guarded::spawn(&mut command, "KILL")
     }
 
     /// Kills the server.

@@ -9,14 +9,18 @@
 pub mod bench;
 pub mod clients;
 mod conninfo;
+pub mod crash;
 pub mod demo;
+pub mod faults;
 pub mod gateway;
 pub mod hospital;
 pub mod postgres;
 mod process;
+mod small_disk;
 pub mod tls;
 pub mod upstreams;
 pub mod wire;
 
 pub use conninfo::{Conninfo, SslMode};
 pub use process::{cache_folder, free_port};
+pub use small_disk::SmallDisk;

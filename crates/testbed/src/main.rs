@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use testbed::bench;
 use testbed::clients::{self, Client};
+use testbed::crash::Crash;
 use testbed::demo::Demo;
 use testbed::hospital::{self, Options, Size, Table};
 use testbed::postgres::{Cluster, Version};
@@ -46,6 +47,8 @@ enum Arguments {
     /// Benchmarks.
     #[command(subcommand)]
     Bench(Bench),
+    /// Wardline dies at random moments under load; nothing that a client was told may be missing from the trail.
+    Crash(Crash),
 }
 
 #[derive(Subcommand)]
@@ -110,6 +113,7 @@ fn main() -> ExitCode {
         Arguments::Clients(Clients::Install) => install_clients(),
         Arguments::Clients(Clients::Run { client }) => run_clients(client.as_deref()),
         Arguments::Bench(Bench::Gateway(gateway)) => gateway.run(),
+        Arguments::Crash(crash) => crash.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,6 +4,8 @@
 mod clients;
 #[path = "it/conformance.rs"]
 mod conformance;
+#[path = "it/crash.rs"]
+mod crash;
 #[path = "it/hospital.rs"]
 mod hospital;
 #[path = "it/postgres.rs"]

@@ -17,6 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 pub use install::{Installed, install};
+pub(crate) use tokio::Connector;
 
 use crate::Conninfo;
 use crate::process::{Guarded, tail};

@@ -46,6 +46,39 @@ pub(super) fn run(conninfo: &Conninfo) -> Result<Vec<Check>> {
     })
 }
 
+/// Opens one session after another as one person.
+pub(crate) struct Connector {
+    config: Config,
+    tls: Option<MakeRustlsConnect>,
+}
+
+impl Connector {
+    /// Prepares what all sessions share.
+    pub(crate) fn new(conninfo: &Conninfo) -> Result<Connector> {
+        let tls = if conninfo.sslmode == SslMode::Disable { None } else { Some(tls(conninfo)?) };
+        Ok(Connector { config: config(conninfo)?, tls })
+    }
+
+    /// Opens a session under a name for the client program.
+    pub(crate) async fn connect(&self, name: &str) -> Result<Client, tokio_postgres::Error> {
+        let mut config = self.config.clone();
+        config.application_name(name);
+        // The connection's own error is what the client's next statement meets.
+        match &self.tls {
+            None => {
+                let (client, connection) = config.connect(NoTls).await?;
+                tokio::spawn(connection);
+                Ok(client)
+            }
+            Some(tls) => {
+                let (client, connection) = config.connect(tls.clone()).await?;
+                tokio::spawn(connection);
+                Ok(client)
+            }
+        }
+    }
+}
+
 /// A connection with what it heard beside the answers.
 struct Session {
     conninfo: Conninfo,

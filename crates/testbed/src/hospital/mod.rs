@@ -9,7 +9,7 @@ mod care;
 mod load;
 mod notes;
 mod people;
-mod random;
+pub(crate) mod random;
 mod rows;
 mod words;
 

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
-use testbed::Conninfo;
+use testbed::{Conninfo, SmallDisk};
 
 use super::stage::{self, HOSPITAL, answer, entries, err, of, psql, text};
 
@@ -93,7 +91,7 @@ fn complete(operations: &[&Value]) {
 fn row_20_fail_closed_when_the_trail_cannot_be_written() {
     let cluster = stage::hospital();
     cluster.psql_in(HOSPITAL, "create table ledger (n int primary key)").expect("a table");
-    let disk = SmallDisk::mount(320);
+    let disk = SmallDisk::mount(320).expect("a small disk");
     let gateway = stage::gateway(&cluster)
         .role_all()
         .person("ann", &["everything"])
@@ -102,7 +100,7 @@ fn row_20_fail_closed_when_the_trail_cannot_be_written() {
         .expect("it starts");
     let ann = gateway.conninfo_token("ann", HOSPITAL).expect("a token");
     answer(&ann, "insert into ledger values (0)");
-    let ballast = disk.fill();
+    let ballast = disk.fill().expect("ballast");
     let (acknowledged, told) = until_refused(&ann);
     // At sign-in psql shows the words only, within a session the code as well.
     assert!(told.contains("58030") || told.contains("the trail cannot record"), "{told}");
@@ -169,57 +167,4 @@ fn noise(seed: u32, length: usize) -> String {
         let _ = write!(text, "{:016x}", state ^ (state >> 29));
     }
     text
-}
-
-/// A file system of a few MiB, which can be full without hurting anybody.
-struct SmallDisk {
-    folder: tempfile::TempDir,
-}
-
-impl SmallDisk {
-    fn mount(mib: u32) -> SmallDisk {
-        let folder = tempfile::tempdir().expect("a folder");
-        let output = privileged("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={mib}m,mode=0777"), "tmpfs"])
-            .arg(folder.path())
-            .output()
-            .expect("mount");
-        assert!(
-            output.status.success(),
-            "this test mounts a small file system, as root or by sudo: {}",
-            err(&output)
-        );
-        SmallDisk { folder }
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// Takes all the space that is left.
-    fn fill(&self) -> PathBuf {
-        use std::io::Write as _;
-        let path = self.path().join("ballast");
-        let mut file = std::fs::File::create(&path).expect("a file");
-        let block = vec![1u8; 64 * 1024];
-        while file.write_all(&block).is_ok() {}
-        path
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a server that a failed test left behind may still hold a file.
-        let _ = privileged("umount").arg("--lazy").arg(self.folder.path()).status();
-    }
-}
-
-fn privileged(program: &str) -> Command {
-    use std::os::unix::fs::MetadataExt as _;
-    if std::fs::metadata("/proc/self").is_ok_and(|us| us.uid() == 0) {
-        return Command::new(program);
-    }
-    let mut command = Command::new("sudo");
-    command.args(["-n", program]);
-    command
 }

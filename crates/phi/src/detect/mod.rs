@@ -24,7 +24,7 @@ pub use features::Features;
 pub use screen::{Cell, Screened};
 
 use lexicon::Flags;
-use token::{Gap, Kind, Token};
+use token::{Gap, Kind, Shape, Token};
 
 use crate::Class;
 
@@ -226,14 +226,27 @@ impl Finder<'_> {
             }
             let covered = next_known < known
                 && self.spans.get(next_known).is_some_and(|span| span.start <= token.start);
-            let after = if covered { None } else { self.look(at, token) };
+            let after = if covered || self.idle(token) { None } else { self.look(at, token) };
             at = after.unwrap_or(at + 1).max(at + 1);
         }
     }
 
+    /// Whether nothing begins at a token, as at most words and signs.
+    fn idle(&self, token: &Token) -> bool {
+        match token.kind {
+            Kind::Word => {
+                token.shape == Shape::Lower && !token.flags.any(Flags::BEGINS) && self.mrn.is_empty()
+            }
+            Kind::Sign(byte) => byte != b'(' && byte != b'+',
+            Kind::Number | Kind::Mixed => false,
+        }
+    }
+
     /// Returns the token after what was found.
+    #[inline(never)]
     fn look(&mut self, at: usize, token: &Token) -> Option<usize> {
         match token.kind {
+            Kind::Number if self.only_counts(at, token) => None,
             Kind::Number | Kind::Mixed => self
                 .site_record(at)
                 .or_else(|| self.date(at))
@@ -242,15 +255,30 @@ impl Finder<'_> {
                 .or_else(|| self.code(at)),
             Kind::Sign(b'(' | b'+') => self.phone(at).or_else(|| self.udi(at)),
             Kind::Sign(_) => None,
-            Kind::Word => {
-                let flags = token.flags;
-                (flags.any(Flags::LABEL)).then(|| self.labelled(at)).flatten().or_else(|| {
-                    (flags.any(Flags::MONTH)).then(|| self.date(at)).flatten().or_else(|| {
-                        self.site_record(at).or_else(|| self.place(at)).or_else(|| self.person(at))
-                    })
-                })
-            }
+            Kind::Word => self.word(at, token.flags),
         }
+    }
+
+    fn word(&mut self, at: usize, flags: Flags) -> Option<usize> {
+        let labelled = if flags.any(Flags::LABEL) { self.labelled(at) } else { None };
+        labelled
+            .or_else(|| if flags.any(Flags::MONTH) { self.date(at) } else { None })
+            .or_else(|| self.site_record(at))
+            .or_else(|| self.place(at))
+            .or_else(|| self.person(at))
+    }
+
+    /// Whether a number is one of the many that begin nothing: short, below 90, and an ordinary word or sign follows.
+    fn only_counts(&self, at: usize, token: &Token) -> bool {
+        let short = token.end - token.start <= 3 && token.hash < 90;
+        short
+            && self.mrn.is_empty()
+            && self.tokens.get(at + 1).is_none_or(|next| match (next.kind, next.gap) {
+                (Kind::Word, _) => next.shape == Shape::Lower && self.shown(at + 1) != "of",
+                (Kind::Sign(byte), Gap::None) => !matches!(byte, b'-' | b'/' | b'.' | b'(' | b'_'),
+                (Kind::Sign(byte), _) => byte != b'(',
+                (Kind::Number | Kind::Mixed, _) => false,
+            })
     }
 
     fn found(&mut self, first: usize, after: usize, class: Class, confidence: u8) -> Option<usize> {
@@ -260,6 +288,9 @@ impl Finder<'_> {
     }
 
     fn site_record(&mut self, at: usize) -> Option<usize> {
+        if self.mrn.is_empty() {
+            return None;
+        }
         let start = self.tokens.get(at)?.start;
         let rest = self.text.as_bytes().get(start..)?;
         let pattern = self.mrn.iter().find(|pattern| pattern.matches(rest))?;
@@ -301,10 +332,7 @@ impl Finder<'_> {
     fn value(&self, at: usize) -> Option<(usize, u64)> {
         let token = self.tokens.get(at).filter(|token| token.kind == Kind::Number)?;
         let length = token.end - token.start;
-        if length > 18 {
-            return None;
-        }
-        Some((length, self.shown(at).parse().ok()?))
+        (length <= 18).then_some((length, token.hash))
     }
 
     /// Whether one of up to `count` words before the token, on the same line, has one of the properties.

@@ -225,7 +225,7 @@ impl Finder<'_> {
         let confidence = match before {
             Before::Title => 95,
             Before::Announced if several || run.listed > 0 => 85,
-            Before::Announced if !technical(self.shown(at).to_lowercase().as_bytes()) => 70,
+            Before::Announced if !technical(self.shown(at)) => 70,
             _ if credential && (run.listed > 0 || run.unknown > 0) => 90,
             _ if run.upper && run.listed < 2 => return None,
             _ if several && run.listed > 0 => {
@@ -262,7 +262,7 @@ impl Finder<'_> {
                 "the" | "The" | "a" | "an" | "A" | "An" | "of" | "on" | "taking" | "started" | "mg"
             ) && self.kind(before) == Some(Kind::Word)
         });
-        let term = technical(shown.to_lowercase().as_bytes());
+        let term = technical(shown);
         let dosed = matches!(self.kind(at + 1), Some(Kind::Number | Kind::Mixed));
         let place = self.flags(at).any(Flags::STATE.with(Flags::PLACE).with(Flags::STREET));
         (shown.chars().count() >= 3 && !article && !term && !dosed && !place).then_some(52)
@@ -303,10 +303,16 @@ pub(super) fn propagate(text: &str, tokens: &[Token], spans: &mut Vec<Span>, nam
     if names.is_empty() {
         return;
     }
+    // One bit for each name: most other words are told apart without looking through them.
+    let bit = |hash: u64| 1_u64 << (hash >> 58);
+    let bits = names.iter().fold(0, |bits, hash| bits | bit(*hash));
     let known = spans.len();
     let mut next = 0;
     spans.sort_unstable_by_key(|span| span.start);
-    for token in tokens.iter().filter(|token| capital(token) && names.contains(&token.hash)) {
+    for token in tokens
+        .iter()
+        .filter(|token| bits & bit(token.hash) != 0 && capital(token) && names.contains(&token.hash))
+    {
         while next < known && spans.get(next).is_some_and(|span| span.end <= token.start) {
             next += 1;
         }

@@ -1,6 +1,6 @@
 //! A text as words, numbers and signs: one pass, without copying.
 
-use super::lexicon::{Flags, HASH_START, Lexicon, hash_byte};
+use super::lexicon::{self, Flags, Lexicon};
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub(super) struct Token {
     pub(super) shape: Shape,
     pub(super) gap: Gap,
     pub(super) flags: Flags,
-    /// Of the word in lower case.
+    /// Of a word the hash of its lower case; of a number its value, as far as it fits.
     pub(super) hash: u64,
 }
 
@@ -74,6 +74,29 @@ const BYTES: [Byte; 256] = {
             b'0'..=b'9' => Byte::Digit,
             0x80..=0xff => Byte::High,
             _ => Byte::Sign,
+        };
+        byte += 1;
+    }
+    table
+};
+
+const UPPER: u8 = 1;
+const DIGIT: u8 = 2;
+const PART: u8 = 4;
+const OTHERWISE: u8 = 8;
+
+/// What a byte is within a word: a part of it, a capital, a digit, or what needs the longer way.
+#[allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "evaluated by the compiler")]
+const PARTS: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = match byte as u8 {
+            b'a'..=b'z' => PART,
+            b'A'..=b'Z' => PART | UPPER,
+            b'0'..=b'9' => PART | DIGIT,
+            b'\'' | 0x80..=0xff => OTHERWISE,
+            _ => 0,
         };
         byte += 1;
     }
@@ -120,7 +143,8 @@ pub(super) fn tokens(text: &str, tokens: &mut Vec<Token>) {
             }
             Byte::Lower | Byte::Upper | Byte::Digit => {}
         }
-        at = word(text, at, gap, lexicon, tokens);
+        at = ascii_word(text, at, gap, lexicon, tokens)
+            .unwrap_or_else(|| word(text, at, gap, lexicon, tokens));
         gap = Gap::None;
     }
 }
@@ -132,6 +156,52 @@ fn byte_class(byte: u8) -> Byte {
 fn sign(start: usize, length: usize, byte: u8, gap: Gap) -> Token {
     let (kind, shape) = (Kind::Sign(byte), Shape::Other);
     Token { start, end: start + length, kind, shape, gap, flags: Flags::NONE, hash: 0 }
+}
+
+/// Reads a word or number of ASCII letters and digits only: nearly all of them. `None` where it is something else.
+fn ascii_word(
+    text: &str,
+    start: usize,
+    gap: Gap,
+    lexicon: &Lexicon,
+    tokens: &mut Vec<Token>,
+) -> Option<usize> {
+    let rest = text.as_bytes().get(start..)?;
+    let (mut length, mut upper, mut digit, mut stop) = (0, 0, 0, 0);
+    for byte in rest {
+        let bits = PARTS.get(usize::from(*byte)).copied().unwrap_or(0);
+        if bits & PART == 0 {
+            stop = bits;
+            break;
+        }
+        length += 1;
+        upper += u32::from(bits & UPPER);
+        digit += u32::from(bits & DIGIT) >> 1;
+    }
+    if stop & OTHERWISE != 0 {
+        return None;
+    }
+    let letters = u32::try_from(length).ok()? - digit;
+    let mut count = Count { lower: letters - upper, upper, digit, ..Count::default() };
+    let end = start + length;
+    let upper = |at: usize| rest.get(at).is_some_and(u8::is_ascii_uppercase);
+    // Beyond ASCII digits are letters or not, never first: the shape is that of the letters alone.
+    (count.first_upper, count.second_upper) = (upper(0), upper(1) && length > 1);
+    let kind = count.kind();
+    let (flags, hash) = match kind {
+        Kind::Number => {
+            let digits = rest.iter().take(length);
+            let value = digits
+                .fold(0_u64, |value, digit| value.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
+            (Flags::NONE, value)
+        }
+        Kind::Word | Kind::Mixed | Kind::Sign(_) => {
+            let hash = lexicon::hash_ascii(rest, length);
+            (lexicon.lookup(hash), hash)
+        }
+    };
+    tokens.push(Token { start, end, kind, shape: count.shape(), gap, flags, hash });
+    Some(end)
 }
 
 /// Counts of a word's letters.
@@ -154,6 +224,14 @@ impl Count {
         if upper { self.upper += 1 } else { self.lower += 1 }
     }
 
+    fn kind(&self) -> Kind {
+        match (self.lower + self.upper, self.digit) {
+            (0, _) => Kind::Number,
+            (_, 0) => Kind::Word,
+            _ => Kind::Mixed,
+        }
+    }
+
     fn shape(&self) -> Shape {
         match (self.upper, self.lower) {
             (0, _) => Shape::Lower,
@@ -173,69 +251,36 @@ impl Count {
 fn word(text: &str, start: usize, gap: Gap, lexicon: &Lexicon, tokens: &mut Vec<Token>) -> usize {
     let bytes = text.as_bytes();
     let mut count = Count::default();
-    let mut hash = HASH_START;
     let mut at = start;
-    // Where a possessive ending begins, with the hash before it.
+    // Where a possessive ending begins.
     let mut possessive = None;
-    while let Some(byte) = bytes.get(at) {
-        let length = match byte_class(*byte) {
-            Byte::Lower => {
-                count.letter(false);
-                hash = hash_byte(hash, *byte);
-                1
-            }
-            Byte::Upper => {
-                count.letter(true);
-                hash = hash_byte(hash, byte.to_ascii_lowercase());
-                1
-            }
-            Byte::Digit => {
-                count.digit += 1;
-                hash = hash_byte(hash, *byte);
-                1
-            }
-            Byte::Sign if *byte == b'\'' => match apostrophe(bytes, at, 1, &count) {
-                Some(is_possessive) => {
-                    possessive = is_possessive.then_some((at, hash)).or(possessive);
-                    hash = hash_byte(hash, b'\'');
-                    1
-                }
-                None => break,
-            },
-            Byte::High => {
-                let Some(character) = text.get(at..).and_then(|rest| rest.chars().next()) else { break };
-                let length = character.len_utf8();
-                if matches!(character, '’' | 'ʼ') {
-                    let Some(is_possessive) = apostrophe(bytes, at, length, &count) else { break };
-                    possessive = is_possessive.then_some((at, hash)).or(possessive);
-                    hash = hash_byte(hash, b'\'');
-                } else if character.is_alphanumeric() {
-                    count.letter(character.is_uppercase());
-                    for lower in character.to_lowercase() {
-                        let mut buffer = [0; 4];
-                        hash = lower.encode_utf8(&mut buffer).bytes().fold(hash, hash_byte);
-                    }
-                } else {
-                    break;
-                }
-                length
-            }
-            Byte::Space | Byte::Line | Byte::Sign => break,
-        };
+    while let Some(character) = text.get(at..).and_then(|rest| rest.chars().next()) {
+        let length = character.len_utf8();
+        if matches!(character, '\'' | '’' | 'ʼ') {
+            let Some(is_possessive) = apostrophe(bytes, at, length, &count) else { break };
+            possessive = is_possessive.then_some(at).or(possessive);
+        } else if character.is_ascii_digit() {
+            count.digit += 1;
+        } else if character.is_alphanumeric() {
+            count.letter(character.is_uppercase());
+        } else {
+            break;
+        }
         at += length;
     }
-    let letters = count.lower + count.upper;
-    let kind = match (letters, count.digit) {
-        (0, _) => Kind::Number,
-        (_, 0) => Kind::Word,
-        _ => Kind::Mixed,
-    };
+    let kind = count.kind();
     let mut end = at;
-    if let Some((place, before)) = possessive.filter(|(place, _)| at - place <= 4) {
-        (end, hash) = (place, before);
+    if let Some(place) = possessive.filter(|place| at - place <= 4) {
+        end = place;
         count.lower -= count.lower.min(1);
     }
-    let flags = if kind == Kind::Number { Flags::NONE } else { lexicon.lookup(hash) };
+    let written = text.get(start..end).unwrap_or_default();
+    let (flags, hash) = if kind == Kind::Number {
+        (Flags::NONE, written.parse().unwrap_or(u64::MAX))
+    } else {
+        let hash = lexicon::hash(&written.to_lowercase().replace(['’', 'ʼ'], "'"));
+        (lexicon.lookup(hash), hash)
+    };
     tokens.push(Token { start, end, kind, shape: count.shape(), gap, flags, hash });
     at
 }

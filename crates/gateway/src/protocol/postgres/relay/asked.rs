@@ -315,9 +315,9 @@ impl<C: Control> Relay<C> {
         at: Micros,
     ) -> Result<Step, Failure> {
         let pending = self.gate.reject("", what, SqlState(*code), at).map_err(Failure::Trail)?;
-        let words = match name {
-            b"" => format!("unnamed {what} does not exist"),
-            name => format!("{what} \"{}\" does not exist", String::from_utf8_lossy(name)),
+        let words = match (what, name) {
+            ("prepared statement", b"") => "unnamed prepared statement does not exist".to_owned(),
+            (what, name) => format!("{what} \"{}\" does not exist", String::from_utf8_lossy(name)),
         };
         Ok(self.refuse_extended(WireError::new(Severity::Error, code, words), Some(pending)))
     }
@@ -618,7 +618,10 @@ impl<C: Control> Relay<C> {
                 running.executed = true;
                 running.awaited = 1;
             }
-            self.copy_ahead = self.copy_ahead.or(copies.then_some(number));
+            // One before it that failed is settled, and wants no data any more.
+            if copies {
+                self.copy_ahead = Some(number);
+            }
         }
         self.track.expected.push_back(expect);
     }

@@ -10,6 +10,8 @@ mod book;
 mod clients;
 #[path = "through_gateway/greeting.rs"]
 mod greeting;
+#[path = "through_gateway/random.rs"]
+mod random;
 #[path = "through_gateway/scripts.rs"]
 mod scripts;
 #[path = "through_gateway/sessions.rs"]

@@ -1,6 +1,6 @@
 //! Measures the detectors and the masks on one core: `cargo run --release -p phi --example bench_detect`.
 //! With any argument only the detectors.
-#![allow(missing_docs, clippy::indexing_slicing, reason = "an example, and the generator of the tests")]
+#![allow(missing_docs, reason = "an example")]
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
 //! Prints recall and precision per class on generated notes: `cargo run --release -p phi --example quality [SEED] [NOTES]`.
 //! With a third argument it also prints samples of what was missed and of what was found for nothing.
-#![allow(missing_docs, clippy::indexing_slicing, reason = "an example, and the generator of the tests")]
+#![allow(missing_docs, reason = "an example")]
 
 #[path = "../tests/it/measure.rs"]
 mod measure;

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 /// A set of properties of a word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Flags(u32);
+pub(super) struct Flags(u64);
 
 impl Flags {
     pub(super) const NONE: Flags = Flags(0);
@@ -52,6 +52,8 @@ impl Flags {
     pub(super) const PREPOSITION: Flags = Flags(1 << 30);
     /// Begins a ZIP code or a post box.
     pub(super) const POST: Flags = Flags(1 << 31);
+    /// A relative or friend.
+    pub(super) const RELATIVE: Flags = Flags(1 << 32);
     /// A word in lower case with none of these begins nothing.
     pub(super) const BEGINS: Flags = Flags(
         Self::LABEL.0
@@ -60,7 +62,8 @@ impl Flags {
             | Self::GIVEN.0
             | Self::FAMILY.0
             | Self::AGE.0
-            | Self::POST.0,
+            | Self::POST.0
+            | Self::RELATIVE.0,
     );
     /// Any word that announces a code.
     pub(super) const LABEL: Flags = Flags(
@@ -131,7 +134,8 @@ const LISTS: &[(&str, Flags)] = &[
       sarcoma tumor cyst palsy phenomenon esophagus thyroiditis chorea dementia criteria classification stain shunt \
       drain ulcer nodes lesion position incision retractor forceps clamp graft repair operation dystrophy angina \
       contracture abscess anomaly aneurysm block body bodies cells loop gland duct ligament canal tubercle triad \
-      index rule law solution hospital clinic",
+      index rule law solution hospital clinic pattern estimate curve method formula equation technique approach stage \
+      grade system type valve virus fever rash node",
         Flags::AFTER_EPONYM,
     ),
     (
@@ -207,7 +211,7 @@ const LISTS: &[(&str, Flags)] = &[
 ];
 
 /// More than twice the words, so that a miss is seen soon, and small enough for the second cache.
-const SLOTS: usize = 1 << 14;
+const SLOTS: usize = 1 << 15;
 
 #[derive(Clone, Copy, Default)]
 struct Slot {
@@ -297,7 +301,52 @@ impl Lexicon {
 /// The first slot and the tag: different bits of the mixed hash.
 #[allow(clippy::cast_possible_truncation, reason = "bits are picked")]
 fn place(hash: u64) -> (usize, u32) {
-    ((hash >> 50) as usize, (hash >> 12 ^ hash) as u32)
+    ((hash >> 49) as usize, (hash >> 12 ^ hash) as u32)
+}
+
+/// Symbols of the model: the edge of a word, 26 letters, and everything else.
+const SYMBOLS: usize = 28;
+
+/// How much more like a listed name than like a listed ordinary word each three letters are, in hundredths of a nat.
+static TRIGRAMS: LazyLock<Box<[i16]>> = LazyLock::new(|| {
+    let counted = |wanted: Flags| {
+        let mut counts = vec![0.3_f64; SYMBOLS * SYMBOLS * SYMBOLS];
+        for (words, _) in LISTS.iter().filter(|(_, flags)| wanted.any(*flags)) {
+            for word in words.split_whitespace().filter(|word| word.len() > 3) {
+                // A name that is an ordinary word too teaches nothing.
+                let both = Lexicon::get().lookup(hash(word));
+                if !(both.any(Flags::NAME) && both.any(Flags::ORDINARY)) {
+                    trigrams(word, |place| counts.get_mut(place).into_iter().for_each(|count| *count += 1.0));
+                }
+            }
+        }
+        let sum: f64 = counts.iter().sum();
+        counts.into_iter().map(move |count| (count / sum).ln())
+    };
+    let (names, ordinary) = (counted(Flags::NAME), counted(Flags::ORDINARY));
+    #[allow(clippy::cast_possible_truncation, reason = "a few nats")]
+    let odds = names.zip(ordinary).map(|(name, word)| ((name - word) * 100.0) as i16);
+    odds.collect()
+});
+
+fn trigrams(word: &str, mut each: impl FnMut(usize)) {
+    let symbol = |character: char| match character.to_ascii_lowercase() {
+        letter @ 'a'..='z' => 1 + usize::try_from(u32::from(letter) - u32::from('a')).unwrap_or(0),
+        _ => SYMBOLS - 1,
+    };
+    let (mut first, mut second) = (0, 0);
+    for third in word.chars().map(symbol).chain([0]) {
+        each((first * SYMBOLS + second) * SYMBOLS + third);
+        (first, second) = (second, third);
+    }
+}
+
+/// Returns how much a word that is on no list is written like a name rather than like an ordinary word: above 0 more so.
+pub(super) fn nameness(word: &str) -> i32 {
+    let mut sum = 0;
+    trigrams(word, |place| sum += TRIGRAMS.get(place).copied().map_or(0, i32::from));
+    // A letter beyond ASCII is rare in an English word.
+    sum + if word.is_ascii() { 0 } else { 300 }
 }
 
 /// Endings of drugs, diseases, procedures and abstract nouns: a word with one is no name that we would not know.

@@ -1,12 +1,14 @@
 //! Names in free text: by lists, by what stands before and after, and by how they are written.
 
-use super::lexicon::{Flags, technical};
+use super::lexicon::{Flags, nameness, technical};
 use super::token::{Gap, Kind, Shape, Token};
 use super::{Finder, Span};
 use crate::Class;
 
 /// Words of one name at most.
 const NAME_WORDS_MAX: usize = 6;
+/// Above this an unknown word is taken for a name also where a capital says nothing.
+const NAMENESS_SURE: i32 = 100;
 /// Names of one text that are looked for again.
 const NAMES_MAX: usize = 64;
 
@@ -39,12 +41,17 @@ impl Finder<'_> {
         match token.shape {
             Shape::Capital | Shape::Upper | Shape::Initial => self.capital(at),
             Shape::Lower if token.flags.any(Flags::NAME) => self.lower(at),
+            Shape::Lower if token.flags.any(Flags::RELATIVE) => self.relative(at),
             Shape::Lower | Shape::Other => self.spelled_age(at),
         }
     }
 
     fn capital(&mut self, at: usize) -> Option<usize> {
         if self.flags(at).any(Flags::TITLE) && self.same_line(at + 1) {
+            return None;
+        }
+        // The end of `Wolff-Parkinson-White`, of which the start was no name.
+        if self.glued(at) && at > 0 && self.kind(at - 1) == Some(Kind::Sign(b'-')) {
             return None;
         }
         let before = self.before(at);
@@ -72,6 +79,15 @@ impl Finder<'_> {
             (false, true) => self.found(at, at + 1, Class::Name, 60),
             (false, false) => None,
         }
+    }
+
+    /// `neighbor xiuying found`: an unknown word in lower case right after a relative.
+    fn relative(&mut self, at: usize) -> Option<usize> {
+        let next = self.tokens.get(at + 1)?;
+        let unknown = next.kind == Kind::Word && next.shape == Shape::Lower && next.flags == Flags::NONE;
+        let shown = self.shown(at + 1);
+        let named = unknown && next.gap == Gap::Blank && shown.len() > 3 && nameness(shown) > NAMENESS_SURE;
+        named.then(|| self.found(at + 1, at + 2, Class::Name, 55)).flatten()
     }
 
     fn before(&self, at: usize) -> Before {
@@ -178,7 +194,7 @@ impl Finder<'_> {
         let written = match token.shape {
             Shape::Capital => true,
             Shape::Upper => {
-                (listed && shown.len() > 2) || (strong && shown.len() > 3 && !flags.any(Flags::CREDENTIAL))
+                (listed && shown.len() > 2) || (strong && shown.len() > 2 && !flags.any(Flags::CREDENTIAL))
             }
             Shape::Initial => {
                 words > 0
@@ -246,7 +262,11 @@ impl Finder<'_> {
             }
             Before::Sentence if run.listed > 0 && !ambiguous => 60,
             Before::Sentence if verb && run.listed > 0 => 60,
+            _ if !several && !ambiguous && matches!(self.shown(run.after), "family" | "household") => 70,
             Before::Sentence if verb && run.unknown > 0 => self.unknown(at)?,
+            Before::Sentence if run.unknown > 0 && nameness(self.shown(at)) > NAMENESS_SURE => {
+                self.unknown(at)?
+            }
             Before::Middle => self.unknown(at)?,
             Before::Announced | Before::Sentence => return None,
         };
@@ -265,7 +285,8 @@ impl Finder<'_> {
         let term = technical(shown);
         let dosed = matches!(self.kind(at + 1), Some(Kind::Number | Kind::Mixed));
         let place = self.flags(at).any(Flags::STATE.with(Flags::PLACE).with(Flags::STREET));
-        (shown.chars().count() >= 3 && !article && !term && !dosed && !place).then_some(52)
+        let long = shown.chars().count() >= 3;
+        (long && !article && !term && !dosed && !place).then_some(52)
     }
 
     /// `, MD`

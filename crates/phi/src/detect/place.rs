@@ -148,6 +148,7 @@ impl Finder<'_> {
     pub(super) fn place(&mut self, at: usize) -> Option<usize> {
         self.post_box(at)
             .or_else(|| self.announced_zip(at))
+            .or_else(|| self.street(at))
             .or_else(|| self.town(at))
             .or_else(|| self.lived_in(at))
     }
@@ -166,6 +167,24 @@ impl Finder<'_> {
         self.value(number)?;
         let after = self.rest_of_address(number + 1);
         self.found(at, after, Class::Geographic, 90)
+    }
+
+    /// `on Whippoorwill Way`: a street without a house number.
+    fn street(&mut self, at: usize) -> Option<usize> {
+        let before = at.checked_sub(1).map(|before| self.shown(before));
+        if !matches!(before, Some("on" | "at" | "to" | "from" | "off" | "near")) || !self.is_capital(at) {
+            return None;
+        }
+        let mut after = at + 1;
+        while after < at + 4 && self.is_capital(after) && self.tokens.get(after)?.gap == Gap::Blank {
+            if self.flags(after).any(Flags::STREET) && self.shown(after).len() > 2 {
+                let end = self.rest_of_address(after + 1);
+                return self.found(at, end, Class::Geographic, 70);
+            }
+            after += 1;
+        }
+        let short = after > at + 1 && matches!(self.shown(after - 1), "St" | "Rd" | "Dr" | "Ln" | "Ct");
+        short.then(|| self.found(at, after, Class::Geographic, 60)).flatten()
     }
 
     fn announced_zip(&mut self, at: usize) -> Option<usize> {

@@ -1,4 +1,5 @@
 //! Compares what the detectors find with what the generator put there.
+#![allow(clippy::indexing_slicing, reason = "for tests")]
 
 use std::collections::BTreeMap;
 
@@ -9,39 +10,39 @@ use super::notes::{Note, Random};
 
 /// What was found of one class.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Row {
+pub(crate) struct Row {
     /// Identifiers in the notes.
-    pub truth: u64,
+    pub(crate) truth: u64,
     /// Of them, covered from first to last letter by findings of whatever class: nothing of them gets out.
-    pub found: u64,
+    pub(crate) found: u64,
     /// Of them, told as this class.
-    pub named: u64,
+    pub(crate) named: u64,
     /// Findings told as this class.
-    pub given: u64,
+    pub(crate) given: u64,
     /// Of them, on an identifier of whatever class.
-    pub right: u64,
+    pub(crate) right: u64,
 }
 
 #[derive(Debug, Default)]
-pub struct Table {
-    pub rows: BTreeMap<Class, Row>,
+pub(crate) struct Table {
+    pub(crate) rows: BTreeMap<Class, Row>,
     /// All findings.
-    pub given: u64,
+    pub(crate) given: u64,
     /// Of them, on an identifier.
-    pub right: u64,
+    pub(crate) right: u64,
     /// Some of what was missed or found for nothing, with what stands around it.
-    pub samples: Vec<String>,
+    pub(crate) samples: Vec<String>,
 }
 
 impl Table {
     #[allow(dead_code, reason = "the example prints all rows")]
-    pub fn row(&self, class: Class) -> Row {
+    pub(crate) fn row(&self, class: Class) -> Row {
         self.rows.get(&class).copied().unwrap_or_default()
     }
 }
 
 /// Measures so many notes of a seed, made by one of the generators.
-pub fn run(seed: u64, count: usize, make: fn(&mut Random) -> Note) -> Table {
+pub(crate) fn run(seed: u64, count: usize, make: fn(&mut Random) -> Note) -> Table {
     let mut random = Random(seed);
     let detector = Detector::default();
     let mut scratch = Scratch::default();

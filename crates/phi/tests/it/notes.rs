@@ -1,13 +1,14 @@
 //! Generated clinical notes with known identifiers. Names, places and sentences were chosen apart from the recognisers'
 //! lists: most of the names are rare in the United States, and a test holds that they are on no list.
+#![allow(clippy::indexing_slicing, reason = "a generator for tests")]
 
 use phi::Class;
 
 /// A text with where its identifiers stand.
 #[derive(Clone, Debug, Default)]
-pub struct Note {
-    pub text: String,
-    pub truth: Vec<(usize, usize, Class)>,
+pub(crate) struct Note {
+    pub(crate) text: String,
+    pub(crate) truth: Vec<(usize, usize, Class)>,
 }
 
 impl Note {
@@ -22,7 +23,7 @@ impl Note {
     }
 }
 
-pub const GIVEN: &[&str] = &[
+pub(crate) const GIVEN: &[&str] = &[
     "Oluwaseun",
     "Chidinma",
     "Ngozi",
@@ -127,7 +128,7 @@ pub const GIVEN: &[&str] = &[
     "Evaristo",
 ];
 
-pub const FAMILY: &[&str] = &[
+pub(crate) const FAMILY: &[&str] = &[
     "Okonkwo",
     "Adeyemi",
     "Nwosu",
@@ -217,7 +218,7 @@ pub const FAMILY: &[&str] = &[
     "Arbuthnot",
 ];
 
-pub const CITIES: &[&str] = &[
+pub(crate) const CITIES: &[&str] = &[
     "Ypsilanti",
     "Schaghticoke",
     "Puyallup",
@@ -235,7 +236,7 @@ pub const CITIES: &[&str] = &[
     "Zanesville",
 ];
 
-pub const STREETS: &[&str] = &[
+pub(crate) const STREETS: &[&str] = &[
     "Quarterhorse",
     "Tamarind",
     "Birchmere",
@@ -286,21 +287,21 @@ const FINDINGS: &[&str] = &[
 ];
 
 /// A generator of numbers: SplitMix64, the same for the same seed.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ mixed >> 31
     }
 
-    pub fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
 
-    pub fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+    pub(crate) fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
         from[usize::try_from(self.below(from.len() as u64)).expect("small")]
     }
 
@@ -665,13 +666,13 @@ const DECOYS: &[&str] = &[
 ];
 
 /// Returns a note of some sentences with identifiers among sentences without.
-pub fn note(random: &mut Random) -> Note {
+pub(crate) fn note(random: &mut Random) -> Note {
     of(random, SENTENCES, FINDINGS)
 }
 
 /// Returns a note of harder sentences, among sentences that mislead.
 #[allow(dead_code, reason = "the benchmark does not need it")]
-pub fn hard_note(random: &mut Random) -> Note {
+pub(crate) fn hard_note(random: &mut Random) -> Note {
     of(random, HARD, DECOYS)
 }
 

@@ -2,9 +2,9 @@
 //! themselves are printed by `cargo run --release -p phi --example quality`.
 
 #[path = "measure.rs"]
-pub mod measure;
+mod measure;
 #[path = "notes.rs"]
-pub mod notes;
+mod notes;
 
 use phi::Class;
 use phi::detect::{Budget, Detector, Features, Scratch};

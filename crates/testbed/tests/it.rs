@@ -8,6 +8,8 @@ mod conformance;
 mod crash;
 #[path = "it/hospital.rs"]
 mod hospital;
+#[path = "it/hostile.rs"]
+mod hostile;
 #[path = "it/postgres.rs"]
 mod postgres;
 #[path = "it/through_gateway.rs"]

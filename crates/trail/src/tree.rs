@@ -5,8 +5,6 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
 use tlog::{Bundle, Checkpoint, NoteSigner, NoteVerifier, Tile, TileBuilder, encode_entry, leaf_hash};
 
@@ -18,10 +16,8 @@ use crate::scan::damage;
 /// The checkpoint, below the trail's folder.
 pub(crate) const CHECKPOINT_FILE: &str = "tree/checkpoint";
 
-/// How often a partial file that is gone is looked for in its wider forms.
-const GROWN_TRIES_MAX: u32 = 4;
-/// The pause between: a writer replaces partial files once a checkpoint, not faster.
-const GROWN_PAUSE: Duration = Duration::from_millis(3);
+/// How often a partial file that is gone is looked for in its wider forms, while a writer replaces these, too.
+const GROWN_TRIES_MAX: u32 = 1_000;
 
 /// Returns where a file of the tree lies, below the trail's folder.
 pub(crate) fn tree_file(path: &str) -> String {
@@ -53,17 +49,18 @@ pub(crate) fn read_bundle(disk: &dyn Disk, bundle: Bundle) -> io::Result<Option<
     read_grown(disk, &bundle.path(), &full.path(), usize::from(bundle.width()) * (LEAF_BYTES + 2))
 }
 
-/// A partial file goes away a while after a wider one came: then the wider one begins with the same bytes. While
-/// a writer is at work that one may go, too, between listing and reading, so a missing file is looked for again.
+/// A partial file goes away a while after a wider one came: then the wider one begins with the same bytes. That one may
+/// go, too, between listing and reading, but only behind a new checkpoint: so a file is missing when it was not found
+/// although the checkpoint stayed the same.
 fn read_grown(disk: &dyn Disk, path: &str, full: &str, length: usize) -> io::Result<Option<Vec<u8>>> {
     for _ in 0..GROWN_TRIES_MAX {
+        let checkpoint = read_if_there(disk, CHECKPOINT_FILE)?;
         if let Some(bytes) = try_read_grown(disk, path, full, length)? {
             return Ok(Some(bytes));
         }
-        if path == full {
-            break;
+        if path == full || checkpoint == read_if_there(disk, CHECKPOINT_FILE)? {
+            return Ok(None);
         }
-        thread::sleep(GROWN_PAUSE);
     }
     Ok(None)
 }

@@ -22,7 +22,7 @@ use crate::clients::Connector;
 use crate::hospital::random::Random;
 
 /// Longer than anything takes, also on a busy machine: a statement without an answer is a fault.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 /// Between two tries to connect.
 const RETRY_PAUSE: Duration = Duration::from_millis(25);
 /// Rows in `crash_rows`: about 1.3 MB, which takes several release windows.

@@ -39,7 +39,7 @@ const GENERATION_ROUNDS: u32 = 16;
 /// What `wardline serve` ends with when the trail failed.
 const EXIT_TRAIL_FAILED: i32 = 3;
 /// How long anything that must happen may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Most faults that are told; one lost frame makes hundreds.
 const FAULTS_SHOWN_MAX: usize = 12;
 

@@ -94,6 +94,8 @@ fn check_passes(disk: &MemoryDisk, heartbeat_gap_max: Duration) {
 #[test]
 fn verify_passes_while_a_writer_writes() {
     let disk = MemoryDisk::default();
+    // A machine that stands still for minutes is silence, but not what is looked for here.
+    let day = Duration::from_secs(86_400);
     let mut small = options();
     small.segment_bytes = trail::SEGMENT_BYTES_MIN;
     let trail = Trail::open_on(Arc::new(disk.clone()), &root(), small).unwrap();
@@ -109,10 +111,10 @@ fn verify_passes_while_a_writer_writes() {
         }
     });
     for _ in 0..20 {
-        check_passes(&disk, Duration::from_secs(180));
+        check_passes(&disk, day);
     }
     stop.store(1, Ordering::Relaxed);
     thread.join().unwrap();
     trail.close().unwrap();
-    check_passes(&disk, Duration::from_secs(180));
+    check_passes(&disk, day);
 }

@@ -128,7 +128,8 @@ pub(super) fn tokens(text: &str, tokens: &mut Vec<Token>) {
                     at += character.len_utf8();
                     continue;
                 }
-                if !character.is_alphanumeric() {
+                // This apostrophe counts as a letter, but begins no word.
+                if !character.is_alphanumeric() || character == 'ʼ' {
                     tokens.push(sign(at, character.len_utf8(), 0, gap));
                     at += character.len_utf8();
                     gap = Gap::None;
@@ -143,8 +144,11 @@ pub(super) fn tokens(text: &str, tokens: &mut Vec<Token>) {
             }
             Byte::Lower | Byte::Upper | Byte::Digit => {}
         }
-        at = ascii_word(text, at, gap, lexicon, tokens)
+        let after = ascii_word(text, at, gap, lexicon, tokens)
             .unwrap_or_else(|| word(text, at, gap, lexicon, tokens));
+        // INVARIANT: a word has at least the character that began it. Without progress this would never end.
+        assert!(after > at, "a word without a character");
+        at = after;
         gap = Gap::None;
     }
 }

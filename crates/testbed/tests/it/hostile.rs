@@ -22,7 +22,9 @@ use testbed::wire::{Message, front};
 /// Stands in rows, literals and a server's words; it must not stand in the log.
 const DATUM: &str = "Zebulon-Quux-7731";
 /// Nothing here waits that long when all is well.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// For what may have no answer at all.
+const PAUSE: Duration = Duration::from_secs(2);
 /// The most memory that the process may have held by the end, in MiB: a debug build, and every limit tried.
 const PEAK_MIB_MAX: u64 = 700;
 
@@ -97,12 +99,17 @@ impl Raw {
         answers
     }
 
+    /// The same for what is answered, however slowly.
+    fn exchange(self, bytes: &[u8]) -> Vec<Message> {
+        self.exchange_within(bytes, PATIENCE)
+    }
+
     /// Sends while it reads, then a last query, and returns all that was answered up to that one's answer, to the end,
-    /// or until nothing comes any more.
-    fn exchange(mut self, bytes: &[u8]) -> Vec<Message> {
+    /// or until nothing comes for so long.
+    fn exchange_within(mut self, bytes: &[u8], patience: Duration) -> Vec<Message> {
         const LAST: &str = "the last of it";
         let mut writer = Raw(self.0.try_clone().expect("a second handle"));
-        self.0.set_read_timeout(Some(Duration::from_secs(3))).expect("a timeout");
+        self.0.set_read_timeout(Some(patience)).expect("a timeout");
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 writer.send(bytes);

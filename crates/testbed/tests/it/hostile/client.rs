@@ -20,7 +20,7 @@ fn stage(listener: Listener) -> (Cluster, Gateway) {
         .resource_of(RESOURCE, &cluster, RESOURCE)
         .role_all()
         .person("ann", &[ROLE_ALL])
-        .listener_field("handshake_timeout_ms", "4000")
+        .listener_field("handshake_timeout_ms", "10000")
         .environment("RUST_LOG", "debug")
         .start()
         .expect("it starts");
@@ -207,7 +207,9 @@ fn clients_that_signed_in() {
     let ann = gateway.conninfo_token("ann", RESOURCE).expect("a token");
     let mut wrong = Vec::new();
     for Case(name, bytes, expected) in cases() {
-        let answers = Raw::session(&ann).exchange(&bytes);
+        // Data without end swallow the last query too.
+        let patience = if name.starts_with("endless") { PAUSE } else { PATIENCE };
+        let answers = Raw::session(&ann).exchange_within(&bytes, patience);
         let codes = codes(&answers);
         let clear = !codes.iter().any(|code| code == "XX000" || code == "58030");
         if !clear || (expected != ["?"] && codes != expected) {
@@ -216,13 +218,13 @@ fn clients_that_signed_in() {
         serves(&ann);
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    for seed in 100..130 {
+    for seed in 100..120 {
         // A valid beginning, then noise with a plausible type byte before it.
         let mut bytes = front::query("select name from patients");
         for piece in noise(seed, 600).chunks(40) {
             bytes.extend(message(b"BCDEFHPQSdcf"[usize::from(piece[0]) % 12], piece));
         }
-        Raw::session(&ann).exchange(&bytes);
+        Raw::session(&ann).exchange_within(&bytes, PAUSE);
     }
     serves(&ann);
     unharmed(&mut gateway);

@@ -140,7 +140,7 @@ fn stage() -> (FalseServer, Gateway, Conninfo) {
         .resource("secured", &resource(SslMode::Require))
         .role_all()
         .person("ann", &[ROLE_ALL])
-        .listener_field("dial_timeout_ms", "2000")
+        .listener_field("dial_timeout_ms", "8000")
         .environment("RUST_LOG", "debug")
         .start()
         .expect("it starts");

@@ -168,6 +168,33 @@ impl Track {
         declared.or_else(|| self.portals.get(name.as_bytes()).map(|portal| portal.statement.known.clone()))
     }
 
+    /// Tells whether only the resource's answers will show what a statement's name stands for: the last question about
+    /// it is not answered, and is skipped if something before it fails. Without a `Sync` in between, whatever uses the
+    /// name is skipped as well; behind a `Sync` it is not, and the resource answers that far by itself.
+    pub(crate) fn is_uncertain(&self, statement: &[u8]) -> bool {
+        let mut synced = false;
+        for expect in self.expected.iter().rev() {
+            match expect {
+                Expect::Sync => synced = true,
+                Expect::Parse { name, .. } | Expect::Close { undo: Closed::Statement(name, _) }
+                    if **name == *statement =>
+                {
+                    return synced;
+                }
+                Expect::Parse { .. }
+                | Expect::Close { .. }
+                | Expect::Query { .. }
+                | Expect::RefusedQuery { .. }
+                | Expect::Bind { .. }
+                | Expect::Describe
+                | Expect::Execute { .. }
+                | Expect::Refused { .. }
+                | Expect::Call { .. } => {}
+            }
+        }
+        false
+    }
+
     /// Takes the failed question and all after it up to `Sync` out, newest first, undoing what they did to names.
     /// Returns the operations that did not happen, oldest first; the first is the one that failed.
     pub(crate) fn skip_to_sync(&mut self) -> Vec<u64> {

@@ -44,6 +44,8 @@ enum Step {
     Done,
     /// It stays the first of the inbox until something is ready.
     Waits,
+    /// It stays the first of the inbox until the resource has answered more.
+    WaitsForAnswers,
 }
 
 /// A text that PostgreSQL answers with a syntax error: the transaction fails as if the refused statement had.
@@ -63,6 +65,7 @@ impl<C: Control> Relay<C> {
     /// Handles the messages that were read, up to one that must wait.
     pub(super) fn asked(&mut self, at: Micros) -> Result<bool, Failure> {
         let mut moved = false;
+        self.names_ahead = false;
         while self.stalled.is_none()
             && self.refreshing.is_none()
             && self.goodbye.is_none()
@@ -98,6 +101,10 @@ impl<C: Control> Relay<C> {
                 Step::Done => self.inbox.take(header.length),
                 // What it waits for has not been polled yet: the caller goes round once more.
                 Step::Waits => return Ok(true),
+                Step::WaitsForAnswers => {
+                    self.names_ahead = true;
+                    return Ok(moved);
+                }
             }
             moved = true;
         }
@@ -229,6 +236,9 @@ impl<C: Control> Relay<C> {
             Some(Err(unreadable)) => return self.refuse_query_unreadable(&unreadable, at),
             Some(Ok(inspection)) => inspection,
         };
+        if self.executes_uncertain(&inspection) {
+            return Ok(Step::WaitsForAnswers);
+        }
         if inspection.statements > 0 {
             self.active = Instant::now();
         }
@@ -278,15 +288,16 @@ impl<C: Control> Relay<C> {
         self.refuse_by(&bytes, error, pending)
     }
 
-    /// Refuses a text that is to be prepared and cannot be read, by one that PostgreSQL cannot read either.
-    fn refuse_parse(&mut self, name: &[u8], error: WireError, pending: Pending) -> Step {
+    /// Refuses a text that is to be prepared, by one that PostgreSQL cannot read: what was prepared without a name is
+    /// gone then, as after any other failure.
+    fn refuse_parse(&mut self, name: &[u8], error: WireError, pending: Option<Pending>) -> Step {
         let mut bytes = Vec::new();
         codec::message(&mut bytes, b'P', |out| {
             codec::put_cstr(out, name);
             codec::put_cstr(out, failing_text(&error).as_bytes());
             out.extend_from_slice(&[0, 0]);
         });
-        self.refuse_by(&bytes, error, Some(pending))
+        self.refuse_by(&bytes, error, pending)
     }
 
     fn refuse_by(&mut self, failing: &[u8], error: WireError, pending: Option<Pending>) -> Step {
@@ -332,7 +343,7 @@ impl<C: Control> Relay<C> {
             Some(Ok(inspection)) => inspection,
             Some(Err(unreadable)) => {
                 let (error, pending) = self.unreadable(&unreadable, at)?;
-                return Ok(self.refuse_parse(name, error, pending));
+                return Ok(self.refuse_parse(name, error, Some(pending)));
             }
         };
         if self.track.statements.len() >= NAMES_MAX || !self.track.has_room(&inspection) {
@@ -343,9 +354,9 @@ impl<C: Control> Relay<C> {
             let operation = Operation { subject: inspection.clone(), parameters: Vec::new(), changes: true };
             let admission = self.gate.admit(operation, &resolved.needs, at).map_err(Failure::Trail)?;
             return match admission {
-                Admission::Refused(pending) => Ok(self.refuse_extended(denied(), Some(pending))),
+                Admission::Refused(pending) => Ok(self.refuse_parse(name, denied(), Some(pending))),
                 // A second passed between the two questions, and the answer with it: ask again.
-                Admission::Now(_) | Admission::Recorded(_) => Ok(self.refuse_extended(denied(), None)),
+                Admission::Now(_) | Admission::Recorded(_) => Ok(self.refuse_parse(name, denied(), None)),
             };
         };
         let known = Arc::new(Known {
@@ -367,16 +378,29 @@ impl<C: Control> Relay<C> {
         if !is_plain(bind.portal) || !is_plain(bind.statement) {
             return self.refuse_name(at);
         }
+        if self.track.is_uncertain(bind.statement) {
+            return Ok(Step::WaitsForAnswers);
+        }
         let Some(statement) = self.track.statements.get(bind.statement).cloned() else {
             return self.refuse_missing(b"26000", "prepared statement", bind.statement, at);
         };
         if self.track.portals.len() >= NAMES_MAX {
             return self.refuse_unknown(b"53400", "too many portals in this session", at);
         }
+        if statement.inspection.as_ref().is_some_and(|inspection| self.executes_uncertain(inspection)) {
+            return Ok(Step::WaitsForAnswers);
+        }
         let portal = bind.portal.into();
         let parameters = kept_parameters(&statement, bind.parameter_count, bind.parameters);
         let admission = self.admit_statement(&statement, parameters, at)?;
         self.admitted(admission, Then::Bind { portal, statement }, frame)
+    }
+
+    /// Tells whether a text runs, by EXECUTE, a statement of which it is not known yet what it is.
+    fn executes_uncertain(&self, inspection: &Inspection) -> bool {
+        inspection.session.iter().any(|effect| {
+            matches!(effect, SessionEffect::Execute { name, .. } if self.track.is_uncertain(name.as_bytes()))
+        })
     }
 
     fn admit_statement(

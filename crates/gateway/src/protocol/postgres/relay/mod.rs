@@ -89,6 +89,8 @@ pub(crate) struct Relay<C: Control> {
     status: Status,
     /// An extended query was refused or failed: messages are dropped until `Sync`, as the resource does.
     skipping: bool,
+    /// The client's next message is about a name of which only the resource's answers tell whether it is there.
+    names_ahead: bool,
     /// The resource reads copied data, for this operation.
     copying: Option<u64>,
     /// This operation may make the resource read copied data: nothing else is sent until it is known.
@@ -148,6 +150,7 @@ impl<C: Control> Relay<C> {
             refresh_tried: None,
             status: Status::Idle,
             skipping: false,
+            names_ahead: false,
             copying: None,
             copy_ahead: None,
             passing: (0, None),
@@ -329,6 +332,7 @@ impl<C: Control> Relay<C> {
             || (self.awaits_copy() && self.inbox.bytes().len() > UPSTREAM_BACKLOG_BYTES)
             || self.refreshing.is_some()
             || self.leaving
+            || self.names_ahead
             || self.upbox.len() > UPSTREAM_BACKLOG_BYTES
             || self.track.expected.len() > PIPELINE_MAX;
         if busy {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use testbed::Conninfo;
-use testbed::postgres::Version;
+use testbed::postgres::{Cluster, Version};
 use testbed::wire::{Message, Wire, front};
 
 use super::scripts::difference;
@@ -41,8 +41,14 @@ impl Random {
 
 const NAMES: [&str; 3] = ["", "a", "b"];
 
+/// Stands for a text that policy refuses; what fails on the direct side fails as early, for a reason of its own.
+const REFUSED: &str = "create role nobody";
+const FAILING: &str = "select no_such_column";
+
 /// Texts without parameters, of all kinds that a session may run.
-const TEXTS: [&str; 22] = [
+const TEXTS: [&str; 24] = [
+    REFUSED,
+    REFUSED,
     "select count(*) from mine",
     "select id + 0, body || '' from mine order by id",
     "select 1/0",
@@ -76,13 +82,17 @@ const SEVERAL: [&str; 5] = [
 ];
 
 /// Returns the bytes of one thing that a client does; a copy is one thing.
-fn one(random: &mut Random) -> Vec<u8> {
+fn one(random: &mut Random, refused: &str) -> Vec<u8> {
+    let text = match random.of(&TEXTS) {
+        REFUSED => refused,
+        text => text,
+    };
     let name = random.of(&NAMES);
     let other = random.of(&NAMES);
     match random.below(20) {
-        0..=2 => front::query(random.of(&TEXTS)),
+        0..=2 => front::query(text),
         3 => front::query(random.of(&SEVERAL)),
-        4 => front::parse(name, random.of(&TEXTS)),
+        4 => front::parse(name, text),
         5 => front::parse(name, "select id + 0 from mine where id < $1 order by id"),
         6..=7 => front::bind(name, other, &[], 0),
         8 => front::bind(name, other, &[Some(&random.row())], u8::from(random.below(2) == 1)),
@@ -92,7 +102,6 @@ fn one(random: &mut Random) -> Vec<u8> {
         13 => front::FLUSH.to_vec(),
         14..=16 => front::SYNC.to_vec(),
         17 => {
-            let text = random.of(&TEXTS);
             [front::parse("", text), front::bind("", "", &[], 0), front::execute("", 0), front::SYNC.to_vec()]
                 .concat()
         }
@@ -110,11 +119,11 @@ fn one(random: &mut Random) -> Vec<u8> {
     }
 }
 
-fn play(server: &Conninfo, seed: u64) -> Result<Vec<Message>> {
+fn play(server: &Conninfo, seed: u64, refused: &str) -> Result<Vec<Message>> {
     let mut random = Random(seed);
     let mut wire = Wire::connect(server)?;
     wire.query(SETUP)?;
-    let mut bytes: Vec<u8> = (0..10 + random.below(40)).flat_map(|_| one(&mut random)).collect();
+    let mut bytes: Vec<u8> = (0..10 + random.below(40)).flat_map(|_| one(&mut random, refused)).collect();
     bytes.extend_from_slice(&front::SYNC);
     bytes.extend(front::query("rollback"));
     bytes.extend(front::query(END));
@@ -141,6 +150,10 @@ fn play(server: &Conninfo, seed: u64) -> Result<Vec<Message>> {
 /// schema of temporary tables has a number of its own in each session.
 fn comparable(mut message: Message) -> Message {
     if message.kind == b'E' {
+        // A refusal comes first even where the server would say that the transaction is aborted.
+        if message.field(b'C').is_some_and(|code| ["42501", "42703", "25P02"].contains(&code.as_str())) {
+            message.body.clear();
+        }
         let fields = message.body.split(|byte| *byte == 0);
         let kept: Vec<&[u8]> =
             fields.filter(|field| !matches!(field.first(), Some(b'F' | b'L' | b'R' | b's'))).collect();
@@ -158,18 +171,44 @@ fn seeds() -> std::ops::Range<u64> {
 #[test]
 fn pipelines_of_any_shape() {
     let cluster = stage::cluster(Version::V15).expect("PostgreSQL 15");
-    let gateway = stage::builder(&cluster).start().expect("Wardline");
+    let most = "read = [\"*\"]\nwrite = [\"*\"]\ndefine = [\"*\"]\nexecute = [\"*\"]\ntransfer = true";
+    let gateway =
+        stage::builder(&cluster).role("most", "*", most).person("mary", &["most"]).start().expect("Wardline");
     let direct = stage::direct(&cluster);
     // A token costs no time.
-    let through = gateway.conninfo_token(stage::PERSON, stage::RESOURCE).expect("a token");
+    let through = gateway.conninfo_token("mary", stage::RESOURCE).expect("a token");
     let mut found = String::new();
     for seed in seeds() {
-        let plain = play(&direct, seed).unwrap_or_else(|error| panic!("seed {seed}, directly: {error:#}"));
-        match play(&through, seed) {
-            Ok(heard) if heard == plain => {}
-            Ok(heard) => found.push_str(&difference(&format!("seed {seed}"), &plain, &heard)),
-            Err(error) => found.push_str(&format!("seed {seed}: {error:#}\n")),
+        let before = crashes(&cluster);
+        let (plain, heard) = (play(&direct, seed, FAILING), play(&through, seed, REFUSED));
+        // PostgreSQL 15.20 may crash when a portal from before an error is run in the failed transaction: then the
+        // seed says nothing about Wardline.
+        if (plain.is_err() || heard.is_err()) && crashed(&cluster, before) {
+            println!("SKIP seed {seed}: PostgreSQL crashed");
+            continue;
+        }
+        match (plain, heard) {
+            (Ok(plain), Ok(heard)) if plain == heard => {}
+            (Ok(plain), Ok(heard)) => found.push_str(&difference(&format!("seed {seed}"), &plain, &heard)),
+            (Err(error), _) => found.push_str(&format!("seed {seed}, directly: {error:#}\n")),
+            (Ok(_), Err(error)) => found.push_str(&format!("seed {seed}: {error:#}\n")),
         }
     }
     assert!(found.is_empty(), "{found}");
+}
+
+fn crashes(cluster: &Cluster) -> usize {
+    let log = std::fs::read_to_string(cluster.log()).expect("its log");
+    log.matches("was terminated by signal").count()
+}
+
+/// Returns whether the server has crashed since; if so, it is back.
+fn crashed(cluster: &Cluster, before: usize) -> bool {
+    // The postmaster says so a little later.
+    thread::sleep(Duration::from_secs(1));
+    let crashed = crashes(cluster) > before;
+    while crashed && cluster.psql("select 1").is_err() {
+        thread::sleep(Duration::from_millis(100));
+    }
+    crashed
 }

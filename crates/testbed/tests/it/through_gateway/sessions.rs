@@ -357,3 +357,43 @@ fn slow_copy(server: &Conninfo) -> (thread::JoinHandle<Vec<Message>>, u32, Vec<u
     });
     (copier, process, key)
 }
+
+/// The resource skips the second statement of that name, and keeps the first: what runs is what is recorded.
+#[test]
+fn a_name_means_what_the_resource_has_under_it() {
+    let cluster = stage::cluster(Version::V15).expect("PostgreSQL 15");
+    cluster.psql_in(RESOURCE, super::book::TABLES).expect("tables");
+    let gateway = stage::builder(&cluster).start().expect("Wardline");
+    let mut wire = Wire::connect(&stage::through(&gateway)).expect("a session");
+    let sync = || front::SYNC.to_vec();
+    wire.send(&[front::parse("s", "delete from visits where id = 1"), sync()].concat()).expect("sent");
+    wire.until(b'Z').expect("an answer");
+    let pieces = [
+        run("select 1/0"),
+        front::close('S', "s"),
+        front::parse("s", "select 'harmless' as harmless"),
+        sync(),
+        front::bind("", "s", &[], 0),
+        front::execute("", 0),
+        sync(),
+        front::query("execute s"),
+    ];
+    wire.send(&pieces.concat()).expect("sent");
+    wire.until(b'Z').expect("the error");
+    let said = wire.until(b'Z').expect("an answer");
+    assert!(said.iter().any(|message| message.body == b"DELETE 1\0"), "{said:?}");
+    let said = wire.until(b'Z').expect("an answer");
+    assert!(said.iter().any(|message| message.body == b"DELETE 0\0"), "{said:?}");
+
+    let entries = gateway.cli_json(&["trail", "tail", "-n", "1000", "--json"]).expect("the trail");
+    let commands: Vec<&str> = entries
+        .iter()
+        .filter(|entry| entry["kind"] == "operation" && entry["phase"] == "admitted")
+        .filter_map(|entry| entry["command"].as_str())
+        .collect();
+    // Both were writes, and recorded before they ran.
+    assert_eq!(commands, ["DELETE", "EXECUTE"], "{entries:#?}");
+    let harmless =
+        entries.iter().filter(|entry| entry["statement"].as_str().is_some_and(|s| s.contains("harmless")));
+    assert_eq!(harmless.count(), 0, "{entries:#?}");
+}

@@ -8,6 +8,9 @@ use crate::Class;
 /// Words and signs that may stand between the announcing word and the code.
 const BETWEEN_MAX: usize = 6;
 
+/// Pieces of one code at most: what is longer is several.
+const PIECES_MAX: usize = 16;
+
 /// The classes, by the word that announces them; the first that holds is taken.
 const LABELS: [(Flags, Class); 8] = [
     (Flags::SSN, Class::Ssn),
@@ -114,7 +117,7 @@ impl Finder<'_> {
                 () if spaced || glued => next,
                 () => break,
             };
-            if place >= self.tokens.len() {
+            if place >= self.tokens.len() || place > at + 2 * PIECES_MAX {
                 break;
             }
         }

@@ -3,26 +3,34 @@
 use super::Span;
 use crate::Class;
 
+/// The longest way to write an IPv6 address.
+const IPV6_MAX: usize = 45;
+
 /// Appends what is found.
 pub(super) fn find(text: &str, spans: &mut Vec<Span>) {
     let bytes = text.as_bytes();
-    let mut urls_seen = 0;
-    for at in memchr::memchr2_iter(b'@', b':', bytes) {
+    // Inside of a web address nothing is looked for again: else a text of them would be read once for each.
+    let (mut seen, mut www) = (0, 0);
+    for at in memchr::memchr2_iter(b'@', b':', bytes).chain(memchr::memmem::find_iter(bytes, b"www.")) {
+        let before = at.checked_sub(1).and_then(|before| bytes.get(before));
         let found = match bytes.get(at) {
             Some(b'@') => email(bytes, at),
+            Some(b'w') if at < www => None,
+            Some(b'w') if before.is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte != b'/') => {
+                Some(web(bytes, at, at + 4))
+            }
+            Some(b'w') => None,
+            _ if at < seen => None,
             _ if bytes.get(at..at + 3) == Some(b"://") => url(bytes, at),
-            _ if at >= urls_seen => ipv6(text, at),
-            _ => None,
+            _ => ipv6(text, at),
         };
         if let Some(span) = found {
-            urls_seen = span.end;
+            if bytes.get(at) == Some(&b'w') {
+                www = span.end;
+            } else {
+                seen = span.end;
+            }
             spans.push(span);
-        }
-    }
-    for at in memchr::memmem::find_iter(bytes, b"www.") {
-        let before = at.checked_sub(1).and_then(|before| bytes.get(before));
-        if before.is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte != b'/') {
-            spans.push(web(bytes, at, at + 4));
         }
     }
 }
@@ -74,7 +82,7 @@ fn ipv6(text: &str, colon: usize) -> Option<Span> {
         return None;
     }
     let rest = bytes.get(start..)?;
-    let mut end = start + rest.iter().position(|byte| !part(byte)).unwrap_or(rest.len());
+    let mut end = start + rest.iter().take(IPV6_MAX).take_while(|byte| part(byte)).count();
     while end > start && bytes.get(end - 1) == Some(&b'.') {
         end -= 1;
     }

@@ -295,6 +295,9 @@ impl Finder<'_> {
             return None;
         }
         let (length, _) = self.value(at + 3).filter(|_| self.glued(at + 3))?;
+        if length != 14 {
+            return None;
+        }
         let mut digits = Digits::default();
         digits.add(self.shown(at + 3))?;
         let mut after = at + 4;

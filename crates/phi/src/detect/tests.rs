@@ -221,3 +221,55 @@ fn a_columns_name_raises_suspicion() {
     assert_eq!(found("t", "home_phone", "5550123"), Some(Class::Phone));
     assert_eq!(found("t", "result", "5550"), None);
 }
+
+/// Each pattern, repeated, would take minutes if anything were read again from each repetition.
+#[test]
+fn time_is_linear_in_the_text() {
+    let patterns = [
+        "a://",
+        "www.",
+        ".:",
+        "a@",
+        "@",
+        "1-1/",
+        "(01)1",
+        "(01)00643169001763",
+        "A.",
+        "1 A.",
+        "A-",
+        "Zofia ",
+        "Zofia, ",
+        "MRN ",
+        "MRN: ",
+        "van ",
+        "A van ",
+        "1.1.",
+        "+1 ",
+        "a'",
+        "é'",
+        "ʼ",
+        "12/",
+        "ninety ",
+        "in ",
+        "lives in ",
+        "St ",
+        "1 St ",
+        "{",
+        "[1,",
+        "QUJD",
+        "QUJD/",
+        "0",
+        "A1",
+        "&#",
+        "Springfield, ",
+        "Mr. ",
+        "\"",
+        "::",
+        "1:",
+    ];
+    for pattern in patterns {
+        let text = pattern.repeat(120_000 / pattern.len());
+        let found = find(&text);
+        assert!(found.len() <= text.len());
+    }
+}

@@ -10,6 +10,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
 use super::builtin::{self, Builtin};
+use super::lineage::{self, View};
 
 /// The rows of one query, every value as text.
 pub(crate) type Rows = Vec<Vec<Option<String>>>;
@@ -61,6 +62,23 @@ pub(super) struct Relation {
     pub(super) definition: Option<Box<str>>,
     /// What inspecting `definition` gave; made at first use.
     pub(super) proof: OnceLock<Proof>,
+    /// The OID; 0 where the columns are not known.
+    pub(super) oid: u32,
+    /// In the order of their numbers.
+    pub(super) columns: Vec<Column>,
+    /// The query of a view or a materialised view.
+    pub(super) query: Option<Box<str>>,
+    /// What following `query` gave; made at first use.
+    pub(super) view: OnceLock<Arc<View>>,
+}
+
+/// A column of a relation.
+#[derive(Debug)]
+pub(super) struct Column {
+    pub(super) number: i16,
+    pub(super) name: Box<str>,
+    /// `SELECT` and the expression that a generated column is computed by.
+    pub(super) generated: Option<Box<str>>,
 }
 
 /// What kind of relation, as far as reading goes.
@@ -99,6 +117,10 @@ pub(crate) struct Catalogue {
     cast_targets: HashSet<Box<str>>,
     /// User code may run where no name of it is written: implicit casts, operator classes.
     hidden_code: bool,
+    /// Columns whose values are arrays.
+    arrays: HashSet<lineage::Column>,
+    /// The relations that a relation inherits columns from, by OID.
+    parents: HashMap<u32, Vec<u32>>,
 }
 
 /// Rows that do not have the form of [`Catalogue::QUERIES`].
@@ -112,7 +134,7 @@ pub(crate) struct CatalogueError {
 impl Catalogue {
     /// What to run at the resource, in this order on one connection as one snapshot; the rows of each, empty where it
     /// returns none, go to [`Catalogue::from_rows`]. The search path is empty so that definitions come out qualified.
-    pub(crate) const QUERIES: [&'static str; 9] = [
+    pub(crate) const QUERIES: [&'static str; 12] = [
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         "SET LOCAL search_path = ''",
         "SELECT n.nspname, c.relname, c.relkind::text, (c.oid < 16384)::text, (c.relpersistence = 't')::text, \
@@ -159,6 +181,19 @@ impl Catalogue {
             harmless!("p.oid"),
             " ORDER BY p.oid",
         ),
+        // A row for each column; for what came with PostgreSQL a row for each relation, with all names.
+        "SELECT c.oid::text, n.nspname, c.relname, a.attnum::text, a.attname, \
+         (t.typcategory = 'A')::text, CASE WHEN a.attgenerated <> '' THEN 'SELECT ' || pg_get_expr(d.adbin, d.adrelid) END \
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid \
+         JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum \
+         WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND a.attnum > 0 AND NOT a.attisdropped \
+         UNION ALL SELECT c.oid::text, n.nspname, c.relname, '0', string_agg(a.attname, ',' ORDER BY a.attnum), 'false', NULL \
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid \
+         WHERE c.oid < 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND a.attnum > 0 AND NOT a.attisdropped \
+         GROUP BY c.oid, n.nspname, c.relname",
+        "SELECT n.nspname, c.relname, pg_get_viewdef(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind = 'm' AND c.oid >= 16384 ORDER BY c.oid",
+        "SELECT i.inhrelid::text, i.inhparent::text FROM pg_inherits i ORDER BY i.inhrelid, i.inhseqno",
         "COMMIT",
     ];
 
@@ -174,6 +209,8 @@ impl Catalogue {
             all_types_plain: false,
             cast_targets: HashSet::new(),
             hidden_code: true,
+            arrays: HashSet::new(),
+            parents: HashMap::new(),
         }
     }
 
@@ -200,6 +237,9 @@ impl Catalogue {
                     catalogue.hidden_code |= !rows.is_empty();
                     Some(())
                 }
+                8 => rows.iter().try_for_each(|row| catalogue.add_column(row)),
+                9 => rows.iter().try_for_each(|row| catalogue.add_query(row)),
+                10 => rows.iter().try_for_each(|row| catalogue.add_parent(row)),
                 _ => Some(()),
             };
             done.ok_or(error)?;
@@ -279,11 +319,58 @@ impl Catalogue {
             builtin,
             temporary: flag(temporary)?,
             foreign: flag(foreign)?,
+            query: definition.filter(|_| kind == Kind::View).map(Box::from),
             definition: definition.map(Box::from),
             proof: OnceLock::new(),
+            oid: 0,
+            columns: Vec::new(),
+            view: OnceLock::new(),
         };
         self.relations.entry(Box::from(name)).or_default().push(relation);
         Some(())
+    }
+
+    fn add_column(&mut self, row: &[Option<String>]) -> Option<()> {
+        let [oid, schema, relation, number, name, array, generated] = row else { return None };
+        let oid: u32 = oid.as_deref()?.parse().ok()?;
+        let number: i16 = number.as_deref()?.parse().ok()?;
+        let (schema, name) = (schema.as_deref()?, name.as_deref()?);
+        let named = self.relations.get_mut(relation.as_deref()?)?;
+        let relation = named.iter_mut().find(|relation| *relation.schema == *schema)?;
+        relation.oid = oid;
+        if number == 0 {
+            let names = (1..).zip(name.split(','));
+            let column = |(number, name)| Column { number, name: Box::from(name), generated: None };
+            relation.columns = names.map(column).collect();
+            return Some(());
+        }
+        if flag(array)? {
+            self.arrays.insert(lineage::Column { relation: oid, number });
+        }
+        let generated = generated.as_deref().map(Box::from);
+        relation.columns.push(Column { number, name: name.into(), generated });
+        relation.columns.sort_by_key(|column| column.number);
+        Some(())
+    }
+
+    fn add_query(&mut self, row: &[Option<String>]) -> Option<()> {
+        let [schema, name, query] = row else { return None };
+        let named = self.relations.get_mut(name.as_deref()?)?;
+        let relation = named.iter_mut().find(|relation| schema.as_deref() == Some(&*relation.schema))?;
+        relation.query = query.as_deref().map(Box::from);
+        Some(())
+    }
+
+    fn add_parent(&mut self, row: &[Option<String>]) -> Option<()> {
+        let [child, parent] = row else { return None };
+        let parent = parent.as_deref()?.parse().ok()?;
+        self.parents.entry(child.as_deref()?.parse().ok()?).or_default().push(parent);
+        Some(())
+    }
+
+    /// Tells whether a column holds arrays.
+    pub(super) fn is_array(&self, column: lineage::Column) -> bool {
+        self.arrays.contains(&column)
     }
 
     fn add_function(&mut self, row: &[Option<String>]) -> Option<()> {

@@ -10,6 +10,7 @@
 
 mod builtin;
 mod catalogue;
+pub(crate) mod lineage;
 mod normalise;
 mod statement;
 mod walk;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use model::{Action, Need, Object};
 
 pub(crate) use catalogue::{Catalogue, Rows};
+use lineage::Lineage;
 
 use statement::{Outcome, Secret};
 use walk::Walk;
@@ -81,6 +83,8 @@ pub(crate) struct Inspection {
     pub(crate) reaches_foreign: bool,
     /// It may make or change objects: nothing is proven after it until the catalogue was read again.
     pub(crate) changes_catalogue: bool,
+    /// Where the values come from that each statement returns; empty unless the limits ask for it.
+    pub(crate) lineage: Box<[Lineage]>,
 }
 
 /// What a statement does to its session.
@@ -273,11 +277,19 @@ pub(crate) struct Limits {
     pub(crate) depth_max: usize,
     /// The longest normalised statement that is kept.
     pub(crate) statement_bytes_max: usize,
+    /// Where values come from is followed too, which only a resource with protected columns needs.
+    pub(crate) lineage: bool,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { text_bytes_max: 1 << 20, statements_max: 1000, depth_max: 200, statement_bytes_max: 8 << 10 }
+        Limits {
+            text_bytes_max: 1 << 20,
+            statements_max: 1000,
+            depth_max: 200,
+            statement_bytes_max: 8 << 10,
+            lineage: false,
+        }
     }
 }
 
@@ -351,7 +363,12 @@ fn read(text: &str, catalogue: &Catalogue, limits: &Limits) -> Result<Inspection
     }
     let mut walk = Walk::new(catalogue, limits.depth_max);
     let mut whole = Whole::default();
+    let mut lineage = Vec::with_capacity(tree.len());
     for raw in tree.iter() {
+        if limits.lineage {
+            let bytes = part_bytes(text, raw.stmt_len);
+            lineage.push(lineage::of(catalogue, limits.depth_max, bytes, raw.stmt()));
+        }
         let outcome = statement::statement(&mut walk, &mut whole.session, raw.stmt());
         whole.changes_catalogue |= walk.defines;
         whole.add(&outcome, part(text, raw.stmt_location, raw.stmt_len, outcome.secret));
@@ -377,6 +394,7 @@ fn read(text: &str, catalogue: &Catalogue, limits: &Limits) -> Result<Inspection
         reaches_foreign: walk.foreign,
         changes_catalogue: whole.changes_catalogue || walk.needs.iter().any(|n| n.action == Action::Execute),
         needs: walk.needs.into(),
+        lineage: lineage.into(),
     })
 }
 
@@ -431,6 +449,11 @@ impl Whole {
             self.parts.push(part);
         }
     }
+}
+
+/// Returns how long a statement is; a length of 0 means up to the end.
+fn part_bytes(text: &str, length: i32) -> usize {
+    usize::try_from(length).ok().filter(|length| *length > 0).unwrap_or(text.len())
 }
 
 /// Returns where in the text a statement is; a length of 0 means up to the end.

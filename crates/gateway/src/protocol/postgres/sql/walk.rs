@@ -1036,7 +1036,7 @@ impl Relation {
 
 /// Returns the relations that a name may mean. A temporary one is meant only where nothing else is: to everybody but
 /// its own session it does not exist, and that session was permitted to make it.
-fn candidates<'c>(
+pub(super) fn candidates<'c>(
     catalogue: &'c Catalogue,
     schema: Option<&str>,
     name: &str,
@@ -1051,7 +1051,7 @@ fn candidates<'c>(
     })
 }
 
-fn functions<'c>(
+pub(super) fn functions<'c>(
     catalogue: &'c Catalogue,
     schema: Option<&str>,
     name: &str,

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::lineage::tests::FOLLOWING;
 use super::*;
 
 /// Less than the 2 MiB of a worker thread, so that what calls the inspection has room too.
@@ -9,8 +10,7 @@ const STACK_BYTES: usize = 768 << 10;
 
 /// Inspects on a small stack; an overflow ends the process.
 fn on_small_stack(text: String) -> Result<Effect, Reason> {
-    let run =
-        move || inspect(&text, &catalogue(), &Limits::default()).map(|i| i.effect).map_err(|e| e.reason);
+    let run = move || inspect(&text, &catalogue(), &FOLLOWING).map(|i| i.effect).map_err(|e| e.reason);
     std::thread::Builder::new().stack_size(STACK_BYTES).spawn(run).unwrap().join().unwrap()
 }
 
@@ -95,7 +95,7 @@ fn no_text_costs_the_square_of_its_length() {
         format!("SELECT 1 WHERE{} 1 x 1", "( x".repeat(5_000)),
     ] {
         let started = std::time::Instant::now();
-        let _ = inspect(&text, &catalogue(), &Limits::default());
+        let _ = inspect(&text, &catalogue(), &FOLLOWING);
         assert!(started.elapsed().as_secs() < 5, "{} took {:?}", &text[..30], started.elapsed());
     }
 }

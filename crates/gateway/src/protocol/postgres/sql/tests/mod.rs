@@ -37,6 +37,16 @@ fn catalogue_with(query: usize, row: &[&str]) -> Catalogue {
     Catalogue::from_rows(&answers).unwrap()
 }
 
+/// A small hospital: tables, a view of a view, a materialised view, a function and an operator of users.
+pub(crate) fn catalogue_of_hospital() -> Catalogue {
+    let mut answers = vec![Rows::new(); Catalogue::QUERIES.len()];
+    for line in include_str!("hospital.txt").lines().filter(|line| !line.starts_with('#')) {
+        let (query, row) = line.split_once('\t').unwrap();
+        answers[query.parse::<usize>().unwrap()].push(row.split('\t').map(field).collect());
+    }
+    Catalogue::from_rows(&answers).unwrap()
+}
+
 fn inspected(text: &str) -> Inspection {
     inspect(text, &catalogue(), &Limits::default()).unwrap()
 }

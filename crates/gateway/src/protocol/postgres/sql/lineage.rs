@@ -1,0 +1,306 @@
+//! Where the values of a statement's output come from, and what else its columns are used for.
+//!
+//! A pure function of the parse tree and the catalogue, the same for every person and every policy: what may be seen
+//! is decided from it (`mask`). The default is the other way round from the rest of SQL: a value is [`Origin::Clean`]
+//! only when everything in it is known to come from no column; what is not listed here is [`Origin::Unknown`].
+//!
+//! Names are resolved as PostgreSQL does where that is certain. Where it is not (an unqualified relation of two
+//! schemas, a function's columns), a name means everything it may mean.
+//! Deliberately absent: types. A comparison or a concatenation by a built-in operator cannot fail; everything else
+//! that computes may, and is marked so.
+
+mod expression;
+mod scope;
+mod statement;
+
+use std::fmt;
+
+pub(super) use scope::View;
+pub(super) use statement::of;
+
+use super::catalogue::{Catalogue, Relation};
+use scope::{Cte, Scope};
+
+/// A stored column: its relation's OID, and its number within the relation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Column {
+    pub(crate) relation: u32,
+    pub(crate) number: i16,
+}
+
+impl fmt::Debug for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.relation, self.number)
+    }
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// From no column: literals, parameters, the clock, PostgreSQL's own catalogue.
+    Clean,
+    /// It is the value of this column.
+    Column(Column),
+    /// It is computed from these columns, sorted, each once.
+    Computed {
+        columns: Box<[Column]>,
+        /// The computation gives a value whatever the columns hold: it neither fails nor takes time by them, nor
+        /// makes more rows or fewer.
+        total: bool,
+    },
+    /// Not known.
+    Unknown,
+}
+
+impl Origin {
+    /// Returns the columns that the value tells something of.
+    pub(crate) fn columns(&self) -> &[Column] {
+        match self {
+            Origin::Clean | Origin::Unknown => &[],
+            Origin::Column(column) => std::slice::from_ref(column),
+            Origin::Computed { columns, total: _ } => columns,
+        }
+    }
+
+    /// Returns the origin of a value computed from both.
+    fn and(self, other: Origin) -> Origin {
+        match (self, other) {
+            (Origin::Unknown, _) | (_, Origin::Unknown) => Origin::Unknown,
+            (Origin::Clean, other) => other.computed(true),
+            (one, Origin::Clean) => one.computed(true),
+            (one, other) => Origin::all([one, other]),
+        }
+    }
+
+    /// Returns the origin of a value computed from all of these.
+    fn all(origins: impl IntoIterator<Item = Origin>) -> Origin {
+        let mut columns: Vec<Column> = Vec::new();
+        let mut total = true;
+        for origin in origins {
+            if origin == Origin::Unknown {
+                return Origin::Unknown;
+            }
+            total &= origin.is_total();
+            columns.extend_from_slice(origin.columns());
+        }
+        if columns.is_empty() {
+            return Origin::Clean;
+        }
+        columns.sort_unstable();
+        columns.dedup();
+        Origin::Computed { columns: columns.into(), total }
+    }
+
+    /// Returns the origin of a value that is one or the other, whole.
+    fn or(self, other: Origin) -> Origin {
+        if self == other { self } else { self.and(other) }
+    }
+
+    /// Returns the origin of something computed from this value.
+    fn computed(self, total: bool) -> Origin {
+        match self {
+            Origin::Clean => Origin::Clean,
+            Origin::Unknown => Origin::Unknown,
+            Origin::Column(column) => Origin::Computed { columns: Box::new([column]), total },
+            Origin::Computed { columns, total: before } => {
+                Origin::Computed { columns, total: before && total }
+            }
+        }
+    }
+
+    fn is_total(&self) -> bool {
+        match self {
+            Origin::Clean | Origin::Column(_) => true,
+            Origin::Computed { columns: _, total } => *total,
+            Origin::Unknown => false,
+        }
+    }
+}
+
+/// The columns that a statement returns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outputs {
+    /// It returns no rows.
+    None,
+    /// These, in this order.
+    Columns(Box<[Origin]>),
+    /// Their number is not known from the text; the origin of all together.
+    Open(Origin),
+    /// What the prepared statement of that name returns.
+    Prepared(Box<str>),
+    /// What the cursor of that name returns.
+    Cursor(Box<str>),
+}
+
+/// What a column is used for besides being returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Compared for equality with a constant or a parameter.
+    Equality {
+        /// The other side.
+        operand: Operand,
+        /// Every row that is read has this value: not under `OR` or `NOT`.
+        every: bool,
+    },
+    /// Compared for equality with another column.
+    Join(Column),
+    /// Anything else: order, range, pattern, grouping, telling apart, computing what is compared.
+    Other,
+}
+
+/// The other side of a comparison.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Operand {
+    /// As written.
+    Literal(Box<str>),
+    /// The parameter of this number, from 1.
+    Parameter(usize),
+}
+
+/// Where rows are copied, and how they are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CopyOptions {
+    /// `text`, `csv` or `binary`.
+    pub(crate) format: Box<str>,
+    /// The other options as written, in lower case, with their value.
+    pub(crate) others: Box<[CopyOption]>,
+}
+
+/// An option of `COPY`: its name, and its value where that is a word or a number.
+pub(crate) type CopyOption = (Box<str>, Option<Box<str>>);
+
+/// What kind of statement it is, for the list of what masked people may run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Returns rows, or changes rows of tables named in it.
+    Data,
+    /// `COPY … TO STDOUT`.
+    CopyOut(CopyOptions),
+    /// `COPY … FROM STDIN`.
+    CopyIn,
+    /// `EXPLAIN` of a statement of rows.
+    Explain,
+    /// Transactions, settings with constants, named statements and cursors.
+    Session,
+    /// Anything else, by its name.
+    Other(&'static str),
+}
+
+/// What is known of one statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lineage {
+    pub(crate) kind: Kind,
+    pub(crate) outputs: Outputs,
+    /// The columns used besides, each with its use; sorted by column, each once.
+    pub(crate) uses: Box<[(Column, Use)]>,
+    /// The columns that are given values, and where these come from.
+    pub(crate) assigned: Box<[(Column, Origin)]>,
+    /// The relations whose rows are read, by OID; those beneath views, not the views.
+    pub(crate) relations: Box<[u32]>,
+    /// It runs or reads what is not known, which may show anything.
+    pub(crate) opaque: bool,
+}
+
+/// How deep a statement is followed; one level costs under 8 KiB of stack in a debug build.
+const DEPTH_MAX: usize = 64;
+/// What following a text may cost: it has fewer nodes than bytes, and recursive queries are followed several times.
+const BUDGET_PER_BYTE: usize = 16;
+/// How many columns a query returns at most, as in PostgreSQL.
+const COLUMNS_MAX: usize = 1664;
+/// How many names a `FROM` clause or a `WITH` clause brings at most: looking one up is a search.
+const NAMES_MAX: usize = 500;
+
+/// Follows values through one statement.
+struct Follow<'a> {
+    catalogue: &'a Catalogue,
+    /// The queries around, outermost first.
+    scopes: Vec<Scope>,
+    /// Where the scopes of the `FROM` clause being read begin.
+    clause: usize,
+    ctes: Vec<Cte>,
+    uses: Vec<(Column, Use)>,
+    assigned: Vec<(Column, Origin)>,
+    relations: Vec<u32>,
+    opaque: bool,
+    depth: usize,
+    depth_max: usize,
+    /// How much more is looked at: a text costs in proportion to its length, however it is nested.
+    budget: usize,
+    /// Views that are being followed.
+    within: Vec<&'a Relation>,
+    /// Unqualified names mean `pg_catalog`, as in a definition that PostgreSQL printed under an empty search path.
+    pinned: bool,
+}
+
+impl<'a> Follow<'a> {
+    fn new(catalogue: &'a Catalogue, depth_max: usize, budget: usize) -> Follow<'a> {
+        Follow {
+            catalogue,
+            scopes: Vec::new(),
+            clause: 0,
+            ctes: Vec::new(),
+            uses: Vec::new(),
+            assigned: Vec::new(),
+            relations: Vec::new(),
+            // Where nothing is known of the resource, nothing is known of its statements.
+            opaque: !catalogue.proves(),
+            depth: 0,
+            depth_max: depth_max.min(DEPTH_MAX),
+            budget,
+            within: Vec::new(),
+            pinned: false,
+        }
+    }
+
+    /// Runs `inner` one level deeper; what is too deep or too much is not followed, and so not known.
+    fn nest<T>(&mut self, otherwise: T, inner: impl FnOnce(&mut Self) -> T) -> T {
+        if self.depth >= self.depth_max || !self.afford(1) {
+            self.opaque = true;
+            return otherwise;
+        }
+        self.depth += 1;
+        let result = inner(self);
+        self.depth -= 1;
+        result
+    }
+
+    /// Takes from the budget; `false`, and nothing is known any more, when it is spent.
+    fn afford(&mut self, cost: usize) -> bool {
+        let left = self.budget.checked_sub(cost);
+        self.opaque |= left.is_none();
+        self.budget = left.unwrap_or(0);
+        left.is_some()
+    }
+
+    /// Something that is not known: it may be or show anything.
+    fn unknown(&mut self) -> Origin {
+        self.opaque = true;
+        Origin::Unknown
+    }
+
+    /// Notes that what happens depends on a value.
+    fn depends(&mut self, origin: &Origin) {
+        self.opaque |= *origin == Origin::Unknown;
+        for column in origin.columns() {
+            self.uses.push((*column, Use::Other));
+        }
+    }
+
+    fn finish(mut self, kind: Kind, outputs: Outputs) -> Lineage {
+        self.uses.sort_by_key(|(column, _)| *column);
+        self.uses.dedup();
+        self.relations.sort_unstable();
+        self.relations.dedup();
+        Lineage {
+            kind,
+            outputs,
+            uses: self.uses.into(),
+            assigned: self.assigned.into(),
+            relations: self.relations.into(),
+            opaque: self.opaque,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

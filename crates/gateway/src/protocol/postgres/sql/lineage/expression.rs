@@ -1,0 +1,347 @@
+//! Expressions: what a value comes from, and what a condition depends on.
+
+use pg_raw_parse::list::NodeList;
+use pg_raw_parse::nodes::{A_Expr, FuncCall, SubLink, TypeName, WindowDef};
+use pg_raw_parse::raw::{A_Expr_Kind, BoolExprType, SubLinkType};
+use pg_raw_parse::{ConstValue, Node};
+
+use super::super::builtin::{self, Builtin};
+use super::super::walk::{functions, is_absent, names};
+use super::{Follow, Operand, Origin, Use};
+
+/// Built-in functions that give a value whatever they are given, without more rows or fewer.
+const TOTAL_FUNCTIONS: [&str; 44] = [
+    "array_agg",
+    "bit_length",
+    "bool_and",
+    "bool_or",
+    "btrim",
+    "cardinality",
+    "char_length",
+    "character_length",
+    "concat",
+    "concat_ws",
+    "count",
+    "dense_rank",
+    "every",
+    "first_value",
+    "initcap",
+    "json_agg",
+    "json_build_array",
+    "jsonb_agg",
+    "jsonb_build_array",
+    "lag",
+    "last_value",
+    "lead",
+    "length",
+    "lower",
+    "ltrim",
+    "max",
+    "md5",
+    "min",
+    "num_nonnulls",
+    "num_nulls",
+    "octet_length",
+    "quote_ident",
+    "quote_literal",
+    "quote_nullable",
+    "rank",
+    "replace",
+    "reverse",
+    "row_number",
+    "row_to_json",
+    "rtrim",
+    "string_agg",
+    "to_json",
+    "to_jsonb",
+    "upper",
+];
+
+/// Harmless functions of PostgreSQL that show what others do or what the planner gathered of values.
+const REVEALING_PREFIXES: [&str; 4] =
+    ["pg_stat_get_backend", "pg_stat_get_activity", "pg_stat_get_wal", "pg_mcv_list"];
+
+impl<'a> Follow<'a> {
+    /// Returns what a value comes from; what is done besides on the way is noted.
+    pub(super) fn value(&mut self, node: Node<'a>) -> Origin {
+        match node {
+            Node::None | Node::A_Const(_) | Node::ParamRef(_) | Node::SQLValueFunction(_) => Origin::Clean,
+            Node::ColumnRef(_) if !self.afford(1) => Origin::Unknown,
+            Node::ColumnRef(column) => self.column(column.fields()),
+            _ => self.nest(Origin::Unknown, |follow| follow.computed(node)),
+        }
+    }
+
+    fn values(&mut self, list: &'a NodeList) -> Origin {
+        Origin::all(list.iter().map(|node| self.value(node)))
+    }
+
+    fn computed(&mut self, node: Node<'a>) -> Origin {
+        match node {
+            Node::A_Expr(expr) => self.operator(expr),
+            Node::FuncCall(call) => self.call(call),
+            Node::TypeCast(cast) => {
+                let total = is_text(cast.type_name());
+                self.cast(cast.type_name());
+                self.value(cast.arg()).computed(total)
+            }
+            Node::CollateClause(collate) => self.value(collate.arg()).computed(true),
+            Node::NullTest(test) => self.value(test.arg()).computed(true),
+            Node::BooleanTest(test) => self.value(test.arg()).computed(true),
+            Node::BoolExpr(expr) => self.values(expr.args()).computed(true),
+            Node::SubLink(link) => self.subquery(link),
+            Node::CaseExpr(case) => {
+                self.builtin_operator("=");
+                let arms = self.values(case.args());
+                self.value(case.arg()).and(arms).and(self.value(case.defresult()))
+            }
+            Node::CaseWhen(when) => self.value(when.expr()).and(self.value(when.result())),
+            Node::CoalesceExpr(expr) => self.values(expr.args()).computed(true),
+            Node::MinMaxExpr(expr) => self.values(expr.args()).computed(true),
+            Node::RowExpr(row) => self.values(row.args()).computed(true),
+            Node::A_ArrayExpr(array) => self.values(array.elements()).computed(true),
+            Node::NodeList(list) => self.values(list),
+            Node::NamedArgExpr(argument) => self.value(argument.arg()),
+            Node::A_Indirection(indirection) => {
+                let mut origin = self.value(indirection.arg());
+                for step in indirection.indirection() {
+                    if let Node::A_Indices(indices) = step {
+                        origin = origin.and(self.value(indices.lidx())).and(self.value(indices.uidx()));
+                    }
+                }
+                // A field of a row may be a function of it.
+                let named = indirection.indirection().iter().filter_map(|step| step.as_str());
+                let is_function = named.into_iter().any(|name| !self.catalogue.functions(name).is_empty());
+                if is_function { self.unknown() } else { origin.computed(false) }
+            }
+            Node::GroupingFunc(grouping) => self.values(grouping.args()).computed(true),
+            Node::SetToDefault(_) => Origin::Clean,
+            Node::MultiAssignRef(assign) => self.value(assign.source()).computed(true),
+            _ => self.json(node),
+        }
+    }
+
+    fn json(&mut self, node: Node<'a>) -> Origin {
+        match node {
+            Node::JsonObjectConstructor(object) => {
+                let pairs = object.exprs().iter().map(|pair| {
+                    let value = pair.value().map_or(Origin::Clean, |value| self.value(value.raw_expr()));
+                    self.value(pair.key()).and(value)
+                });
+                Origin::all(pairs).computed(false)
+            }
+            Node::JsonArrayConstructor(array) => {
+                let values = array.exprs().iter().map(|value| self.value(value.raw_expr()));
+                Origin::all(values).computed(false)
+            }
+            Node::JsonIsPredicate(test) => self.value(test.expr()).computed(true),
+            // What else the grammar has is not followed: XML, SQL/JSON queries, MERGE's own function, WHERE CURRENT OF.
+            _ => self.unknown(),
+        }
+    }
+
+    // ---- operators and functions ----
+
+    fn operator(&mut self, expr: &'a A_Expr) -> Origin {
+        // `a || b || c …` leans to the left: it is a loop, so that only real nesting costs stack.
+        let mut parts = Vec::new();
+        let mut next = expr;
+        loop {
+            parts.push(self.value(next.rexpr()).computed(self.is_total(next)));
+            let Node::A_Expr(left) = next.lexpr() else { break };
+            next = left;
+        }
+        parts.push(self.value(next.lexpr()));
+        let mut origin = Origin::all(parts);
+        let mut next = expr;
+        loop {
+            // Arrays of different shapes cannot be put together.
+            let joins = names(next.name()).1 == "||";
+            let arrays = joins && origin.columns().iter().any(|column| self.catalogue.is_array(*column));
+            if arrays || !self.is_total(next) {
+                origin = origin.computed(false);
+                break;
+            }
+            let Node::A_Expr(left) = next.lexpr() else { break };
+            next = left;
+        }
+        origin.computed(true)
+    }
+
+    /// Tells whether the operator is PostgreSQL's own and gives a value whatever it is given.
+    fn is_total(&mut self, expr: &A_Expr) -> bool {
+        use A_Expr_Kind as K;
+        let (schema, symbol) = names(expr.name());
+        if schema != Some("pg_catalog") {
+            self.builtin_operator(symbol);
+        }
+        match expr.kind {
+            K::AEXPR_BETWEEN | K::AEXPR_NOT_BETWEEN | K::AEXPR_BETWEEN_SYM | K::AEXPR_NOT_BETWEEN_SYM => {
+                ["<", "<=", ">", ">="].into_iter().for_each(|symbol| self.builtin_operator(symbol));
+                true
+            }
+            K::AEXPR_OP | K::AEXPR_OP_ANY | K::AEXPR_OP_ALL => {
+                matches!(symbol, "=" | "<>" | "!=" | "<" | ">" | "<=" | ">=" | "||")
+            }
+            K::AEXPR_DISTINCT | K::AEXPR_NOT_DISTINCT | K::AEXPR_NULLIF | K::AEXPR_IN => true,
+            _ => false,
+        }
+    }
+
+    /// An operator of that name must be PostgreSQL's own: a user's may read anything.
+    pub(super) fn builtin_operator(&mut self, symbol: &str) {
+        self.opaque |= !self.pinned && !self.catalogue.operators(symbol).is_empty();
+    }
+
+    fn call(&mut self, call: &'a FuncCall) -> Origin {
+        let (schema, name) = names(call.funcname());
+        let schema = if self.pinned { schema.or(Some("pg_catalog")) } else { schema };
+        let mut origin = self.values(call.args());
+        for sort in call.agg_order().iter() {
+            origin = origin.and(self.value(sort.node()));
+        }
+        origin = origin.and(self.value(call.agg_filter()));
+        if let Some(window) = call.over() {
+            origin = origin.and(self.window(window));
+        }
+        let users = functions(self.catalogue, schema, name).count() > 0;
+        let builtin = matches!(schema, None | Some("pg_catalog")) && !users;
+        let revealing = REVEALING_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        if builtin && builtin::function(name) == Builtin::Harmless && !revealing {
+            let total = TOTAL_FUNCTIONS.binary_search(&name).is_ok();
+            return origin.computed(total);
+        }
+        if schema == Some("information_schema") && name.starts_with("_pg_") {
+            return origin.computed(false);
+        }
+        if users && functions(self.catalogue, schema, name).all(|function| function.harmless) {
+            return origin.computed(false);
+        }
+        self.unknown()
+    }
+
+    fn window(&mut self, window: &'a WindowDef) -> Origin {
+        let mut origin = self.values(window.partition_clause());
+        for sort in window.order_clause().iter() {
+            origin = origin.and(self.value(sort.node()));
+        }
+        origin.and(self.value(window.start_offset())).and(self.value(window.end_offset()))
+    }
+
+    /// Windows of a `WINDOW` clause, which any call may name.
+    pub(super) fn windows(&mut self, list: &'a NodeList) {
+        for node in list {
+            let origin = match node {
+                Node::WindowDef(window) => self.window(window),
+                _ => self.unknown(),
+            };
+            self.depends(&origin);
+        }
+    }
+
+    fn subquery(&mut self, link: &'a SubLink) -> Origin {
+        let columns = self.query(link.subselect());
+        let inner = match columns.columns.as_slice() {
+            [only] if columns.open.is_none() => only.origin.clone(),
+            _ => columns.whole(),
+        };
+        match link.sub_link_type {
+            // Whether there are rows depends on the conditions within, which are noted there.
+            SubLinkType::EXISTS_SUBLINK => Origin::Clean,
+            SubLinkType::ALL_SUBLINK | SubLinkType::ANY_SUBLINK => {
+                if link.oper_name().is_empty() {
+                    self.builtin_operator("=");
+                } else {
+                    let (_, symbol) = names(link.oper_name());
+                    self.builtin_operator(symbol);
+                }
+                self.value(link.testexpr()).and(inner).computed(true)
+            }
+            SubLinkType::EXPR_SUBLINK => inner,
+            _ => self.value(link.testexpr()).and(inner).computed(true),
+        }
+    }
+
+    /// Making a value of a type runs the type's own code.
+    fn cast(&mut self, name: Option<&'a TypeName>) {
+        let Some(name) = name else { return };
+        let mut parts = name.names().iter().rev();
+        let base = parts.next().and_then(|part| part.sval()).unwrap_or_default();
+        let schema = parts.next().and_then(|part| part.sval());
+        let schema = if self.pinned { schema.or(Some("pg_catalog")) } else { schema };
+        let plain = base == "record" || self.catalogue.is_plain_type(schema, base);
+        self.opaque |= !plain || self.catalogue.is_cast_target(base);
+    }
+
+    // ---- conditions ----
+
+    /// A condition that rows are chosen by. `every` row has to fulfil it.
+    pub(super) fn filter(&mut self, node: Node<'a>, every: bool) {
+        match node {
+            Node::BoolExpr(expr) => {
+                let every = every && expr.boolop == BoolExprType::AND_EXPR;
+                self.nest((), |follow| expr.args().iter().for_each(|arg| follow.filter(arg, every)));
+            }
+            Node::A_Expr(expr) if expr.kind == A_Expr_Kind::AEXPR_OP && names(expr.name()).1 == "=" => {
+                self.builtin_operator("=");
+                self.equality(expr, every);
+            }
+            _ => {
+                let origin = self.value(node);
+                self.depends(&origin);
+            }
+        }
+    }
+
+    fn equality(&mut self, expr: &'a A_Expr, every: bool) {
+        let (left, right) = (self.value(expr.lexpr()), self.value(expr.rexpr()));
+        let constant = match (&left, &right) {
+            (Origin::Column(column), Origin::Clean) => operand(expr.rexpr()).map(|operand| (column, operand)),
+            (Origin::Clean, Origin::Column(column)) => operand(expr.lexpr()).map(|operand| (column, operand)),
+            _ => None,
+        };
+        match constant {
+            Some((column, operand)) => self.uses.push((*column, Use::Equality { operand, every })),
+            None => self.equal(&left, &right),
+        }
+    }
+}
+
+/// Returns the constant or parameter that a node is, also where it is cast.
+fn operand(node: Node<'_>) -> Option<Operand> {
+    match node {
+        Node::ParamRef(parameter) => usize::try_from(parameter.number).ok().map(Operand::Parameter),
+        Node::A_Const(value) => Some(Operand::Literal(match value.val()? {
+            ConstValue::String(text) | ConstValue::Float(text) => text.into(),
+            ConstValue::Integer(number) => number.to_string().into(),
+            _ => return None,
+        })),
+        Node::TypeCast(cast) => match cast.arg() {
+            Node::ParamRef(_) | Node::A_Const(_) => operand(cast.arg()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Tells whether a cast to the type cannot fail.
+fn is_text(name: Option<&TypeName>) -> bool {
+    name.is_some_and(|name| {
+        let (schema, base) = names_of(name);
+        matches!(schema, None | Some("pg_catalog"))
+            && matches!(base, "text" | "varchar")
+            && name.typmods().is_empty()
+            && name.array_bounds().is_empty()
+    })
+}
+
+fn names_of(name: &TypeName) -> (Option<&str>, &str) {
+    let mut parts = name.names().iter().rev();
+    let base = parts.next().and_then(|part| part.sval()).unwrap_or_default();
+    (parts.next().and_then(|part| part.sval()), base)
+}
+
+/// Tells whether a node is there and not a constant.
+pub(super) fn is_computed(node: Node<'_>) -> bool {
+    !is_absent(node) && operand(node).is_none()
+}

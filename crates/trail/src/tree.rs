@@ -191,7 +191,12 @@ impl Tree {
         if size == self.published && size > 0 {
             return Ok(());
         }
+        let [signed, _] = &self.partials;
         for (tile, bytes) in self.builder.partials() {
+            // A tile of the last checkpoint that did not grow since: writing it again could only harm it.
+            if signed.contains(&tree_file(&tile.path())) {
+                continue;
+            }
             write(&*self.disk, &mut self.unsynced, &tile.path(), bytes)?;
             if tile.level() == 0 {
                 write(&*self.disk, &mut self.unsynced, &Bundle::from(tile).path(), &self.bundle)?;

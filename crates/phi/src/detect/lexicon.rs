@@ -1,7 +1,7 @@
 //! What is known of single words: one table for names, places, months, and the words that announce an identifier.
 //!
-//! The lists were written from general knowledge for this crate. The table keeps 32 bits of a word's hash instead of the
-//! word: a word that is not listed is taken for a listed one about once in a billion, which a detector can bear.
+//! The lists were written from general knowledge for this crate. The table keeps 24 bits of a word's hash instead of the
+//! word: one that is not listed is taken for a listed one less than once in ten million, which a detector can bear.
 
 use std::sync::LazyLock;
 
@@ -210,17 +210,14 @@ const LISTS: &[(&str, Flags)] = &[
     ("in from at to near of outside around", Flags::PREPOSITION),
 ];
 
-/// More than twice the words, so that a miss is seen soon, and small enough for the second cache.
+/// More than twice the words, so that a miss is seen soon; 128 KiB, so that it stays in the second cache.
 const SLOTS: usize = 1 << 15;
 
-#[derive(Clone, Copy, Default)]
-struct Slot {
-    tag: u32,
-    flags: Flags,
-}
-
 pub(super) struct Lexicon {
-    slots: Box<[Slot]>,
+    /// Of each word 24 bits of its hash and, in the lowest byte, the place of its flags; 0 is an empty slot.
+    slots: Box<[u32]>,
+    /// The sets of flags that occur. The first is none.
+    sets: Vec<Flags>,
 }
 
 static LEXICON: LazyLock<Lexicon> = LazyLock::new(Lexicon::build);
@@ -264,7 +261,7 @@ impl Lexicon {
     }
 
     fn build() -> Lexicon {
-        let mut lexicon = Lexicon { slots: vec![Slot::default(); SLOTS].into() };
+        let mut lexicon = Lexicon { slots: vec![0; SLOTS].into(), sets: vec![Flags::NONE] };
         for (words, flags) in LISTS {
             for word in words.split_whitespace() {
                 lexicon.insert(hash(word), *flags);
@@ -276,12 +273,29 @@ impl Lexicon {
     fn insert(&mut self, hash: u64, flags: Flags) {
         let (start, tag) = place(hash);
         for step in 0..SLOTS {
-            let slot = self.slots.get_mut((start + step) % SLOTS).expect("within the table");
-            if slot.tag == tag || slot.flags == Flags::NONE {
-                *slot = Slot { tag, flags: slot.flags.with(flags) };
+            let place = (start + step) % SLOTS;
+            let slot = self.slots.get(place).copied().unwrap_or(0);
+            if slot == 0 || slot & !SET == tag {
+                let set = self.set(self.flags(slot).with(flags));
+                self.slots.get_mut(place).into_iter().for_each(|slot| *slot = tag | set);
                 return;
             }
         }
+    }
+
+    /// Returns the place of a set of flags.
+    fn set(&mut self, flags: Flags) -> u32 {
+        let known = self.sets.iter().position(|set| *set == flags);
+        let place = known.unwrap_or_else(|| {
+            self.sets.push(flags);
+            self.sets.len() - 1
+        });
+        u32::from(u8::try_from(place).expect("the lists make fewer than 256 sets, a test holds that"))
+    }
+
+    fn flags(&self, slot: u32) -> Flags {
+        let [.., set] = slot.to_be_bytes();
+        self.sets.get(usize::from(set)).copied().unwrap_or_default()
     }
 
     /// Returns what is known of a word by its hash.
@@ -289,19 +303,22 @@ impl Lexicon {
         let (start, tag) = place(hash);
         for step in 0..SLOTS {
             match self.slots.get((start + step) % SLOTS) {
-                Some(slot) if slot.flags == Flags::NONE => return Flags::NONE,
-                Some(slot) if slot.tag == tag => return slot.flags,
-                Some(_) | None => {}
+                Some(0) | None => return Flags::NONE,
+                Some(slot) if slot & !SET == tag => return self.flags(*slot),
+                Some(_) => {}
             }
         }
         Flags::NONE
     }
 }
 
-/// The first slot and the tag: different bits of the mixed hash.
+/// The byte of a slot that names the set of flags.
+const SET: u32 = 0xff;
+
+/// The first slot and the tag: different bits of the hash. A tag is never 0, which is an empty slot.
 #[allow(clippy::cast_possible_truncation, reason = "bits are picked")]
 fn place(hash: u64) -> (usize, u32) {
-    ((hash >> 49) as usize, (hash >> 12 ^ hash) as u32)
+    ((hash >> 49) as usize, ((hash >> 12 ^ hash) as u32 & !SET).max(SET + 1))
 }
 
 /// Symbols of the model: the edge of a word, 26 letters, and everything else.

@@ -24,7 +24,7 @@ pub use features::Features;
 pub use screen::{Cell, Screened};
 
 use lexicon::Flags;
-use token::{Gap, Kind, Shape, Token};
+use token::{Gap, Kind, Shape, Token, Tokens};
 
 use crate::Class;
 
@@ -80,7 +80,7 @@ pub struct Exhausted;
 /// Buffers that are used again from cell to cell.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    tokens: Vec<Token>,
+    tokens: Tokens,
     spans: Vec<Span>,
     names: Vec<u64>,
 }
@@ -137,8 +137,8 @@ impl Detector {
         settle(&mut scratch.spans, 0);
         let known = scratch.spans.len();
         let mut finder =
-            Finder { text, tokens: &scratch.tokens, spans: &mut scratch.spans, features, mrn: &self.mrn };
-        finder.walk(known);
+            Finder { text, tokens: &scratch.tokens.all, spans: &mut scratch.spans, features, mrn: &self.mrn };
+        finder.walk(&scratch.tokens, known);
         person::propagate(text, &scratch.tokens, &mut scratch.spans, &mut scratch.names);
         settle(&mut scratch.spans, self.threshold);
         Ok(())
@@ -216,29 +216,27 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// Looks at each token that is not part of the first `known` spans.
-    fn walk(&mut self, known: usize) {
-        let (mut at, mut next_known) = (0, 0);
-        while let Some(token) = self.tokens.get(at) {
-            while next_known < known && self.spans.get(next_known).is_some_and(|span| span.end <= token.start)
+    /// Looks at each token at which something may begin, and which is not part of the first `known` spans.
+    fn walk(&mut self, tokens: &Tokens, known: usize) {
+        let (mut from, mut next_known) = (0, 0);
+        let mut look = |finder: &mut Self, at: usize| {
+            let Some(token) = finder.tokens.get(at).filter(|_| at >= from) else { return };
+            while next_known < known
+                && finder.spans.get(next_known).is_some_and(|span| span.end <= token.start)
             {
                 next_known += 1;
             }
             let covered = next_known < known
-                && self.spans.get(next_known).is_some_and(|span| span.start <= token.start);
-            let after = if covered || self.idle(token) { None } else { self.look(at, token) };
-            at = after.unwrap_or(at + 1).max(at + 1);
-        }
-    }
-
-    /// Whether nothing begins at a token, as at most words and signs.
-    fn idle(&self, token: &Token) -> bool {
-        match token.kind {
-            Kind::Word => {
-                token.shape == Shape::Lower && !token.flags.any(Flags::BEGINS) && self.mrn.is_empty()
+                && finder.spans.get(next_known).is_some_and(|span| span.start <= token.start);
+            if !covered {
+                from = finder.look(at, token).unwrap_or(0).max(at + 1);
             }
-            Kind::Sign(byte) => byte != b'(' && byte != b'+',
-            Kind::Number | Kind::Mixed => false,
+        };
+        if self.mrn.is_empty() {
+            tokens.active.iter().for_each(|at| look(self, *at));
+        } else {
+            // A site's record number may begin with anything.
+            (0..tokens.all.len()).for_each(|at| look(self, at));
         }
     }
 

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-use super::token::{Kind, Token};
+use super::token::{Kind, Token, Tokens};
 use super::{Budget, DEPTH_MAX, Detector, Exhausted, Features, Scratch, Span};
 use crate::Class;
 
@@ -14,13 +14,13 @@ const RUN_MIN: usize = 16;
 pub(super) fn find(
     detector: &Detector,
     text: &str,
-    tokens: &[Token],
+    tokens: &Tokens,
     budget: &mut Budget,
     depth: u8,
     spans: &mut Vec<Span>,
 ) -> Result<(), Exhausted> {
     let mut after = 0;
-    for token in tokens.iter().filter(|token| token.end - token.start >= 8 && token.kind != Kind::Sign(0)) {
+    for token in tokens.long.iter().filter_map(|place| tokens.all.get(*place)) {
         if token.start < after || matches!(token.kind, Kind::Sign(_)) {
             continue;
         }

@@ -1,7 +1,7 @@
 //! Names in free text: by lists, by what stands before and after, and by how they are written.
 
 use super::lexicon::{Flags, nameness, technical};
-use super::token::{Gap, Kind, Shape, Token};
+use super::token::{Gap, Kind, Shape, Token, Tokens};
 use super::{Finder, Span};
 use crate::Class;
 
@@ -306,13 +306,13 @@ impl Finder<'_> {
 }
 
 /// Looks for the words of the names that were found once more: `Zofia` after `Zofia Nowak` was seen.
-pub(super) fn propagate(text: &str, tokens: &[Token], spans: &mut Vec<Span>, names: &mut Vec<u64>) {
+pub(super) fn propagate(text: &str, tokens: &Tokens, spans: &mut Vec<Span>, names: &mut Vec<u64>) {
     names.clear();
     let capital =
         |token: &Token| token.kind == Kind::Word && matches!(token.shape, Shape::Capital | Shape::Upper);
     for span in spans.iter().filter(|span| span.class == Class::Name && span.confidence >= 60) {
-        let first = tokens.partition_point(|token| token.start < span.start);
-        let within = tokens.iter().skip(first).take_while(|token| token.end <= span.end);
+        let first = tokens.all.partition_point(|token| token.start < span.start);
+        let within = tokens.all.iter().skip(first).take_while(|token| token.end <= span.end);
         for token in within.filter(|token| capital(token)) {
             let ordinary = token.flags.any(Flags::ORDINARY);
             let long = text.get(token.start..token.end).is_some_and(|word| word.chars().count() > 2);
@@ -330,9 +330,9 @@ pub(super) fn propagate(text: &str, tokens: &[Token], spans: &mut Vec<Span>, nam
     let known = spans.len();
     let mut next = 0;
     spans.sort_unstable_by_key(|span| span.start);
-    for token in tokens
-        .iter()
-        .filter(|token| bits & bit(token.hash) != 0 && capital(token) && names.contains(&token.hash))
+    let active = tokens.active.iter().filter_map(|place| tokens.all.get(*place));
+    for token in
+        active.filter(|token| bits & bit(token.hash) != 0 && capital(token) && names.contains(&token.hash))
     {
         while next < known && spans.get(next).is_some_and(|span| span.end <= token.start) {
             next += 1;

@@ -49,6 +49,43 @@ pub(super) struct Token {
     pub(super) hash: u64,
 }
 
+/// A text taken apart.
+#[derive(Debug, Default)]
+pub(super) struct Tokens {
+    pub(super) all: Vec<Token>,
+    /// Those at which something may begin: all words with a capital are among them.
+    pub(super) active: Vec<usize>,
+    /// Those long enough to be part of an encoded run.
+    pub(super) long: Vec<usize>,
+}
+
+/// The length from which a token counts as long.
+const LONG: usize = 8;
+
+impl Tokens {
+    pub(super) fn clear(&mut self) {
+        self.all.clear();
+        self.active.clear();
+        self.long.clear();
+    }
+
+    fn push(&mut self, token: Token) {
+        let place = self.all.len();
+        let idle = match token.kind {
+            Kind::Word => token.shape == Shape::Lower && !token.flags.any(Flags::BEGINS),
+            Kind::Sign(byte) => byte != b'(' && byte != b'+',
+            Kind::Number | Kind::Mixed => false,
+        };
+        if !idle {
+            self.active.push(place);
+        }
+        if token.end - token.start >= LONG {
+            self.long.push(place);
+        }
+        self.all.push(token);
+    }
+}
+
 /// What a byte is, by number.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Byte {
@@ -104,7 +141,7 @@ const PARTS: [u8; 256] = {
 };
 
 /// Takes a text apart into `tokens`.
-pub(super) fn tokens(text: &str, tokens: &mut Vec<Token>) {
+pub(super) fn tokens(text: &str, tokens: &mut Tokens) {
     let lexicon = Lexicon::get();
     let bytes = text.as_bytes();
     let (mut at, mut gap) = (0, Gap::Line);
@@ -163,13 +200,7 @@ fn sign(start: usize, length: usize, byte: u8, gap: Gap) -> Token {
 }
 
 /// Reads a word or number of ASCII letters and digits only: nearly all of them. `None` where it is something else.
-fn ascii_word(
-    text: &str,
-    start: usize,
-    gap: Gap,
-    lexicon: &Lexicon,
-    tokens: &mut Vec<Token>,
-) -> Option<usize> {
+fn ascii_word(text: &str, start: usize, gap: Gap, lexicon: &Lexicon, tokens: &mut Tokens) -> Option<usize> {
     let rest = text.as_bytes().get(start..)?;
     let (mut length, mut upper, mut digit, mut stop) = (0, 0, 0, 0);
     for byte in rest {
@@ -252,7 +283,7 @@ impl Count {
 }
 
 /// Reads one word or number from `start`, and returns where it ends.
-fn word(text: &str, start: usize, gap: Gap, lexicon: &Lexicon, tokens: &mut Vec<Token>) -> usize {
+fn word(text: &str, start: usize, gap: Gap, lexicon: &Lexicon, tokens: &mut Tokens) -> usize {
     let bytes = text.as_bytes();
     let mut count = Count::default();
     let mut at = start;
@@ -309,9 +340,9 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: &[(&str, Kind, Shape)]) {
-        let mut found = Vec::new();
+        let mut found = Tokens::default();
         tokens(text, &mut found);
-        let found: Vec<_> = found.iter().map(|t| (&text[t.start..t.end], t.kind, t.shape)).collect();
+        let found: Vec<_> = found.all.iter().map(|t| (&text[t.start..t.end], t.kind, t.shape)).collect();
         assert_eq!(found, expected);
     }
 

@@ -421,10 +421,11 @@ fn check_settings(resource: &ResourceId, parameters: &[(String, String)]) -> Res
     if reported("standard_conforming_strings") != "on" {
         return Err(Failure::Ours("the resource must have `standard_conforming_strings = on`".to_owned()));
     }
-    for name in ["server_encoding", "client_encoding"] {
-        if !encoding_is_safe(reported(name)) {
-            return Err(Failure::Ours(format!("the resource's `{name}` is not supported")));
-        }
+    if !encoding_is_safe(reported("server_encoding")) {
+        return Err(Failure::Ours("the resource's `server_encoding` is not supported".to_owned()));
+    }
+    if !is_read_as_sent(reported("client_encoding")) {
+        return Err(Failure::Ours("`client_encoding` must be UTF8 or SQL_ASCII".to_owned()));
     }
     let version = reported("server_version");
     let major =
@@ -437,7 +438,7 @@ fn check_settings(resource: &ResourceId, parameters: &[(String, String)]) -> Res
 
 /// Tells whether in this encoding a byte below 128 is always that ASCII character: only then does the server see the
 /// quotes and backslashes that the parser sees.
-pub(crate) fn encoding_is_safe(encoding: &str) -> bool {
+fn encoding_is_safe(encoding: &str) -> bool {
     let encoding = encoding.to_ascii_uppercase();
     let numbered = |prefix: &str, numbers: std::ops::RangeInclusive<u32>| {
         let number = encoding.strip_prefix(prefix).and_then(|number| number.parse().ok());
@@ -447,6 +448,12 @@ pub(crate) fn encoding_is_safe(encoding: &str) -> bool {
         || numbered("LATIN", 1..=10)
         || numbered("ISO_8859_", 1..=16)
         || numbered("WIN", 1250..=1258)
+}
+
+/// Tells whether the server takes the bytes of a text in this encoding for the characters that the parser takes them for:
+/// in any other, a name beyond ASCII would be inspected as another name.
+pub(crate) fn is_read_as_sent(client_encoding: &str) -> bool {
+    client_encoding.eq_ignore_ascii_case("UTF8") || client_encoding.eq_ignore_ascii_case("SQL_ASCII")
 }
 
 /// Reads exactly one message into `frame`, header included.

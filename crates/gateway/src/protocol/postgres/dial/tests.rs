@@ -36,12 +36,14 @@ fn settings_that_change_the_meaning_of_a_text_are_refused() {
         check_settings(&ResourceId("r".into()), &pairs).is_ok()
     };
     assert!(check("on", "UTF8", "UTF8"));
-    assert!(check("on", "LATIN9", "WIN1252"));
+    assert!(check("on", "LATIN9", "UTF8"));
+    assert!(!check("on", "LATIN9", "LATIN9"));
     assert!(check("on", "ISO_8859_5", "SQL_ASCII"));
     assert!(!check("off", "UTF8", "UTF8"));
     assert!(!check("", "UTF8", "UTF8"));
     for encoding in ["SJIS", "GBK", "BIG5", "LATIN11", "WIN1259", ""] {
         assert!(!check("on", "UTF8", encoding), "{encoding}");
+        assert!(!check("on", encoding, "UTF8"), "{encoding}");
     }
 }
 

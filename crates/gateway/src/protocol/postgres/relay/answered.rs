@@ -406,7 +406,7 @@ impl<C: Control> Relay<C> {
         let (name, value) = codec::parameter_status(frame).map_err(malformed)?;
         let safe = match name {
             b"standard_conforming_strings" => value == b"on",
-            b"client_encoding" => super::super::dial::encoding_is_safe(&String::from_utf8_lossy(value)),
+            b"client_encoding" => super::super::dial::is_read_as_sent(&String::from_utf8_lossy(value)),
             _ => true,
         };
         if !safe {

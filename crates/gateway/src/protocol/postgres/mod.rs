@@ -16,6 +16,7 @@ pub(crate) mod catalogues;
 pub(crate) mod codec;
 pub(crate) mod dial;
 pub(crate) mod greet;
+mod mask;
 pub(crate) mod outbox;
 pub(crate) mod relay;
 #[allow(dead_code, reason = "the inspection tells more than recording alone asks; masking will")]

@@ -1,0 +1,291 @@
+//! What of one statement's result a person sees, decided before the statement is sent.
+//!
+//! From where the values come from ([`Lineage`]), what the configuration protects ([`Protection`]) and which classes
+//! the person sees. The default is the other way round: an output leaves as it is only when every column it tells
+//! something of is known and may be seen. A column that nobody classified is not seen.
+//! Deliberately absent: rights (the caller asks policy), types and operators (a column's rule is compiled for the
+//! type that the resource announces), and the second vote of what the resource announces.
+
+use foldhash::{HashMap, HashSet};
+use phi::{Class, Operator, Usage};
+
+use crate::protocol::postgres::sql::lineage::{Column, Kind, Lineage, Origin, Outputs, Use};
+
+/// What the configuration says of a protected column.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rule {
+    /// The kind of identifier.
+    pub(crate) class: Class,
+    /// How it is masked.
+    pub(crate) operator: Operator,
+    /// What it may be used for unseen.
+    pub(crate) usage: Usage,
+}
+
+/// What is known of a resource's columns, under one catalogue.
+#[derive(Debug, Default)]
+pub(crate) struct Protection {
+    pub(crate) rules: HashMap<Column, Rule>,
+    /// Columns that somebody looked at and found free of identifiers.
+    pub(crate) clean: HashSet<Column>,
+}
+
+/// A column that is not seen: its rule, or `None` where nobody classified it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Hidden {
+    column: Column,
+    rule: Option<Rule>,
+}
+
+impl Hidden {
+    fn usage(self) -> Usage {
+        self.rule.map_or(Usage::None, |rule| rule.usage)
+    }
+}
+
+/// How one output leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// As it is.
+    Plain,
+    /// Masked by the rule of this column; redacted where it has none.
+    Masked(Column),
+    /// Replaced by a constant of its type: computed from columns that are not seen.
+    Redacted,
+}
+
+/// How a statement's result leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// As it is.
+    Plain,
+    /// Column by column.
+    Columns(Box<[Shown]>),
+    /// What the statement named so returns decides.
+    Prepared(Box<str>),
+    /// What the cursor named so returns decides.
+    Cursor(Box<str>),
+}
+
+/// Why a statement is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// A kind of statement that masked people may not run.
+    Kind(&'static str),
+    /// It runs or reads what is not known.
+    Opaque,
+    /// It filters, sorts, groups or joins by a column in a way that its usage does not allow.
+    Use(Column),
+    /// It computes with a column in a way that may fail.
+    Computes(Column),
+    /// It gives a column a value, or copies one into another.
+    Assigns(Column),
+    /// How many outputs there are is not known, and one may come from a column that is not seen.
+    Open,
+}
+
+impl Protection {
+    fn hidden(&self, column: Column, sees: &impl Fn(Class) -> bool) -> Option<Hidden> {
+        if self.clean.contains(&column) {
+            return None;
+        }
+        let rule = self.rules.get(&column).copied();
+        let seen = rule.is_some_and(|rule| sees(rule.class));
+        (!seen).then_some(Hidden { column, rule })
+    }
+
+    /// Returns the classes whose columns the statement tells something of, for the record and for asking policy.
+    pub(crate) fn classes(&self, lineage: &Lineage) -> HashSet<Class> {
+        let outputs = match &lineage.outputs {
+            Outputs::Columns(origins) => origins.iter().collect::<Vec<_>>(),
+            Outputs::Open(origin) => vec![origin],
+            Outputs::None | Outputs::Prepared(_) | Outputs::Cursor(_) => Vec::new(),
+        };
+        let returned = outputs.into_iter().flat_map(Origin::columns);
+        let used = lineage.uses.iter().map(|(column, _)| column);
+        let assigned =
+            lineage.assigned.iter().flat_map(|(column, from)| std::iter::once(column).chain(from.columns()));
+        let all = returned.chain(used).chain(assigned);
+        all.filter_map(|column| self.rules.get(column)).map(|rule| rule.class).collect()
+    }
+
+    /// Decides how the result of a statement leaves, for somebody who sees these classes and no others.
+    ///
+    /// # Errors
+    /// When the statement must not be sent.
+    pub(crate) fn plan(&self, lineage: &Lineage, sees: impl Fn(Class) -> bool) -> Result<Plan, Refusal> {
+        if let Kind::Other(what) = lineage.kind {
+            return Err(Refusal::Kind(what));
+        }
+        if lineage.opaque {
+            return Err(Refusal::Opaque);
+        }
+        for (column, how) in &lineage.uses {
+            if let Some(hidden) = self.hidden(*column, &sees) {
+                self.allows(hidden, how)?;
+            }
+        }
+        for (column, from) in &lineage.assigned {
+            self.assigns(*column, from, &sees)?;
+        }
+        match &lineage.outputs {
+            Outputs::None => Ok(Plan::Plain),
+            Outputs::Prepared(name) => Ok(Plan::Prepared(name.clone())),
+            Outputs::Cursor(name) => Ok(Plan::Cursor(name.clone())),
+            Outputs::Open(Origin::Unknown) => Err(Refusal::Open),
+            Outputs::Open(origin) => {
+                let hides = origin.columns().iter().any(|column| self.hidden(*column, &sees).is_some());
+                if hides { Err(Refusal::Open) } else { Ok(Plan::Plain) }
+            }
+            Outputs::Columns(origins) => {
+                let shown = origins.iter().map(|origin| self.shown(origin, &sees));
+                let shown = shown.collect::<Result<Box<[Shown]>, Refusal>>()?;
+                let plain = shown.iter().all(|shown| *shown == Shown::Plain);
+                Ok(if plain { Plan::Plain } else { Plan::Columns(shown) })
+            }
+        }
+    }
+
+    fn allows(&self, hidden: Hidden, how: &Use) -> Result<(), Refusal> {
+        let allowed = match how {
+            Use::Equality { operand: _, every: _ } => hidden.usage() >= Usage::Equality,
+            // Joined with a column of another kind, it would tell its value by the other's.
+            Use::Join(other) => {
+                let class = |column: &Column| self.rules.get(column).map(|rule| rule.class);
+                hidden.usage() >= Usage::Join && class(other) == class(&hidden.column)
+            }
+            Use::Other => hidden.usage() >= Usage::Result,
+        };
+        if allowed { Ok(()) } else { Err(Refusal::Use(hidden.column)) }
+    }
+
+    /// Giving a value to a column tells whether it is there already, where values are unique; copying one elsewhere
+    /// takes it out of sight of its rule.
+    fn assigns(&self, column: Column, from: &Origin, sees: &impl Fn(Class) -> bool) -> Result<(), Refusal> {
+        if *from == Origin::Unknown {
+            return Err(Refusal::Assigns(column));
+        }
+        if let Some(copied) = from.columns().iter().find(|from| self.hidden(**from, sees).is_some()) {
+            return Err(Refusal::Assigns(*copied));
+        }
+        match self.hidden(column, sees) {
+            Some(hidden) if hidden.usage() < Usage::Equality => Err(Refusal::Assigns(column)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn shown(&self, origin: &Origin, sees: &impl Fn(Class) -> bool) -> Result<Shown, Refusal> {
+        let hidden = origin.columns().iter().find(|column| self.hidden(**column, sees).is_some());
+        match (origin, hidden) {
+            (Origin::Unknown, _) => Err(Refusal::Opaque),
+            (Origin::Clean, _) | (_, None) => Ok(Shown::Plain),
+            (Origin::Column(column), Some(_)) => Ok(Shown::Masked(*column)),
+            (Origin::Computed { columns: _, total: true }, Some(_)) => Ok(Shown::Redacted),
+            (Origin::Computed { columns: _, total: false }, Some(column)) => Err(Refusal::Computes(*column)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use phi::Usage;
+
+    use super::*;
+    use crate::protocol::postgres::sql::inspect;
+    use crate::protocol::postgres::sql::lineage::tests::FOLLOWING;
+    use crate::protocol::postgres::sql::tests::catalogue_of_hospital;
+
+    const ID: Column = Column { relation: 20001, number: 1 };
+    const MRN: Column = Column { relation: 20001, number: 2 };
+    const SSN: Column = Column { relation: 20001, number: 3 };
+    const NAME: Column = Column { relation: 20001, number: 4 };
+    const BORN: Column = Column { relation: 20001, number: 5 };
+    const PATIENT: Column = Column { relation: 20002, number: 2 };
+
+    fn protection() -> Protection {
+        let mut protection = Protection::default();
+        let mut rule = |column, class, usage| {
+            protection.rules.insert(column, Rule { class, operator: Operator::Redact, usage });
+        };
+        rule(ID, Class::PatientId, Usage::Join);
+        rule(MRN, Class::Mrn, Usage::Equality);
+        rule(SSN, Class::Ssn, Usage::None);
+        rule(NAME, Class::Name, Usage::Result);
+        rule(PATIENT, Class::PatientId, Usage::Join);
+        for number in [1, 3] {
+            protection.clean.insert(Column { relation: 20002, number });
+        }
+        protection
+    }
+
+    fn plan(text: &str, seen: &[Class]) -> Result<Plan, Refusal> {
+        let inspection = inspect(text, &catalogue_of_hospital(), &FOLLOWING).unwrap();
+        let [lineage] = &*inspection.lineage else { panic!("not one statement") };
+        protection().plan(lineage, |class| seen.contains(&class))
+    }
+
+    fn columns(shown: &[Shown]) -> Result<Plan, Refusal> {
+        Ok(Plan::Columns(shown.into()))
+    }
+
+    #[test]
+    fn what_is_not_seen_is_masked_and_what_is_seen_is_not() {
+        let text = "SELECT ssn, name, 1, upper(ssn) FROM patients";
+        let masked = [Shown::Masked(SSN), Shown::Masked(NAME), Shown::Plain, Shown::Redacted];
+        assert_eq!(plan(text, &[]), columns(&masked));
+        let partly = [Shown::Masked(SSN), Shown::Plain, Shown::Plain, Shown::Redacted];
+        assert_eq!(plan(text, &[Class::Name]), columns(&partly));
+        assert_eq!(plan(text, &[Class::Name, Class::Ssn]), Ok(Plan::Plain));
+        assert_eq!(plan("SELECT ward, count(*) FROM encounters GROUP BY ward", &[]), Ok(Plan::Plain));
+    }
+
+    #[test]
+    fn what_nobody_classified_is_not_seen() {
+        assert_eq!(plan("SELECT born FROM patients", &[]), columns(&[Shown::Masked(BORN)]));
+        assert_eq!(plan("SELECT 1 FROM patients ORDER BY born", &Class::ALL), Err(Refusal::Use(BORN)));
+        assert_eq!(
+            plan("SELECT label FROM public.settings", &Class::ALL),
+            columns(&[Shown::Masked(Column { relation: 20004, number: 1 })])
+        );
+    }
+
+    #[test]
+    fn a_column_is_used_as_its_usage_allows() {
+        assert_eq!(plan("SELECT 1 FROM patients WHERE ssn = $1", &[]), Err(Refusal::Use(SSN)));
+        assert_eq!(plan("SELECT 1 FROM patients WHERE mrn = $1", &[]), Ok(Plan::Plain));
+        assert_eq!(plan("SELECT 1 FROM patients WHERE mrn > $1", &[]), Err(Refusal::Use(MRN)));
+        assert_eq!(plan("SELECT 1 FROM patients WHERE name LIKE $1", &[]), Ok(Plan::Plain));
+        assert_eq!(plan("SELECT 1 FROM patients WHERE ssn LIKE $1", &[Class::Ssn]), Ok(Plan::Plain));
+        let join = "SELECT 1 FROM patients p JOIN encounters e ON p.id = e.patient_id";
+        assert_eq!(plan(join, &[]), Ok(Plan::Plain));
+        let guess = "SELECT 1 FROM patients p JOIN encounters e ON p.id = e.ward";
+        assert_eq!(plan(guess, &[]), Err(Refusal::Use(ID)));
+        assert_eq!(plan("SELECT DISTINCT ssn FROM patients", &[]), Err(Refusal::Use(SSN)));
+    }
+
+    #[test]
+    fn what_may_fail_or_is_not_known_is_refused() {
+        assert_eq!(plan("SELECT ssn::int FROM patients", &[]), Err(Refusal::Computes(SSN)));
+        assert_eq!(plan("SELECT reveal(1)", &[]), Err(Refusal::Opaque));
+        assert_eq!(plan("SELECT (p).* FROM patients p", &[]), Err(Refusal::Open));
+        assert_eq!(plan("DO 'begin end'", &[]), Err(Refusal::Kind("DO")));
+        assert_eq!(plan("SELECT most_common_vals FROM pg_stats", &[]), Err(Refusal::Opaque));
+    }
+
+    #[test]
+    fn values_are_not_copied_out_of_sight() {
+        let copy = "INSERT INTO encounters (ward) SELECT ssn FROM patients";
+        assert_eq!(plan(copy, &[]), Err(Refusal::Assigns(SSN)));
+        assert_eq!(plan("INSERT INTO patients (ssn) VALUES ('1')", &[]), Err(Refusal::Assigns(SSN)));
+        assert_eq!(plan("INSERT INTO patients (mrn) VALUES ('1')", &[]), Ok(Plan::Plain));
+        assert_eq!(plan("UPDATE encounters SET ward = 'x' WHERE id = 1", &[]), Ok(Plan::Plain));
+    }
+
+    #[test]
+    fn classes_are_asked_for_once() {
+        let text = "SELECT ssn FROM patients WHERE mrn = $1 AND ssn = 'x'";
+        let inspection = inspect(text, &catalogue_of_hospital(), &FOLLOWING).unwrap();
+        let classes = protection().classes(&inspection.lineage[0]);
+        assert_eq!(classes, HashSet::from_iter([Class::Ssn, Class::Mrn]));
+    }
+}

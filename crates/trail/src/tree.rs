@@ -177,7 +177,7 @@ impl Tree {
     /// Writes the files that were filled. After an error it may be called again.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         while let Some((file, bytes)) = self.unwritten.front() {
-            self.disk.write(file, bytes)?;
+            write_if_other(&*self.disk, file, bytes)?;
             self.unsynced.extend(self.unwritten.pop_front().map(|(file, _)| file));
         }
         Ok(())
@@ -251,9 +251,23 @@ impl Tree {
 
 fn write(disk: &dyn Disk, unsynced: &mut BTreeSet<String>, path: &str, bytes: &[u8]) -> io::Result<()> {
     let file = tree_file(path);
-    disk.write(&file, bytes)?;
+    write_if_other(disk, &file, bytes)?;
     unsynced.insert(file);
     Ok(())
+}
+
+/// Writes a file unless it is there already. A recovery that makes the tree again must not tear, in a second crash, what
+/// a checkpoint stands on.
+fn write_if_other(disk: &dyn Disk, file: &str, bytes: &[u8]) -> io::Result<()> {
+    let is_there = || Ok::<bool, io::Error>(read_if_there(disk, file)?.is_some_and(|there| there == bytes));
+    if is_there()? {
+        // After a failed sync the cache may show what the disk does not have.
+        disk.open_read(file)?.forget()?;
+        if is_there()? {
+            return Ok(());
+        }
+    }
+    disk.write(file, bytes)
 }
 
 fn remove_partial(disk: &dyn Disk, file: &str) {

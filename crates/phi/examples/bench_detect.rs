@@ -16,15 +16,17 @@ const NOTES: usize = 20_000;
 const RUN: Duration = Duration::from_secs(2);
 
 fn main() {
-    detection();
+    detection("dense notes", notes::note);
+    detection("hard notes", notes::hard_note);
+    detection("sparse notes", notes::sparse_note);
     if std::env::args().nth(1).is_none() {
         masking();
     }
 }
 
-fn detection() {
+fn detection(title: &str, make: fn(&mut notes::Random) -> notes::Note) {
     let mut random = notes::Random(1);
-    let notes: Vec<notes::Note> = (0..NOTES).map(|_| notes::note(&mut random)).collect();
+    let notes: Vec<notes::Note> = (0..NOTES).map(|_| make(&mut random)).collect();
     let bytes: usize = notes.iter().map(|note| note.text.len()).sum();
     let identifiers: usize = notes.iter().map(|note| note.truth.len()).sum();
     let detector = Detector::default();
@@ -45,7 +47,7 @@ fn detection() {
     #[allow(clippy::cast_precision_loss, reason = "a rate")]
     let rate = bytes as f64 * f64::from(passes) / elapsed.as_secs_f64() / 1e6;
     println!(
-        "detect: {rate:.0} MB/s ({NOTES} notes, {bytes} bytes, {identifiers} identifiers, {found} found)"
+        "detect, {title}: {rate:.0} MB/s ({NOTES} notes, {bytes} bytes, {identifiers} identifiers, {found} found)"
     );
 }
 

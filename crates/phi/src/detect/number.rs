@@ -88,10 +88,10 @@ impl Finder<'_> {
     }
 
     fn ssn(&mut self, at: usize) -> Option<usize> {
-        let announced = self.recent(at, 4, Flags::SSN);
+        let announced = |finder: &Self| finder.recent(at, 4, Flags::SSN);
         if let Some((digits, separator, after)) = self.groups(at, &[3, 2, 4], b"- .") {
             let confidence = match (checksum::ssn(digits.get()), separator) {
-                (_, _) if announced => 95,
+                (_, _) if announced(self) => 95,
                 (true, b'-') => 95,
                 (true, _) => 80,
                 (false, b'-') => 70,
@@ -100,7 +100,7 @@ impl Finder<'_> {
             return (!self.continues(at)).then(|| self.found(at, after, Class::Ssn, confidence)).flatten();
         }
         let length = self.value(at)?.0;
-        (announced && matches!(length, 4 | 9)).then(|| self.found(at, at + 1, Class::Ssn, 85)).flatten()
+        (matches!(length, 4 | 9) && announced(self)).then(|| self.found(at, at + 1, Class::Ssn, 85)).flatten()
     }
 
     /// A telephone number, from `+`, `(` or a digit.
@@ -125,7 +125,8 @@ impl Finder<'_> {
     }
 
     fn phone_form(&self, at: usize) -> Option<(usize, u8)> {
-        let announced = self.recent(at, 3, Flags::PHONE.with(Flags::FAX));
+        // Asked only of what is written like a telephone number: most numbers are not.
+        let announced = || self.recent(at, 3, Flags::PHONE.with(Flags::FAX));
         if self.kind(at) == Some(Kind::Sign(b'+')) {
             return self.international(at);
         }
@@ -143,16 +144,16 @@ impl Finder<'_> {
         if let Some((digits, separator, after)) = self.groups(place, &[3, 3, 4], b"-. /") {
             return match (checksum::nanp(digits.get()), separator) {
                 (true, _) => Some((after, 90)),
-                (false, b' ') if !announced => None,
+                (false, b' ') if !announced() => None,
                 (false, _) => Some((after, 60)),
             };
         }
-        let expected = announced || self.features.expected() == Some(Class::Phone);
-        if expected && let Some((_, _, after)) = self.groups(place, &[3, 4], b"-. ") {
-            return Some((after, 75));
+        if let Some((_, _, after)) = self.groups(place, &[3, 4], b"-. ") {
+            let expected = announced() || self.features.expected() == Some(Class::Phone);
+            return expected.then_some((after, 75));
         }
         let (length, _) = self.value(place).filter(|_| place == at)?;
-        (announced && (10..=15).contains(&length)).then_some((at + 1, 85))
+        ((10..=15).contains(&length) && announced()).then_some((at + 1, 85))
     }
 
     /// `(617) 555-0123`

@@ -69,6 +69,8 @@ impl Tokens {
         self.long.clear();
     }
 
+    /// Measured: as a call of its own this took an eighth of the whole search.
+    #[inline(always)]
     fn push(&mut self, token: Token) {
         let place = self.all.len();
         let idle = match token.kind {

@@ -676,6 +676,23 @@ pub(crate) fn hard_note(random: &mut Random) -> Note {
     of(random, HARD, DECOYS)
 }
 
+/// Returns a note with one identifier among a page of findings, as most notes are.
+#[allow(dead_code, reason = "only the benchmark needs it")]
+pub(crate) fn sparse_note(random: &mut Random) -> Note {
+    let mut note = Note::default();
+    for _ in 0..6 {
+        note.plain(random.pick(FINDINGS));
+        note.plain(" ");
+    }
+    let sentence = usize::try_from(random.below(SENTENCES.len() as u64)).expect("small");
+    SENTENCES[sentence](&mut note, random);
+    for _ in 0..6 {
+        note.plain(random.pick(FINDINGS));
+        note.plain("\n");
+    }
+    note
+}
+
 fn of(random: &mut Random, sentences: &[Sentence], between: &[&str]) -> Note {
     let mut note = Note::default();
     for _ in 0..6 {

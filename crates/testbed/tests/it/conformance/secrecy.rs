@@ -64,7 +64,7 @@ fn search(gateway: &Gateway, needles: &[&str]) {
     assert!(places.len() > 3, "the data folder holds little: {places:?}");
     places.push(gateway.log());
     for file in places {
-        let Ok(bytes) = std::fs::read(&file) else { continue };
+        let Ok(bytes) = stage::content(&file) else { continue };
         for needle in needles {
             let found = bytes.windows(needle.len()).any(|window| window == needle.as_bytes());
             assert!(!found, "`{needle}` lies in clear in {}", file.display());

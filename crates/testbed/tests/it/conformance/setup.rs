@@ -51,7 +51,7 @@ fn row_63_first_protected_database_in_minutes() {
     server.wait().expect("it ends");
     // Now that nothing is replaced any more while it is read.
     for file in stage::files(&folder.path().join("wardline-data")) {
-        let bytes = std::fs::read(&file).expect("a file");
+        let bytes = stage::content(&file).expect("a file");
         for canary in ["patient 7", "password of"] {
             let found = bytes.windows(canary.len()).any(|window| window == canary.as_bytes());
             assert!(!found, "`{canary}` lies in clear in {}", file.display());

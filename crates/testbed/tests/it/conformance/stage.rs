@@ -166,6 +166,16 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Reads a file without the zeros at its end: segments are made ahead of need, and searching those takes minutes.
+pub(crate) fn content(file: &Path) -> std::io::Result<Vec<u8>> {
+    const PAGE: usize = 4096;
+    let mut bytes = std::fs::read(file)?;
+    let kept =
+        bytes.chunks(PAGE).rposition(|page| *page != [0; PAGE][..page.len()]).map_or(0, |last| last + 1);
+    bytes.truncate(kept * PAGE);
+    Ok(bytes)
+}
+
 /// Returns the files below a folder. A file that goes away meanwhile is left out.
 pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

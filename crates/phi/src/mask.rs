@@ -60,11 +60,12 @@ impl<'a> RowContext<'a> {
     }
 }
 
-/// An operator that does not suit a type.
+/// An operator that does not suit a class or a type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{operator}` does not suit `{ty}`; what does: {fitting}")]
+#[error("`{operator}` does not suit `{class}` in `{ty}`; what does: {fitting}")]
 pub struct Unsuitable {
     operator: Operator,
+    class: Class,
     ty: String,
     fitting: String,
 }
@@ -92,9 +93,11 @@ enum Method {
 impl Mask {
     /// Compiles an operator for values of a class and type.
     pub fn compile(class: Class, operator: Operator, ty: &Type, keys: &Keys) -> Result<Mask, Unsuitable> {
-        match Method::compile(class, operator, ty, keys) {
+        match Method::compile(class, operator, ty, keys).filter(|_| operator.suits(class)) {
             Some(method) => Ok(Mask { class, operator, method }),
-            None => Err(Unsuitable { operator, ty: ty.to_string(), fitting: fitting(class, ty, keys) }),
+            None => {
+                Err(Unsuitable { operator, class, ty: ty.to_string(), fitting: fitting(class, ty, keys) })
+            }
         }
     }
 
@@ -137,7 +140,7 @@ impl Mask {
     }
 }
 
-/// Names the operators that suit a type.
+/// Names the operators that suit a class and a type.
 fn fitting(class: Class, ty: &Type, keys: &Keys) -> String {
     let samples = [
         "null",
@@ -155,7 +158,8 @@ fn fitting(class: Class, ty: &Type, keys: &Keys) -> String {
         "ip_prefix",
     ];
     let operators = samples.into_iter().filter_map(|text| text.parse::<Operator>().ok());
-    let names = operators.filter(|operator| Method::compile(class, *operator, ty, keys).is_some());
+    let names = operators
+        .filter(|operator| operator.suits(class) && Method::compile(class, *operator, ty, keys).is_some());
     names.map(Operator::name).collect::<Vec<_>>().join(", ")
 }
 

@@ -347,7 +347,10 @@ fn email_domain(value: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let at = memchr::memrchr(b'@', value).filter(|at| *at > 0)?;
     let domain = value.get(at..)?;
     let sound = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
-    if domain.len() < 2 || !domain.iter().skip(1).all(sound) {
+    // Something else that was written into the column, such as a number after an `@`, has no such end.
+    let dot = memchr::memrchr(b'.', domain).filter(|dot| *dot > 1)?;
+    let top = domain.get(dot + 1..)?;
+    if top.len() < 2 || !top.iter().all(u8::is_ascii_alphabetic) || !domain.iter().skip(1).all(sound) {
         return None;
     }
     out.push(b'*');

@@ -11,6 +11,8 @@ mod zip3;
 
 use std::fmt;
 
+use crate::Class;
+
 pub(crate) use ff1::{Ff1, SYMBOLS_MAX as FPE_SYMBOLS_MAX};
 pub(crate) use keys::{Domain, Mac};
 pub use keys::{KeyId, Keys};
@@ -122,6 +124,35 @@ impl Operator {
             Operator::Bucket { .. } => "bucket",
             Operator::EmailDomain => "email_domain",
             Operator::IpPrefix => "ip_prefix",
+        }
+    }
+
+    /// Returns whether the operator protects values of a class: `bucket` of a Social Security number would show most of
+    /// it, and `age` would pass any number below 90.
+    pub const fn suits(self, class: Class) -> bool {
+        match self {
+            Operator::Null | Operator::Redact | Operator::Token | Operator::Hash => true,
+            Operator::Partial { .. } => !matches!(class, Class::FreeText | Class::Photo | Class::Biometric),
+            Operator::FormatPreserving { .. } => matches!(
+                class,
+                Class::Phone
+                    | Class::Fax
+                    | Class::Ssn
+                    | Class::Mrn
+                    | Class::HealthPlan
+                    | Class::Account
+                    | Class::Licence
+                    | Class::Vehicle
+                    | Class::Device
+                    | Class::UniqueCode
+                    | Class::PatientId
+            ),
+            Operator::DateShift | Operator::Year => matches!(class, Class::Date),
+            Operator::Zip3 => matches!(class, Class::Geographic),
+            Operator::Age => matches!(class, Class::Age),
+            Operator::Bucket { .. } => matches!(class, Class::Age | Class::UniqueCode),
+            Operator::EmailDomain => matches!(class, Class::Email),
+            Operator::IpPrefix => matches!(class, Class::Ip),
         }
     }
 

@@ -62,6 +62,12 @@ pub(crate) fn types() -> Vec<Type> {
     ]
 }
 
+/// A class that the operator suits.
+pub(crate) fn class(operator: Operator) -> Class {
+    let classes = [Class::Mrn, Class::Date, Class::Geographic, Class::Age, Class::Email, Class::Ip];
+    classes.into_iter().find(|class| operator.suits(*class)).expect("one of them")
+}
+
 /// Each operator.
 pub(crate) fn operators() -> impl Iterator<Item = Operator> {
     [
@@ -91,7 +97,7 @@ pub(crate) fn value(bytes: &[u8]) {
     let ty = &types[usize::from(*choice) % types.len()];
     let format = if format % 2 == 0 { Format::Text } else { Format::Binary };
     for operator in operators() {
-        let Ok(mask) = Mask::compile(Class::Mrn, operator, ty, &KEYS) else { continue };
+        let Ok(mask) = Mask::compile(class(operator), operator, ty, &KEYS) else { continue };
         for row in [RowContext::new(2026), RowContext::of_patient(2026, b"7")] {
             masked(&mask, ty, format, value, &row);
         }

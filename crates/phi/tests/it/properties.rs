@@ -5,12 +5,13 @@ use phi::pgtype::canonical;
 use phi::{Class, Format, Mask, Outcome, RowContext, Type};
 use proptest::prelude::*;
 
-use crate::decoders::{KEYS, operators, types};
+use crate::decoders::{KEYS, class, operators, types};
 
 const TEXT: Type = Type::Text { max: None };
 
 fn mask(operator: &str, ty: &Type) -> Mask {
-    Mask::compile(Class::Mrn, operator.parse().expect("an operator"), ty, &KEYS).expect("suits")
+    let operator = operator.parse().expect("an operator");
+    Mask::compile(class(operator), operator, ty, &KEYS).expect("suits")
 }
 
 fn apply(mask: &Mask, format: Format, value: &[u8]) -> Option<Vec<u8>> {
@@ -110,7 +111,7 @@ proptest! {
     fn whatever_does_not_decode_is_never_passed(bytes in proptest::collection::vec(any::<u8>(), 8..40)) {
         for ty in types() {
             for operator in operators() {
-                let Ok(mask) = Mask::compile(Class::Mrn, operator, &ty, &KEYS) else { continue };
+                let Ok(mask) = Mask::compile(class(operator), operator, &ty, &KEYS) else { continue };
                 for format in [Format::Text, Format::Binary] {
                     let out = apply(&mask, format, &bytes);
                     // Eight random bytes are some number in binary, and a rare one is its own bucket or age.
@@ -214,7 +215,7 @@ proptest! {
 /// Each operator makes the same of a value's text and of its binary form.
 fn both(ty: &Type, text: &[u8], binary: &[u8]) -> Result<(), TestCaseError> {
     for operator in operators() {
-        let Ok(mask) = Mask::compile(Class::Mrn, operator, ty, &KEYS) else { continue };
+        let Ok(mask) = Mask::compile(class(operator), operator, ty, &KEYS) else { continue };
         let form = |format, value: &[u8]| {
             apply(&mask, format, value).map(|out| {
                 let mut form = Vec::new();

@@ -350,6 +350,42 @@ pub(crate) fn target<'a>(frame: &'a [u8], message: &'static str) -> Result<Targe
     }
 }
 
+/// A column of a `RowDescription`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Field<'a> {
+    pub(crate) name: &'a [u8],
+    /// The stored column it is, where it is one: the relation's OID and the column's number.
+    pub(crate) column: Option<(u32, i16)>,
+    pub(crate) type_oid: u32,
+    pub(crate) modifier: i32,
+}
+
+/// Reads a `RowDescription`.
+pub(crate) fn row_description(frame: &[u8]) -> Result<Vec<Field<'_>>, Malformed> {
+    let mut fields = Fields::of(frame, "RowDescription");
+    let count = fields.count()?;
+    let mut columns = Vec::new();
+    for _ in 0..count {
+        let name = fields.cstr()?;
+        let (relation, number) = (fields.i32()?.cast_unsigned(), fields.i16()?);
+        let type_oid = fields.i32()?.cast_unsigned();
+        fields.i16()?;
+        let modifier = fields.i32()?;
+        fields.i16()?;
+        let column = (relation != 0).then_some((relation, number));
+        columns.push(Field { name, column, type_oid, modifier });
+    }
+    fields.end()?;
+    Ok(columns)
+}
+
+/// Reads the number of values of a `DataRow`, and returns the values to be read one by one.
+pub(crate) fn data_row(frame: &[u8]) -> Result<(usize, Fields<'_>), Malformed> {
+    let mut fields = Fields::of(frame, "DataRow");
+    let count = fields.count()?;
+    Ok((count, fields))
+}
+
 /// Reads the function's OID of `FunctionCall` and returns it with the rest of the body.
 pub(crate) fn function_call(frame: &[u8]) -> Result<(u32, &[u8]), Malformed> {
     let mut fields = Fields::of(frame, "FunctionCall");

@@ -5,3 +5,4 @@
 #![allow(dead_code, reason = "the relay does not ask for a plan yet")]
 
 mod plan;
+mod rows;

@@ -94,6 +94,15 @@ impl Protection {
         (!seen).then_some(Hidden { column, rule })
     }
 
+    /// Tells whether the column is not seen by somebody who sees these classes. Number 0 is the whole row.
+    pub(crate) fn hides(&self, column: Column, sees: &impl Fn(Class) -> bool) -> bool {
+        if column.number != 0 {
+            return self.hidden(column, sees).is_some();
+        }
+        let of_relation = self.rules.iter().filter(|(known, _)| known.relation == column.relation);
+        of_relation.into_iter().any(|(_, rule)| !sees(rule.class))
+    }
+
     /// Returns the classes whose columns the statement tells something of, for the record and for asking policy.
     pub(crate) fn classes(&self, lineage: &Lineage) -> HashSet<Class> {
         let outputs = match &lineage.outputs {

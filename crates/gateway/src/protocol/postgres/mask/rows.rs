@@ -1,0 +1,332 @@
+//! Rows on their way to the client, cell by cell: as they came, or masked.
+//!
+//! The plan says what is masked by the statement's text; the resource's own announcement has the second vote. Where
+//! the two disagree nothing is shown. Deliberately absent: deciding (`plan`), and the operators (`phi`).
+
+use foldhash::HashMap;
+use phi::{Class, Format, Keys, Mask, Outcome, RowContext, Type};
+
+use super::plan::{Plan, Protection, Shown};
+use crate::protocol::postgres::codec::{self, Field, Malformed};
+use crate::protocol::postgres::sql::lineage::Column;
+
+/// Why a result cannot be shown; the session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unshowable {
+    /// The resource announces another number of columns than the statement returns.
+    #[error("the resource announced {announced} columns where the statement returns {planned}")]
+    Count { announced: usize, planned: usize },
+    /// The resource announces a protected column where the statement's text showed none.
+    #[error("the resource announced a protected column where the statement has none")]
+    Disagrees,
+    /// A message that is not laid out as the protocol says.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+}
+
+/// What is done to one cell.
+#[derive(Debug)]
+enum Cell {
+    Plain,
+    Masked(Mask),
+}
+
+/// How the rows of one result leave.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    cells: Box<[Cell]>,
+}
+
+/// What masks are compiled with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Means<'a> {
+    pub(crate) protection: &'a Protection,
+    pub(crate) keys: &'a Keys,
+    /// The resource's own types, by OID.
+    pub(crate) types: &'a HashMap<u32, Type>,
+}
+
+impl Means<'_> {
+    fn type_of(&self, field: &Field<'_>) -> Type {
+        match self.types.get(&field.type_oid) {
+            Some(known) => known.clone(),
+            None => Type::builtin(field.type_oid, field.modifier),
+        }
+    }
+
+    /// Returns the mask of a column; one that does not suit the type becomes a constant.
+    fn mask(&self, column: Column, ty: &Type) -> Mask {
+        match self.protection.rules.get(&column) {
+            Some(rule) => Mask::compile(rule.class, rule.operator, ty, self.keys)
+                .unwrap_or_else(|_| Mask::redact(rule.class, ty)),
+            None => Mask::redact(Class::UniqueCode, ty),
+        }
+    }
+}
+
+impl Rows {
+    /// Compiles a plan for the columns that a `RowDescription` announces, for somebody who sees these classes.
+    /// `None` where rows leave as they come.
+    ///
+    /// # Errors
+    /// When plan and announcement disagree, or the message is malformed.
+    pub(crate) fn compile(
+        plan: &Plan,
+        description: &[u8],
+        means: Means<'_>,
+        sees: impl Fn(Class) -> bool,
+    ) -> Result<Option<Rows>, Unshowable> {
+        let fields = codec::row_description(description)?;
+        let shown: &[Shown] = match plan {
+            Plan::Columns(shown) if shown.len() != fields.len() => {
+                return Err(Unshowable::Count { announced: fields.len(), planned: shown.len() });
+            }
+            Plan::Columns(shown) => shown,
+            Plan::Plain => &[],
+            Plan::Prepared(_) | Plan::Cursor(_) => return Err(Unshowable::Disagrees),
+        };
+        let mut cells = Vec::with_capacity(fields.len());
+        for (at, field) in fields.iter().enumerate() {
+            let column = field.column.map(|(relation, number)| Column { relation, number });
+            let announced = column.filter(|column| means.protection.hides(*column, &sees));
+            cells.push(match (shown.get(at).copied().unwrap_or(Shown::Plain), announced) {
+                (Shown::Plain, None) => Cell::Plain,
+                (Shown::Plain, Some(_)) => return Err(Unshowable::Disagrees),
+                (Shown::Masked(column), _) => Cell::Masked(means.mask(column, &means.type_of(field))),
+                (Shown::Redacted, _) => Cell::Masked(Mask::redact(Class::UniqueCode, &means.type_of(field))),
+            });
+        }
+        let masks = cells.iter().any(|cell| matches!(cell, Cell::Masked(_)));
+        Ok(masks.then(|| Rows { cells: cells.into() }))
+    }
+
+    /// Appends a `DataRow` with its cells masked. `formats` are the format codes of the portal: none for all text, one
+    /// for all columns, or one each.
+    ///
+    /// # Errors
+    /// When the row is malformed or has another number of columns; nothing of it is appended then.
+    pub(crate) fn rewrite(
+        &self,
+        row: &[u8],
+        formats: &[i16],
+        context: &RowContext<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Unshowable> {
+        let start = out.len();
+        let written = self.write(row, formats, context, out);
+        if written.is_err() {
+            out.truncate(start);
+        }
+        written
+    }
+
+    fn write(
+        &self,
+        row: &[u8],
+        formats: &[i16],
+        context: &RowContext<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Unshowable> {
+        let (count, mut values) = codec::data_row(row)?;
+        if count != self.cells.len() {
+            return Err(Unshowable::Count { announced: count, planned: self.cells.len() });
+        }
+        let start = out.len();
+        out.extend_from_slice(b"D\0\0\0\0");
+        out.extend_from_slice(row.get(5..7).unwrap_or_default());
+        for (at, cell) in self.cells.iter().enumerate() {
+            let value = values.value()?;
+            match (cell, value) {
+                (Cell::Plain, Some(value)) => {
+                    put_length(out, value.len())?;
+                    out.extend_from_slice(value);
+                }
+                (_, None) => out.extend_from_slice(&NULL),
+                (Cell::Masked(mask), Some(value)) => {
+                    let format = format_of(formats, at)?;
+                    let at = out.len();
+                    out.extend_from_slice(&NULL);
+                    match mask.apply(format, Some(value), context, out) {
+                        Outcome::Null => {}
+                        Outcome::Masked => {
+                            let length = out.len() - at - NULL.len();
+                            set_length(out, at, length)?;
+                        }
+                    }
+                }
+            }
+        }
+        values.end()?;
+        let length = out.len() - start - 1;
+        set_length(out, start + 1, length)
+    }
+}
+
+/// The length of a NULL.
+const NULL: [u8; 4] = (-1_i32).to_be_bytes();
+
+fn format_of(formats: &[i16], at: usize) -> Result<Format, Unshowable> {
+    let code = match formats {
+        [] => 0,
+        [all] => *all,
+        each => *each.get(at).ok_or(Malformed::Layout("DataRow"))?,
+    };
+    match code {
+        0 => Ok(Format::Text),
+        1 => Ok(Format::Binary),
+        _ => Err(Malformed::Layout("DataRow").into()),
+    }
+}
+
+fn put_length(out: &mut Vec<u8>, length: usize) -> Result<(), Unshowable> {
+    let length = i32::try_from(length).map_err(|_| Malformed::Layout("DataRow"))?;
+    out.extend_from_slice(&length.to_be_bytes());
+    Ok(())
+}
+
+fn set_length(out: &mut [u8], at: usize, length: usize) -> Result<(), Unshowable> {
+    let length = i32::try_from(length).map_err(|_| Malformed::Layout("DataRow"))?;
+    let place = out.get_mut(at..at + 4).ok_or(Malformed::Layout("DataRow"))?;
+    place.copy_from_slice(&length.to_be_bytes());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use model::RootKey;
+    use phi::operator::KeyId;
+    use phi::{Operator, Usage};
+    use proptest::prelude::*;
+
+    use super::super::plan::Rule;
+    use super::*;
+
+    const SSN: Column = Column { relation: 20001, number: 3 };
+    const NAME: Column = Column { relation: 20001, number: 4 };
+    const TEXT: u32 = 25;
+    const INT4: u32 = 23;
+
+    fn protection(operator: &str) -> Protection {
+        let mut protection = Protection::default();
+        let operator: Operator = operator.parse().unwrap();
+        protection.rules.insert(SSN, Rule { class: Class::Ssn, operator, usage: Usage::None });
+        protection.clean.insert(NAME);
+        protection
+    }
+
+    fn description(fields: &[(Option<Column>, u32)]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        codec::message(&mut frame, b'T', |out| {
+            out.extend_from_slice(&u16::try_from(fields.len()).unwrap().to_be_bytes());
+            for (column, oid) in fields {
+                out.extend_from_slice(b"x\0");
+                let column = column.unwrap_or(Column { relation: 0, number: 0 });
+                out.extend_from_slice(&column.relation.to_be_bytes());
+                out.extend_from_slice(&column.number.to_be_bytes());
+                out.extend_from_slice(&oid.to_be_bytes());
+                out.extend_from_slice(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
+            }
+        });
+        frame
+    }
+
+    fn row(values: &[Option<&[u8]>]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        codec::message(&mut frame, b'D', |out| {
+            out.extend_from_slice(&u16::try_from(values.len()).unwrap().to_be_bytes());
+            for value in values {
+                match value {
+                    None => out.extend_from_slice(&NULL),
+                    Some(value) => {
+                        put_length(out, value.len()).unwrap();
+                        out.extend_from_slice(value);
+                    }
+                }
+            }
+        });
+        frame
+    }
+
+    fn compile(
+        protection: &Protection,
+        plan: &Plan,
+        fields: &[(Option<Column>, u32)],
+    ) -> Result<Option<Rows>, Unshowable> {
+        let keys = Keys::derive(&RootKey::new([7; 32]), KeyId::new(1).unwrap());
+        let means = Means { protection, keys: &keys, types: &HashMap::default() };
+        Rows::compile(plan, &description(fields), means, |_| false)
+    }
+
+    fn columns(shown: &[Shown]) -> Plan {
+        Plan::Columns(shown.into())
+    }
+
+    #[test]
+    fn masked_cells_change_and_others_do_not() {
+        let protection = protection("redact");
+        let plan = columns(&[Shown::Masked(SSN), Shown::Plain, Shown::Redacted]);
+        let fields = [(Some(SSN), TEXT), (Some(NAME), TEXT), (None, INT4)];
+        let rows = compile(&protection, &plan, &fields).unwrap().unwrap();
+        let mut out = b"before".to_vec();
+        let came = row(&[Some(b"900-12-3456"), Some(b"Ann"), Some(b"42")]);
+        rows.rewrite(&came, &[], &RowContext::new(2026), &mut out).unwrap();
+        assert!(out.starts_with(b"before"));
+        let (count, mut values) = codec::data_row(&out[6..]).unwrap();
+        assert_eq!(count, 3);
+        let masked = values.value().unwrap().unwrap().to_vec();
+        assert!(!masked.windows(3).any(|part| part == b"900" || part == b"345"), "{masked:?}");
+        assert_eq!(values.value().unwrap(), Some(b"Ann".as_slice()));
+        assert_ne!(values.value().unwrap(), Some(b"42".as_slice()));
+        values.end().unwrap();
+    }
+
+    #[test]
+    fn what_the_resource_announces_has_the_second_vote() {
+        let protection = protection("redact");
+        let plain = compile(&protection, &Plan::Plain, &[(Some(NAME), TEXT)]);
+        assert!(plain.unwrap().is_none());
+        let hidden = compile(&protection, &Plan::Plain, &[(Some(SSN), TEXT)]);
+        assert_eq!(hidden.unwrap_err(), Unshowable::Disagrees);
+        let unclassified = Column { relation: 20001, number: 5 };
+        let hidden = compile(&protection, &columns(&[Shown::Plain]), &[(Some(unclassified), TEXT)]);
+        assert_eq!(hidden.unwrap_err(), Unshowable::Disagrees);
+        let more = compile(&protection, &columns(&[Shown::Plain]), &[(None, TEXT), (None, TEXT)]);
+        assert_eq!(more.unwrap_err(), Unshowable::Count { announced: 2, planned: 1 });
+    }
+
+    #[test]
+    fn an_operator_that_does_not_suit_the_type_shows_a_constant() {
+        let protection = protection("email_domain");
+        let rows =
+            compile(&protection, &columns(&[Shown::Masked(SSN)]), &[(Some(SSN), INT4)]).unwrap().unwrap();
+        let mut out = Vec::new();
+        rows.rewrite(&row(&[Some(&77_i32.to_be_bytes())]), &[1], &RowContext::new(2026), &mut out).unwrap();
+        let (_, mut values) = codec::data_row(&out).unwrap();
+        assert_ne!(values.value().unwrap(), Some(77_i32.to_be_bytes().as_slice()));
+    }
+
+    proptest! {
+        #[test]
+        fn a_broken_row_leaves_nothing(cut in 7_usize..40, extra in 0_usize..3, lie in any::<i32>()) {
+            let protection = protection("redact");
+            let plan = columns(&[Shown::Masked(SSN), Shown::Plain]);
+            let rows = compile(&protection, &plan, &[(Some(SSN), TEXT), (None, TEXT)]).unwrap().unwrap();
+            let whole = row(&[Some(b"900-12-3456"), Some(b"Ann Brown of ward 3")]);
+            let context = RowContext::new(2026);
+            let mut out = Vec::new();
+            let cut = whole.get(..cut.min(whole.len() - 1)).unwrap();
+            prop_assert!(rows.rewrite(cut, &[], &context, &mut out).is_err() && out.is_empty());
+            let mut longer = whole.clone();
+            longer.extend(std::iter::repeat_n(0, extra));
+            prop_assert_eq!(rows.rewrite(&longer, &[], &context, &mut out).is_ok(), extra == 0);
+            out.clear();
+            let mut lying = whole;
+            lying[7..11].copy_from_slice(&lie.to_be_bytes());
+            if rows.rewrite(&lying, &[], &context, &mut out).is_err() {
+                prop_assert!(out.is_empty());
+            } else {
+                prop_assert_eq!(lie, 11);
+            }
+        }
+    }
+}

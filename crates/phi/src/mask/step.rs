@@ -148,7 +148,7 @@ impl Step {
     /// Generalises a whole number.
     fn rounded(&self, value: i64) -> Option<i64> {
         match self {
-            Step::Age => Some(value.min(i64::from(AGE_TOP))),
+            Step::Age => Some(value.clamp(0, i64::from(AGE_TOP))),
             Step::Bucket(size) => value.div_euclid(*size).checked_mul(*size),
             _ => None,
         }

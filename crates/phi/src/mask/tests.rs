@@ -66,6 +66,7 @@ fn generalisations_of_text() {
 fn generalisations_of_numbers_dates_and_addresses() {
     check("age", &Type::Int4, "89", Some("89"));
     check("age", &Type::Int2, "104", Some("90"));
+    check("age", &Type::Int4, "-41", Some("0"));
     check("age", &Type::Numeric { scale: 1 }, "89.9", Some("89"));
     check("bucket(size=1000)", &Type::Int8, "12345", Some("12000"));
     check("bucket(size=10)", &Type::Int2, "-32768", None);

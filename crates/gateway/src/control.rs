@@ -7,6 +7,7 @@ use identity::scram::Mechanism;
 use identity::{Reason, ScramSignIn};
 use model::{Micros, Principal, ResourceId, Secret};
 
+use crate::protected::Protected;
 use crate::tls::UpstreamTls;
 
 /// One protected PostgreSQL database.
@@ -22,6 +23,8 @@ pub struct Upstream {
     pub database: String,
     /// How the connection is protected.
     pub tls: UpstreamTls,
+    /// What of its content is protected; with `None` results leave as they come.
+    pub protected: Option<Arc<Protected>>,
 }
 
 /// Answers the gateway's questions about people, resources, policy and time.

@@ -16,7 +16,10 @@ pub(crate) fn table(config: &Config) -> anyhow::Result<Upstreams> {
         let tls = tls(&resource.tls).with_context(|| format!("resource `{name}`"))?;
         let id = ResourceId(name.as_str().into());
         let (host, database) = (resource.host.clone(), resource.database.clone());
-        Ok((name.clone(), Arc::new(Upstream { id, host, port: resource.port, database, tls })))
+        Ok((
+            name.clone(),
+            Arc::new(Upstream { id, host, port: resource.port, database, tls, protected: None }),
+        ))
     });
     entries.collect()
 }

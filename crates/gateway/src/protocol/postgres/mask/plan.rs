@@ -7,20 +7,10 @@
 //! type that the resource announces), and the second vote of what the resource announces.
 
 use foldhash::{HashMap, HashSet};
-use phi::{Class, Operator, Usage};
+use phi::{Class, Usage};
 
+use crate::protected::Rule;
 use crate::protocol::postgres::sql::lineage::{Column, Kind, Lineage, Origin, Outputs, Use};
-
-/// What the configuration says of a protected column.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Rule {
-    /// The kind of identifier.
-    pub(crate) class: Class,
-    /// How it is masked.
-    pub(crate) operator: Operator,
-    /// What it may be used for unseen.
-    pub(crate) usage: Usage,
-}
 
 /// What is known of a resource's columns, under one catalogue.
 #[derive(Debug, Default)]
@@ -197,7 +187,7 @@ impl Protection {
 
 #[cfg(test)]
 mod tests {
-    use phi::Usage;
+    use phi::{Operator, Usage};
 
     use super::*;
     use crate::protocol::postgres::sql::inspect;

@@ -198,8 +198,8 @@ mod tests {
     use phi::{Operator, Usage};
     use proptest::prelude::*;
 
-    use super::super::plan::Rule;
     use super::*;
+    use crate::protected::Rule;
 
     const SSN: Column = Column { relation: 20001, number: 3 };
     const NAME: Column = Column { relation: 20001, number: 4 };

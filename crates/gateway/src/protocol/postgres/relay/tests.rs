@@ -210,6 +210,7 @@ impl Scene {
             port: 1,
             database: "hospital".into(),
             tls: crate::tls::UpstreamTls::Disabled { exception: "test".into() },
+            protected: None,
         });
         let world = Arc::new(World {
             held: HeldTrail::open(),

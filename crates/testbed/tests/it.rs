@@ -10,6 +10,8 @@ mod crash;
 mod hospital;
 #[path = "it/hostile.rs"]
 mod hostile;
+#[path = "it/leaks.rs"]
+mod leaks;
 #[path = "it/postgres.rs"]
 mod postgres;
 #[path = "it/through_gateway.rs"]

@@ -116,7 +116,7 @@ impl Step {
             Step::Zip3 => out.extend_from_slice(&zip3(value)?),
             Step::Age | Step::Bucket(_) => {
                 let masked = self.rounded(number::floor_text(value.trim_ascii())?)?;
-                number::write_decimal(i128::from(masked), out);
+                number::write_decimal(masked, out);
             }
             Step::EmailDomain => email_domain(value, out)?,
             Step::IpPrefix => net::decode(Format::Text, value)?.shortened().write_text(false, out),
@@ -137,7 +137,7 @@ impl Step {
             (Step::FormatPreserving { cipher, .. }, Type::Int8) => permute(cipher, 63, value),
             (Step::Token(mac), Type::Int8) => {
                 let mut form = Vec::with_capacity(20);
-                number::write_decimal(i128::from(value), &mut form);
+                number::write_decimal(value, &mut form);
                 let random = i64::from_be_bytes(*mac.sign(&form).first_chunk()?) & ((1 << 56) - 1);
                 Some(i64::from(mac.id.number()) << 56 | random)
             }
@@ -177,14 +177,13 @@ impl Step {
     /// A date written in a text: a shift keeps how it was written, the year stands alone.
     fn date_text(&self, value: &[u8], row: &RowContext<'_>, out: &mut Vec<u8>) -> Option<()> {
         let kinds = [Type::Date, Type::Timestamp, Type::TimestampTz];
-        let found = kinds.into_iter().find_map(|ty| Some((date::parse(&ty, value)?, ty)));
-        let (Moment::At(_), ty) = found? else { return None };
-        let Moment::At(count) = self.moment(&ty, date::parse(&ty, value)?, row)? else { return None };
+        let (moment, ty) = kinds.into_iter().find_map(|ty| Some((date::parse(&ty, value)?, ty)))?;
+        let Moment::At(count) = self.moment(&ty, moment, row)? else { return None };
         if matches!(self, Step::DateShift(_)) {
             return date::encode(&ty, Format::Text, Moment::At(count), out);
         }
         let year = date::year_of(date::split(&ty, count).0);
-        number::write_decimal(i128::from(year), out);
+        number::write_decimal(year, out);
         Some(())
     }
 
@@ -244,7 +243,7 @@ pub(super) fn write_token(mac: &Mac, full: bool, max: Option<usize>, value: &[u8
     let start = out.len();
     let tag = mac.sign(value);
     out.extend_from_slice(if full { b"h" } else { b"tk" });
-    number::write_decimal(i128::from(mac.id.number()), out);
+    number::write_decimal(i64::from(mac.id.number()), out);
     out.push(b'_');
     if full {
         plain::write_hex(&tag, out);

@@ -89,10 +89,7 @@ impl Ff1 {
                 block = counter.to_be_bytes();
                 self.block(&mut block)?;
             }
-            for byte in block.iter().take(wanted - start) {
-                // INVARIANT: moduli are below 2^120, so eight more bits fit.
-                sum = ((sum << 8) | u128::from(*byte)) % modulus;
-            }
+            sum = append(sum, block.get(..BLOCK.min(wanted - start))?, modulus);
         }
         Some(sum)
     }
@@ -100,6 +97,19 @@ impl Ff1 {
     fn block(&self, block: &mut [u8; BLOCK]) -> Option<()> {
         self.aes.less_safe_encrypt(block, EncryptionContext::None).ok().map(drop)
     }
+}
+
+/// The number with bytes appended, modulo `modulus`.
+fn append(number: u128, bytes: &[u8], modulus: u128) -> u128 {
+    // Nearly all moduli are small, and dividing 128 bits costs several times as much.
+    if let (Ok(number), Ok(modulus @ 1..=0xff_ffff_ffff_ffff)) =
+        (u64::try_from(number), u64::try_from(modulus))
+    {
+        let sum = bytes.iter().fold(number, |sum, byte| ((sum << 8) | u64::from(*byte)) % modulus);
+        return u128::from(sum);
+    }
+    // INVARIANT: moduli are below 2^120, so eight more bits fit.
+    bytes.iter().fold(number, |sum, byte| ((sum << 8) | u128::from(*byte)) % modulus)
 }
 
 fn power(radix: u32, exponent: usize) -> Option<u128> {

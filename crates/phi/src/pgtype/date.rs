@@ -214,7 +214,7 @@ fn padded(number: i64, width: u32, out: &mut Vec<u8>) {
             out.push(b'0');
         }
     }
-    super::number::write_decimal(i128::from(number), out);
+    super::number::write_decimal(number, out);
 }
 
 #[cfg(test)]

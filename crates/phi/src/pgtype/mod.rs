@@ -320,7 +320,7 @@ pub fn canonical(ty: &Type, format: Format, value: &[u8], out: &mut Vec<u8>) -> 
         }
         Type::Bpchar { .. } => out.extend_from_slice(plain::trim_blanks(value)),
         Type::Int2 | Type::Int4 | Type::Int8 | Type::Oid => {
-            number::write_decimal(i128::from(number::decode_int(ty, format, value)?), out);
+            number::write_decimal(number::decode_int(ty, format, value)?, out);
         }
         Type::Numeric { .. } => number::canonical_numeric(format, value, out)?,
         Type::Uuid => plain::write_uuid_text(&plain::decode_uuid(format, value)?, out),

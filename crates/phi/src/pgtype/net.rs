@@ -43,7 +43,7 @@ impl Network {
         out.extend_from_slice(self.address.to_string().as_bytes());
         if cidr || self.bits < Network::bits_max(self.address) {
             out.push(b'/');
-            super::number::write_decimal(i128::from(self.bits), out);
+            super::number::write_decimal(i64::from(self.bits), out);
         }
     }
 

@@ -24,7 +24,7 @@ pub(crate) fn encode_int(ty: &Type, format: Format, number: i64, out: &mut Vec<u
         return None;
     }
     match (format, ty) {
-        (Format::Text, _) => write_decimal(i128::from(number), out),
+        (Format::Text, _) => write_decimal(number, out),
         (Format::Binary, Type::Int2) => out.extend_from_slice(&i16::try_from(number).ok()?.to_be_bytes()),
         (Format::Binary, Type::Int4) => out.extend_from_slice(&i32::try_from(number).ok()?.to_be_bytes()),
         (Format::Binary, Type::Int8) => out.extend_from_slice(&number.to_be_bytes()),
@@ -45,8 +45,8 @@ fn fits(ty: &Type, number: i64) -> bool {
 }
 
 /// Appends a number in decimal, without going through a `String`.
-pub(crate) fn write_decimal(number: i128, out: &mut Vec<u8>) {
-    let mut digits = [0; 40];
+pub(crate) fn write_decimal(number: i64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
     let mut rest = number.unsigned_abs();
     let mut start = digits.len();
     for (place, digit) in digits.iter_mut().enumerate().rev() {
@@ -103,7 +103,7 @@ pub(crate) fn floor_text(value: &[u8]) -> Option<i64> {
 /// Appends a whole number as a `numeric` or float.
 pub(crate) fn encode_whole(ty: &Type, format: Format, number: i64, out: &mut Vec<u8>) -> Option<()> {
     match (ty, format) {
-        (_, Format::Text) => write_decimal(i128::from(number), out),
+        (_, Format::Text) => write_decimal(number, out),
         (Type::Numeric { .. }, Format::Binary) => encode_numeric(number, 0, out),
         (Type::Float4, Format::Binary) => {
             let text = number.to_string();

@@ -51,7 +51,7 @@ impl Finder<'_> {
             return None;
         }
         // The end of `Wolff-Parkinson-White`, of which the start was no name.
-        if self.glued(at) && at > 0 && self.kind(at - 1) == Some(Kind::Sign(b'-')) {
+        if self.glued(at) && at > 0 && matches!(self.kind(at - 1), Some(Kind::Sign(b'-' | b'_'))) {
             return None;
         }
         let before = self.before(at);
@@ -144,7 +144,8 @@ impl Finder<'_> {
             if let Some(listed) = self.name_word(place, strong, run.words) {
                 run.words += 1;
                 run.listed += u8::from(listed);
-                run.unknown += u8::from(!listed && !token.flags.any(Flags::ORDINARY));
+                let initial = token.shape == Shape::Initial;
+                run.unknown += u8::from(!listed && !initial && !token.flags.any(Flags::ORDINARY));
                 run.upper &= matches!(token.shape, Shape::Upper | Shape::Initial);
                 run.after = place + 1;
                 let initial_dot = token.shape == Shape::Initial && self.sign(place + 1, b'.');
@@ -253,6 +254,8 @@ impl Finder<'_> {
             }
             Before::Middle if several => 65,
             Before::Sentence if several && run.unknown >= 2 => 55,
+            // `White`, `Cross`: an ordinary word that is a family name too says too little alone.
+            Before::Middle if ambiguous && !flags.any(Flags::GIVEN) => return None,
             Before::Middle if run.listed > 0 => {
                 if ambiguous {
                     55

@@ -125,6 +125,19 @@ fn names() {
     check("Continue Metoprolol and Lisinopril. Chief Complaint: Chest pain.", &[]);
     check("CHF, COPD. ASSESSMENT AND PLAN:", &[]);
     check("Will follow up in May.", &[]);
+    for text in [
+        "Encounter for problem (procedure)",
+        "24 HR Metformin hydrochloride 500 MG Extended Release Oral Tablet",
+        "Blue Cross Blue Shield",
+        "Hep B, adolescent or pediatric",
+        "Non-Hispanic White",
+        "America/New_York",
+        "PostgreSQL 15.3 on x86_64-pc-linux-gnu",
+        "Positive for SARS-CoV-2 RNA",
+        "Massachusetts General Hospital",
+    ] {
+        check(text, &[]);
+    }
 }
 
 #[test]

@@ -132,7 +132,7 @@ impl Action {
     }
 }
 
-/// A relation or function as a policy names it.
+/// What a right is asked of, as a policy names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Object {
     /// The resource as a whole.
@@ -151,6 +151,8 @@ pub enum Object {
         /// The name.
         name: Arc<str>,
     },
+    /// A class of protected values, by its name, such as `ssn`.
+    Class(Arc<str>),
 }
 
 impl fmt::Display for Object {
@@ -159,6 +161,7 @@ impl fmt::Display for Object {
             Object::Resource => f.write_str("*"),
             Object::Relation { schema, name } => write!(f, "{schema}.{name}"),
             Object::Function { schema, name } => write!(f, "{schema}.{name}()"),
+            Object::Class(name) => write!(f, "class {name}"),
         }
     }
 }

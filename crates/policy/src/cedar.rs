@@ -240,6 +240,7 @@ fn check_id(id: &str, chosen: bool) -> Result<(), String> {
 struct Known<'a> {
     roles: HashSet<&'a str>,
     resources: HashSet<&'a str>,
+    classes: HashSet<&'a str>,
 }
 
 impl<'a> Known<'a> {
@@ -247,6 +248,7 @@ impl<'a> Known<'a> {
         Known {
             roles: sources.roles.iter().map(|role| role.name.as_str()).collect(),
             resources: sources.resources.iter().map(|resource| &*resource.0).collect(),
+            classes: sources.classes.iter().copied().collect(),
         }
     }
 
@@ -282,17 +284,22 @@ impl<'a> Known<'a> {
                 format!("`{uid}`: a person is named by an id of 32 hex digits; compare `principal.name` with a login name")
             });
         }
-        let has_name = if *kind == TYPES.schema {
-            false
+        let form = if *kind == TYPES.schema {
+            "resource/schema"
+        } else if *kind == TYPES.class {
+            "resource/class"
         } else if *kind == TYPES.relation || *kind == TYPES.function {
-            true
+            "resource/schema.name"
         } else {
             return None;
         };
+        let has_name = form.contains('.');
         let Some(parts) = Qualified::parse(id).filter(|parts| parts.name.is_some() == has_name) else {
-            let form = if has_name { "resource/schema.name" } else { "resource/schema" };
             return Some(format!("`{uid}` is not of the form `{kind}::\"{form}\"`"));
         };
+        if *kind == TYPES.class && !self.classes.contains(parts.schema.as_str()) {
+            return Some(format!("`{uid}`: there is no class `{}`", parts.schema));
+        }
         if parts.schema == UNKNOWN_SCHEMA {
             return Some(format!("`{uid}`: `?` stands for a schema that is not known and cannot be named"));
         }

@@ -7,11 +7,11 @@ use crate::sources::{Person, Rule, Sources};
 use crate::vocabulary::{BUILTIN_TEXT, SCHEMA_TEXT};
 
 /// Says what the bytes below mean; changes when they do.
-const FORMAT: &str = "wardline policy sources v1";
+const FORMAT: &str = "wardline policy sources v2";
 
 /// Returns the SHA-256 of the sources. The order of roles, files, people and resources does not count, the
 /// order of a role's rules does, because their ids tell it. Places do not count, except that a
-/// file's path and text do.
+/// file's path and text do. Which classes there are does not: it only says what is refused.
 pub(crate) fn of(sources: &Sources<'_>) -> [u8; 32] {
     let mut hash = Hash(Context::new(&SHA256));
     for text in [FORMAT, SCHEMA_TEXT, BUILTIN_TEXT] {
@@ -72,6 +72,10 @@ impl Hash {
             self.texts(patterns.iter().map(String::as_str));
         }
         self.0.update(&[u8::from(rule.transfer), u8::from(rule.administer)]);
+        let mut classes: Vec<&str> = rule.unmask.iter().map(String::as_str).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        self.texts(classes.into_iter());
     }
 
     fn files(&mut self, sources: &Sources<'_>) {

@@ -14,7 +14,7 @@
 mod catalogue;
 mod cedar;
 mod digest;
-mod name;
+pub mod name;
 mod pattern;
 pub mod reason;
 mod roles;

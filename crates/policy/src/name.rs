@@ -1,5 +1,55 @@
 //! Parts of names, quoted as SQL does where that is needed to keep them apart: `hospital/public."a.b"`.
-//! Used for patterns of roles and for the ids of Cedar entities; different names never give the same text.
+//! Used for patterns of roles, for the names of columns and for the ids of Cedar entities; different names never give
+//! the same text.
+
+/// A part of a dotted name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A name, as the database stores it.
+    Name(String),
+    /// `*` without quotes.
+    Wildcard,
+}
+
+/// Why a text is not a dotted name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NameFault(pub(crate) &'static str);
+
+/// Takes a dotted name apart. Never returns an empty list.
+pub fn parts(text: &str) -> Result<Vec<Part>, NameFault> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    loop {
+        let (part, quoted, after) =
+            take(rest).ok_or(NameFault("a name is missing or its quote is not closed"))?;
+        parts.push(check(part, quoted)?);
+        if after.is_empty() {
+            return Ok(parts);
+        }
+        rest = after.strip_prefix('.').ok_or(NameFault("a `.` must separate the names"))?;
+    }
+}
+
+fn check(part: String, quoted: bool) -> Result<Part, NameFault> {
+    if part.is_empty() {
+        return Err(NameFault("a name is empty"));
+    }
+    if part.chars().any(char::is_control) {
+        return Err(NameFault("a name holds a control character"));
+    }
+    if quoted {
+        return Ok(Part::Name(part));
+    }
+    if part.chars().any(char::is_whitespace) {
+        return Err(NameFault("a name holds a space"));
+    }
+    match part.as_str() {
+        "*" => Ok(Part::Wildcard),
+        _ if part.contains('*') => Err(NameFault("a wildcard stands alone, for a whole name")),
+        _ => Ok(Part::Name(part)),
+    }
+}
 
 /// Appends a part: bare, or in double quotes when a character in it would end it.
 pub(crate) fn push(text: &mut String, part: &str) {
@@ -39,7 +89,7 @@ pub(crate) fn take(text: &str) -> Option<(String, bool, &str)> {
     }
 }
 
-/// The parts of an entity id: `resource/schema` or `resource/schema.name`.
+/// The parts of an entity id: `resource/schema`, `resource/schema.name`, or `resource/class` with the class as schema.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Qualified {
     pub(crate) resource: String,

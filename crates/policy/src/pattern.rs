@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::catalogue::UNKNOWN_SCHEMA;
-use crate::name;
+use crate::name::{self, NameFault, Part};
 
 /// `schema.name`, `schema.*` or `*`. Names are as the database stores them: case-sensitive, without folding.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,7 +28,7 @@ pub(crate) enum Shape {
 )]
 pub struct PatternError {
     text: String,
-    fault: &'static str,
+    fault: NameFault,
 }
 
 impl FromStr for Pattern {
@@ -39,48 +39,23 @@ impl FromStr for Pattern {
     }
 }
 
-fn parse(text: &str) -> Result<Shape, &'static str> {
-    if text == "*" {
-        return Ok(Shape::All);
-    }
-    let (schema, quoted, rest) = name::take(text).ok_or("a name is missing or its quote is not closed")?;
-    check_part(&schema, quoted)?;
-    if schema == UNKNOWN_SCHEMA {
-        return Err("`?` stands for a schema that is not known and cannot be granted");
-    }
-    if !quoted && schema.contains('*') {
-        return Err("a schema cannot hold a wildcard");
-    }
-    let rest = match rest.strip_prefix('.') {
-        Some(rest) => rest,
-        None if rest.is_empty() => return Err("the schema is missing"),
-        None => return Err("a `.` must separate schema and name"),
+fn parse(text: &str) -> Result<Shape, NameFault> {
+    let mut parts = name::parts(text)?.into_iter();
+    let schema = match (parts.next(), parts.len()) {
+        (Some(Part::Wildcard), 0) => return Ok(Shape::All),
+        (Some(Part::Wildcard), _) => return Err(NameFault("a schema cannot hold a wildcard")),
+        (Some(Part::Name(schema)), _) => schema,
+        (None, _) => return Err(NameFault("a name is missing")),
     };
-    if rest == "*" {
-        return Ok(Shape::Schema(schema));
+    if schema == UNKNOWN_SCHEMA {
+        return Err(NameFault("`?` stands for a schema that is not known and cannot be granted"));
     }
-    let (name, quoted, rest) = name::take(rest).ok_or("a name is missing or its quote is not closed")?;
-    check_part(&name, quoted)?;
-    if !quoted && name.contains('*') {
-        return Err("a wildcard stands alone, for a whole name");
+    match (parts.next(), parts.len()) {
+        (None, _) => Err(NameFault("the schema is missing")),
+        (Some(_), 1..) => Err(NameFault("there is more after the name")),
+        (Some(Part::Wildcard), 0) => Ok(Shape::Schema(schema)),
+        (Some(Part::Name(name)), 0) => Ok(Shape::Object { schema, name }),
     }
-    if !rest.is_empty() {
-        return Err("there is more after the name");
-    }
-    Ok(Shape::Object { schema, name })
-}
-
-fn check_part(part: &str, quoted: bool) -> Result<(), &'static str> {
-    if part.is_empty() {
-        return Err("a name is empty");
-    }
-    if part.chars().any(char::is_control) {
-        return Err("a name holds a control character");
-    }
-    if !quoted && part.chars().any(char::is_whitespace) {
-        return Err("a name holds a space");
-    }
-    Ok(())
 }
 
 impl fmt::Display for Pattern {
@@ -107,11 +82,11 @@ mod tests {
 
     use super::*;
 
-    fn check(text: &str, expected: Result<Shape, &str>) {
+    fn check(text: &str, expected: Result<Shape, &'static str>) {
         let parsed = text.parse::<Pattern>();
         match expected {
             Ok(shape) => assert_eq!(parsed, Ok(Pattern(shape)), "{text}"),
-            Err(fault) => assert_eq!(parsed.unwrap_err().fault, fault, "{text}"),
+            Err(fault) => assert_eq!(parsed.unwrap_err().fault, NameFault(fault), "{text}"),
         }
     }
 
@@ -132,7 +107,12 @@ mod tests {
         check("*.patients", Err("a schema cannot hold a wildcard"));
         check("public.pat*", Err("a wildcard stands alone, for a whole name"));
         check("db.public.patients", Err("there is more after the name"));
-        check("public/patients", Err("a `.` must separate schema and name"));
+        check("*.*", Err("a schema cannot hold a wildcard"));
+        check("public.patients.*", Err("there is more after the name"));
+        check("pub*.patients", Err("a wildcard stands alone, for a whole name"));
+        check("public.\"a\"b", Err("a `.` must separate the names"));
+        check("public.", Err("a name is missing or its quote is not closed"));
+        check("public/patients", Err("a `.` must separate the names"));
         check("public. patients", Err("a name holds a space"));
         check("public.\"a", Err("a name is missing or its quote is not closed"));
         check("\"\".a", Err("a name is empty"));

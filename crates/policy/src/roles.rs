@@ -8,6 +8,9 @@ use crate::pattern::{Pattern, Shape};
 use crate::sources::{Diagnostic, Place, Role, Rule, Sources};
 use crate::vocabulary::{TYPES, action_uid, uid};
 
+/// Stands for every class, and for what nobody classified.
+const ALL_CLASSES: &str = "*";
+
 /// A policy made from a rule, not yet parsed.
 pub(crate) struct Draft<'a> {
     pub(crate) id: String,
@@ -49,10 +52,18 @@ fn check_rule(role: &Role, rule: &Rule, sources: &Sources<'_>, faults: &mut Vec<
             format!("role `{name}` names the resource `{}`, which is not configured", rule.resource);
         faults.push(Diagnostic::at(&rule.place, message));
     }
+    for class in rule.unmask.iter().filter(|class| !sources.classes.contains(&class.as_str())) {
+        if class != ALL_CLASSES {
+            let message = format!("role `{name}` unmasks the class `{class}`, which does not exist");
+            faults.push(Diagnostic::at(&rule.place, message));
+        }
+    }
     let lists = [&rule.read, &rule.write, &rule.define, &rule.execute];
-    if lists.iter().all(|list| list.is_empty()) && !rule.transfer && !rule.administer {
+    let granted = rule.transfer || rule.administer || !rule.unmask.is_empty();
+    if lists.iter().all(|list| list.is_empty()) && !granted {
         let message = format!(
-            "rule of role `{name}` allows nothing: give it `read`, `write`, `define`, `execute`, `transfer` or `administer`"
+            "rule of role `{name}` allows nothing: give it `read`, `write`, `define`, `execute`, `transfer`, \
+             `administer` or `unmask`"
         );
         faults.push(Diagnostic::at(&rule.place, message));
     }
@@ -62,6 +73,8 @@ fn policies<'a>(role: &str, number: usize, rule: &'a Rule) -> Vec<Draft<'a>> {
     let everywhere = rule.resource == "*";
     let resource = uid(&TYPES.resource, &rule.resource);
     let within = if everywhere { "resource".to_owned() } else { format!("resource in {resource}") };
+    let class =
+        if everywhere { "resource is Class".to_owned() } else { format!("resource is Class in {resource}") };
     let itself = if everywhere { "resource".to_owned() } else { format!("resource == {resource}") };
     let policy = |action: Action, scope: &str, condition: Option<String>| {
         let role_uid = uid(&TYPES.role, role);
@@ -91,6 +104,12 @@ fn policies<'a>(role: &str, number: usize, rule: &'a Rule) -> Vec<Draft<'a>> {
         if granted {
             made.push(policy(action, &within, None));
         }
+    }
+    if rule.unmask.iter().any(|class| class == ALL_CLASSES) {
+        made.push(policy(Action::Unmask, &within, None));
+    } else if !rule.unmask.is_empty() {
+        let classes = rule.unmask.iter().map(String::as_str).collect();
+        made.push(policy(Action::Unmask, &class, Some(one_of("resource.name", &classes))));
     }
     if !made.is_empty() {
         made.insert(0, policy(Action::Connect, &itself, None));
@@ -163,6 +182,7 @@ mod tests {
             execute: patterns(&["*"]),
             transfer: true,
             administer: false,
+            unmask: ["date", "age", "date"].map(str::to_owned).to_vec(),
             place: Place::default(),
         };
         let text: Vec<String> = policies("nurse", 1, &rule)
@@ -181,7 +201,10 @@ role.nurse.1.execute
 permit (principal in Role::"nurse", action == Action::"Execute", resource in Resource::"hospital")
 when { !(resource has revealing && resource.revealing) };
 role.nurse.1.transfer
-permit (principal in Role::"nurse", action == Action::"Transfer", resource in Resource::"hospital");"#;
+permit (principal in Role::"nurse", action == Action::"Transfer", resource in Resource::"hospital");
+role.nurse.1.unmask
+permit (principal in Role::"nurse", action == Action::"Unmask", resource is Class in Resource::"hospital")
+when { ["age", "date"].contains(resource.name) };"#;
         assert_eq!(text.join("\n"), expected);
     }
 }

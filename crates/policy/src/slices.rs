@@ -176,6 +176,9 @@ fn policy_of(error: &AuthorizationError) -> PolicyId {
 
 /// Returns what a forbid might mean beyond what evaluating it with an unknown schema shows.
 fn wary_of(policy: &Policy) -> Option<Wary> {
+    if means_classes(&policy.resource_constraint()) {
+        return None;
+    }
     let scope = scope_entity(policy).filter(|scope| *scope.type_name() != TYPES.resource);
     let Some(scope) = scope else { return asks_about(policy, "resource").then_some(Wary::Anything) };
     let name = Qualified::parse(scope.id().unescaped()).and_then(|parts| parts.name);
@@ -187,10 +190,20 @@ fn wary_of(policy: &Policy) -> Option<Wary> {
     })
 }
 
+/// Returns whether a scope is true for nothing but classes, which have no schema.
+fn means_classes(constraint: &ResourceConstraint) -> bool {
+    match constraint {
+        ResourceConstraint::Any => false,
+        ResourceConstraint::Is(kind) | ResourceConstraint::IsIn(kind, _) => *kind == TYPES.class,
+        ResourceConstraint::Eq(uid) | ResourceConstraint::In(uid) => *uid.type_name() == TYPES.class,
+    }
+}
+
 impl Wary {
     fn may_mean(&self, object: &Object) -> bool {
         match (self, object) {
-            (_, Object::Resource) => false,
+            // Their names are always known.
+            (_, Object::Resource | Object::Class(_)) => false,
             (Wary::Anything, Object::Relation { .. } | Object::Function { .. }) => true,
             (Wary::Relation(only), Object::Relation { name, .. })
             | (Wary::Function(only), Object::Function { name, .. }) => **only == **name,

@@ -302,7 +302,7 @@ fn is_catalogue(object: &Object) -> bool {
 
 fn is_unresolved(object: &Object) -> bool {
     match object {
-        Object::Resource => false,
+        Object::Resource | Object::Class(_) => false,
         Object::Relation { schema, .. } | Object::Function { schema, .. } => **schema == *UNKNOWN_SCHEMA,
     }
 }

@@ -18,6 +18,8 @@ pub struct Sources<'a> {
     pub people: &'a [Person],
     /// The names of the configured resources.
     pub resources: &'a [ResourceId],
+    /// The names of the classes of protected values that there are.
+    pub classes: &'a [&'a str],
 }
 
 /// A role: rules that add up.
@@ -48,6 +50,8 @@ pub struct Rule {
     pub transfer: bool,
     /// Whether the resource may be administered.
     pub administer: bool,
+    /// Classes of protected values that are seen in clear; `*` for all, and for what nobody classified.
+    pub unmask: Vec<String>,
     /// Where it is written.
     pub place: Place,
 }

@@ -30,6 +30,7 @@ pub(crate) struct Types {
     pub(crate) schema: EntityTypeName,
     pub(crate) relation: EntityTypeName,
     pub(crate) function: EntityTypeName,
+    pub(crate) class: EntityTypeName,
 }
 
 /// The types of the schema, parsed once.
@@ -43,6 +44,7 @@ pub(crate) static TYPES: LazyLock<Types> = LazyLock::new(|| {
         schema: named("Schema"),
         relation: named("Relation"),
         function: named("Function"),
+        class: named("Class"),
     }
 });
 
@@ -65,13 +67,13 @@ pub(crate) fn uid(type_name: &EntityTypeName, id: &str) -> EntityUid {
 pub(crate) fn applies(action: Action, object: &Object) -> bool {
     match action {
         Action::Connect | Action::Approve | Action::Review => matches!(object, Object::Resource),
-        Action::Unmask => !matches!(object, Object::Function { .. }),
+        Action::Unmask => matches!(object, Object::Resource | Object::Class(_)),
         Action::Read
         | Action::Write
         | Action::Define
         | Action::Execute
         | Action::Transfer
-        | Action::Administer => true,
+        | Action::Administer => !matches!(object, Object::Class(_)),
     }
 }
 
@@ -86,11 +88,16 @@ pub(crate) fn resource(id: &str) -> Entity {
     entity(uid(&TYPES.resource, id), [("name", text(id))], HashSet::new())
 }
 
-/// Returns an object in a schema of a resource as an entity; its ancestors are all named here, so that the
-/// schema and the resource need not be in the store.
+/// Returns an object of a resource as an entity; its ancestors are all named here, so that the schema and the
+/// resource need not be in the store.
 pub(crate) fn object(resource: &EntityUid, object: &Object) -> Option<Entity> {
+    let resource_id = resource.id().unescaped();
     let (kind, schema, name, revealing) = match object {
         Object::Resource => return None,
+        Object::Class(name) => {
+            let class = uid(&TYPES.class, &name::id(resource_id, name, None));
+            return Some(entity(class, [("name", text(name))], HashSet::from([resource.clone()])));
+        }
         Object::Relation { schema, name } => {
             (&TYPES.relation, schema, name, catalogue::relation_reveals(schema, name))
         }
@@ -98,7 +105,6 @@ pub(crate) fn object(resource: &EntityUid, object: &Object) -> Option<Entity> {
             (&TYPES.function, schema, name, catalogue::function_reveals(schema, name))
         }
     };
-    let resource_id = resource.id().unescaped();
     let mut parents = HashSet::from([resource.clone()]);
     if **schema != *UNKNOWN_SCHEMA {
         parents.insert(uid(&TYPES.schema, &name::id(resource_id, schema, None)));
@@ -176,6 +182,7 @@ mod tests {
             (Object::Resource, "Resource"),
             (Object::Relation { schema, name }, "Relation"),
             (Object::Function { schema: function_schema, name: function_name }, "Function"),
+            (Object::Class(std::sync::Arc::from("ssn")), "Class"),
         ];
         let ours: BTreeSet<(String, String)> = Action::ALL
             .into_iter()
@@ -200,7 +207,8 @@ mod tests {
             let (schema, name) = names(kind);
             all.extend(object(&hospital.uid(), &Object::Function { schema, name }));
         }
-        assert_eq!(all.len(), 8);
+        all.extend(object(&hospital.uid(), &Object::Class(std::sync::Arc::from("ssn"))));
+        assert_eq!(all.len(), 9);
         Entities::from_entities(all, Some(&SCHEMA)).unwrap();
         for address in ["10.0.0.1", "::1", "::ffff:10.0.0.1", "fe80::1"] {
             let context = Context { address: address.parse().unwrap(), at: Micros(1) };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::{Context, Micros, PersonId};
 use policy::{Rule, Snapshot};
 
-use crate::world::{World, check, check_at, context, patterns, read, rule};
+use crate::world::{World, check, check_at, context, patterns, read, rule, unmask};
 
 fn nurse() -> Rule {
     Rule { write: patterns(&["public.notes"]), ..read("hospital", &["public.*"]) }
@@ -72,7 +72,7 @@ fn any_right_implies_connect() {
     let administer = Rule { administer: true, ..rule("*") };
     let define = Rule { define: patterns(&["public.*"]), ..rule("hospital") };
     let execute = Rule { execute: patterns(&["public.f"]), ..rule("hospital") };
-    for rule in [transfer, administer, define, execute, nurse()] {
+    for rule in [transfer, administer, define, execute, unmask("hospital", &["age"]), nurse()] {
         let snapshot = World::new().role("r", &[rule]).person("ann", &["r"]).snapshot();
         check(&snapshot, 1, "Connect *", "allow role.r.1.connect");
     }
@@ -164,10 +164,70 @@ fn what_cannot_be_asked_is_refused() {
     let all = Rule { administer: true, ..read("*", &["*"]) };
     let everything = r#"@id("all") permit (principal, action, resource);"#;
     let snapshot = World::new().role("r", &[all]).person("ann", &["r"]).cedar(everything).snapshot();
-    for needs in ["Connect public.t", "Approve public.t", "Review public.f()", "Unmask public.f()"] {
+    for needs in [
+        "Connect public.t",
+        "Approve public.t",
+        "Review public.f()",
+        "Unmask public.f()",
+        "Unmask public.t",
+        "Read class ssn",
+        "Connect class ssn",
+    ] {
         check(&snapshot, 1, needs, "deny wardline.not-applicable");
     }
-    check(&snapshot, 1, "Unmask public.t, Review *, Approve *", "allow all");
+    check(&snapshot, 1, "Unmask class ssn, Unmask *, Review *, Approve *", "allow all");
+}
+
+#[test]
+fn classes_are_unmasked_by_name_or_all() {
+    let snapshot = World::new()
+        .role("analyst", &[read("hospital", &["public.*"]), unmask("hospital", &["age", "date"])])
+        .role("privacy", &[unmask("*", &["ssn"]), unmask("hospital", &["*"])])
+        .role("dba", &[Rule { administer: true, ..read("*", &["*"]) }])
+        .person("ann", &["analyst"])
+        .person("pia", &["privacy"])
+        .person("dan", &["dba"])
+        .snapshot();
+    check(&snapshot, 1, "Unmask class age", "allow role.analyst.2.unmask");
+    check(&snapshot, 1, "Unmask class age, Unmask class date", "allow role.analyst.2.unmask");
+    check(&snapshot, 1, "Unmask class ssn", "deny");
+    check(&snapshot, 1, "Unmask class age, Unmask class ssn", "deny");
+    check(&snapshot, 1, "Unmask *", "deny");
+    check_at(&snapshot, 1, "lab", "Unmask class age", &context(), "deny");
+    check(&snapshot, 2, "Unmask class ssn", "allow role.privacy.1.unmask, role.privacy.2.unmask");
+    check(&snapshot, 2, "Unmask class age, Unmask *", "allow role.privacy.2.unmask");
+    check_at(&snapshot, 2, "lab", "Unmask class ssn", &context(), "allow role.privacy.1.unmask");
+    check_at(&snapshot, 2, "lab", "Unmask class age", &context(), "deny");
+    check_at(&snapshot, 2, "lab", "Unmask *", &context(), "deny");
+    check(&snapshot, 2, "Read public.patients", "deny");
+    // Whoever reads and administers everything sees nothing of what is protected.
+    check(&snapshot, 3, "Unmask *", "deny");
+    check(&snapshot, 3, "Unmask class age", "deny");
+}
+
+#[test]
+fn policies_name_classes_too() {
+    let snapshot = World::new()
+        .role("privacy", &[Rule { unmask: vec!["*".to_owned()], ..read("hospital", &["*"]) }])
+        .person("pia", &["privacy"])
+        .person("bob", &[])
+        .cedar(
+            r#"
+            @id("never-ssn") forbid (principal, action, resource == Class::"hospital/ssn");
+            @id("office") forbid (principal, action == Action::"Unmask", resource is Class) when { context.hour > 20 && resource.name == "date" };
+            @id("bob") permit (principal, action == Action::"Unmask", resource == Class::"lab/age") when { principal.name == "bob" };
+            "#,
+        )
+        .snapshot();
+    check(&snapshot, 1, "Unmask class ssn", "deny never-ssn");
+    check(&snapshot, 1, "Unmask class date", "allow role.privacy.1.unmask");
+    let late = Context { at: Micros(context().at.0 + 12 * 3_600_000_000), ..context() };
+    check_at(&snapshot, 1, "hospital", "Unmask class date", &late, "deny office");
+    check_at(&snapshot, 1, "hospital", "Unmask class age", &late, "allow role.privacy.1.unmask");
+    check_at(&snapshot, 2, "lab", "Unmask class age", &context(), "allow bob");
+    check(&snapshot, 2, "Unmask class age", "deny");
+    // Rules about classes do not mean an object whose schema is not known.
+    check(&snapshot, 1, "Read ?.notes", "allow role.privacy.1.read");
 }
 
 #[test]
@@ -346,6 +406,7 @@ fn the_digest_tells_sources_apart() {
     }));
     assert!(!same(&|w| w.roles[0].rules[0].read.truncate(1)));
     assert!(!same(&|w| w.roles[0].rules[0].transfer = true));
+    assert!(!same(&|w| w.roles[0].rules[0].unmask.push("age".to_owned())));
     assert!(!same(&|w| w.cedar[0].text.push('\n')));
     assert!(!same(&|w| w.cedar[0].path.push('x')));
     assert!(!same(&|w| drop(w.resources.pop())));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::PersonId;
 
-use crate::world::{World, lines, read, rule};
+use crate::world::{World, lines, read, rule, unmask};
 
 #[track_caller]
 fn check(world: World, expected: &str) {
@@ -24,6 +24,7 @@ fn everything_wrong_is_said_at_once() {
         .role("nurse", &[read("hospitel", &["*"]), rule("hospital")])
         .role("nurse", &[])
         .role("a b", &[])
+        .role("seer", &[unmask("hospital", &["age", "snn", "*", "public.*"])])
         .person("ann", &["nurse", "nrse"])
         .person("bob", &[])
         .cedar("permit (principal, action == Action::\"Raed\", resource);\n\n  foo bar;")
@@ -37,9 +38,11 @@ fn everything_wrong_is_said_at_once() {
          policies/1.cedar:3:7: unexpected token `bar`: expected `(`\n\
          policies/2.cedar:2:1: role `nrse` is not defined\n\
          wardline.toml:2:1: role `nurse` names the resource `hospitel`, which is not configured\n\
-         wardline.toml:3:1: rule of role `nurse` allows nothing: give it `read`, `write`, `define`, `execute`, `transfer` or `administer`\n\
+         wardline.toml:3:1: rule of role `nurse` allows nothing: give it `read`, `write`, `define`, `execute`, `transfer`, `administer` or `unmask`\n\
          wardline.toml:11:1: role `nurse` is defined twice\n\
-         wardline.toml:21:1: role name \"a b\" must be made of letters, digits, `_`, `-` and `.`",
+         wardline.toml:21:1: role name \"a b\" must be made of letters, digits, `_`, `-` and `.`\n\
+         wardline.toml:32:1: role `seer` unmasks the class `public.*`, which does not exist\n\
+         wardline.toml:32:1: role `seer` unmasks the class `snn`, which does not exist",
     );
 }
 
@@ -73,7 +76,8 @@ fn what_does_not_validate() {
     );
     check_cedar(
         "permit (principal, action, resource) when { resource.name == \"x\" && resource.schema == \"y\" };",
-        "policies/1.cedar:1:69: attribute `schema` on entity type `Resource` not found (did you mean `name`?)",
+        "policies/1.cedar:1:69: attribute `schema` on entity type `Class` not found (did you mean `name`?)\n\
+         policies/1.cedar:1:69: attribute `schema` on entity type `Resource` not found (did you mean `name`?)",
     );
 }
 
@@ -160,6 +164,18 @@ fn names_that_would_never_match() {
         (
             "principal, action, resource == Relation::\"hospital/\\\"a\\\".b\"",
             "`Relation::\"hospital/\\\"a\\\".b\"` must be written `Relation::\"hospital/a.b\"`",
+        ),
+        (
+            "principal, action, resource == Class::\"hospital/snn\"",
+            "`Class::\"hospital/snn\"`: there is no class `snn`",
+        ),
+        (
+            "principal, action, resource == Class::\"hospitel/ssn\"",
+            "`Class::\"hospitel/ssn\"`: resource `hospitel` is not configured",
+        ),
+        (
+            "principal, action, resource == Class::\"ssn\"",
+            "`Class::\"ssn\"` is not of the form `Class::\"resource/class\"`",
         ),
         (
             "principal, action, resource == Function::\"hospital/?.f\"",

@@ -6,7 +6,7 @@ use model::{Action, Object, PersonId, ResourceId, Verdict};
 use policy::{Person, Rule};
 use proptest::prelude::*;
 
-use crate::world::{World, context, object, patterns, principal, resource, rule};
+use crate::world::{CLASSES, World, context, object, patterns, principal, resource, rule};
 
 const OBJECTS: &[&str] = &[
     "*",
@@ -24,6 +24,9 @@ const OBJECTS: &[&str] = &[
     "information_schema.tables",
     "a.pg_stat_statements",
     "A.t",
+    "class age",
+    "class ssn",
+    "class none",
 ];
 const PATTERNS: &[&str] = &[
     "*",
@@ -62,6 +65,10 @@ fn model_allows(world: &World, person: &Person, on: &str, action: Action, asked:
         rules.iter().any(|rule| list(rule).iter().any(|pattern| matches(&pattern.to_string())))
     };
     let connect = !rules.is_empty();
+    let class = asked.strip_prefix("class ");
+    if class.is_some() && action != Action::Unmask {
+        return false;
+    }
     match action {
         Action::Connect => connect && asked == "*",
         Action::Read => {
@@ -73,7 +80,14 @@ fn model_allows(world: &World, person: &Person, on: &str, action: Action, asked:
         Action::Execute => listed(|rule| &rule.execute),
         Action::Transfer => rules.iter().any(|rule| rule.transfer),
         Action::Administer => rules.iter().any(|rule| rule.administer),
-        Action::Unmask | Action::Approve | Action::Review => false,
+        Action::Unmask => {
+            let seen = |wanted: &str| rules.iter().any(|rule| rule.unmask.iter().any(|one| one == wanted));
+            match class {
+                Some(class) => seen("*") || seen(class),
+                None => asked == "*" && seen("*"),
+            }
+        }
+        Action::Approve | Action::Review => false,
     }
 }
 
@@ -84,9 +98,12 @@ fn some_patterns() -> impl Strategy<Value = Vec<policy::Pattern>> {
 fn some_rule() -> impl Strategy<Value = Rule> {
     let lists = (some_patterns(), some_patterns(), some_patterns(), some_patterns());
     let resource = proptest::sample::select(&["hospital", "lab", "*"][..]);
-    (resource, lists, proptest::bool::weighted(0.3), proptest::bool::weighted(0.2)).prop_map(
-        |(on, (read, write, define, execute), transfer, administer)| {
-            let nothing = [&read, &write, &define, &execute].iter().all(|list| list.is_empty());
+    let classes = proptest::sample::select([&["*"], CLASSES].concat());
+    let unmask = proptest::collection::vec(classes.prop_map(str::to_owned), 0..2);
+    (resource, lists, proptest::bool::weighted(0.3), proptest::bool::weighted(0.2), unmask).prop_map(
+        |(on, (read, write, define, execute), transfer, administer, unmask)| {
+            let nothing =
+                unmask.is_empty() && [&read, &write, &define, &execute].iter().all(|list| list.is_empty());
             Rule {
                 read,
                 write,
@@ -94,6 +111,7 @@ fn some_rule() -> impl Strategy<Value = Rule> {
                 execute,
                 transfer: transfer || (nothing && !administer),
                 administer,
+                unmask,
                 ..rule(on)
             }
         },
@@ -121,7 +139,7 @@ fn some_world() -> impl Strategy<Value = World> {
 }
 
 proptest! {
-    // 16 worlds of 3 people × 2 resources × 10 actions × 15 objects: 14,400 questions.
+    // 16 worlds of 3 people × 2 resources × 10 actions × 18 objects: 17,280 questions.
     #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
@@ -174,8 +192,9 @@ proptest! {
             prop_assert_eq!(decision, cell.decision);
             count += 1;
         }
-        // Of 15 objects one is the resource and 4 are functions: 6 actions ask all, 3 the resource, 1 no function.
-        prop_assert_eq!(count, 3 * 2 * (6 * 15 + 3 + 11));
+        // Of 18 objects one is the resource and 3 are classes: 6 actions ask all but classes, 3 the resource, and
+        // Unmask the resource and the classes.
+        prop_assert_eq!(count, 3 * 2 * (6 * 15 + 3 + 4));
     }
 }
 

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use model::{Action, Context, Decision, Micros, Need, Object, PersonId, Principal, ResourceId, Verdict};
 use policy::{CedarFile, Diagnostic, Pattern, Person, Place, Role, Rule, Snapshot, Sources};
 
+/// The classes of protected values that there are.
+pub(crate) const CLASSES: &[&str] = &["age", "date", "ssn"];
+
 /// Monday 2026-11-23 09:30 UTC.
 pub(crate) const MONDAY: Micros = Micros(1_795_426_200_000_000);
 
@@ -54,6 +57,7 @@ impl World {
             cedar: &self.cedar,
             people: &self.people,
             resources: &self.resources,
+            classes: CLASSES,
         };
         Snapshot::compile(&sources, 7)
     }
@@ -76,6 +80,7 @@ pub(crate) fn rule(resource: &str) -> Rule {
         execute: Vec::new(),
         transfer: false,
         administer: false,
+        unmask: Vec::new(),
         place: Place::default(),
     }
 }
@@ -86,6 +91,10 @@ pub(crate) fn patterns(texts: &[&str]) -> Vec<Pattern> {
 
 pub(crate) fn read(resource: &str, texts: &[&str]) -> Rule {
     Rule { read: patterns(texts), ..rule(resource) }
+}
+
+pub(crate) fn unmask(resource: &str, classes: &[&str]) -> Rule {
+    Rule { unmask: classes.iter().map(|class| (*class).to_owned()).collect(), ..rule(resource) }
 }
 
 pub(crate) fn principal(id: u128) -> Principal {
@@ -101,8 +110,11 @@ pub(crate) fn context() -> Context {
     Context { address: "10.1.2.3".parse().unwrap(), at: MONDAY }
 }
 
-/// Reads `*`, `schema.name` or `schema.name()`.
+/// Reads `*`, `schema.name`, `schema.name()` or `class name`.
 pub(crate) fn object(text: &str) -> Object {
+    if let Some(class) = text.strip_prefix("class ") {
+        return Object::Class(Arc::from(class));
+    }
     let Some((schema, name)) = text.split_once('.') else { return Object::Resource };
     match name.strip_suffix("()") {
         Some(name) => Object::Function { schema: Arc::from(schema), name: Arc::from(name) },

@@ -88,12 +88,13 @@ fn policy(version: u64, all: bool) -> Arc<Snapshot> {
         execute: everything,
         transfer: all,
         administer: all,
+        unmask: Vec::new(),
         place: place.clone(),
     };
     let roles = [Role { name: "nurse".into(), rules: vec![rule], place }];
     let nora = Person { id: PersonId(1), name: "nora".into(), roles: vec!["nurse".into()], disabled: false };
     let resources = [ResourceId("hospital".into())];
-    let sources = Sources { roles: &roles, cedar: &[], people: &[nora], resources: &resources };
+    let sources = Sources { roles: &roles, cedar: &[], people: &[nora], resources: &resources, classes: &[] };
     Arc::new(Snapshot::compile(&sources, version).unwrap())
 }
 

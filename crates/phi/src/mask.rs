@@ -142,22 +142,7 @@ impl Mask {
 
 /// Names the operators that suit a class and a type.
 fn fitting(class: Class, ty: &Type, keys: &Keys) -> String {
-    let samples = [
-        "null",
-        "redact",
-        "partial(last=4)",
-        "token",
-        "hash",
-        "format_preserving",
-        "date_shift",
-        "year",
-        "zip3",
-        "age",
-        "bucket(size=10)",
-        "email_domain",
-        "ip_prefix",
-    ];
-    let operators = samples.into_iter().filter_map(|text| text.parse::<Operator>().ok());
+    let operators = Operator::SAMPLES.into_iter();
     let names = operators
         .filter(|operator| operator.suits(class) && Method::compile(class, *operator, ty, keys).is_some());
     names.map(Operator::name).collect::<Vec<_>>().join(", ")

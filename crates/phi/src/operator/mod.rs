@@ -108,6 +108,57 @@ impl Alphabet {
 }
 
 impl Operator {
+    /// One of each name, with parameters where it must have some: the list that messages choose from.
+    pub(crate) const SAMPLES: [Operator; 13] = [
+        Operator::Null,
+        Operator::Redact,
+        Operator::Partial { first: 0, last: 4, min: 8 },
+        Operator::Token,
+        Operator::Hash,
+        Operator::FormatPreserving { alphabet: Alphabet::Digits, min: 6 },
+        Operator::DateShift,
+        Operator::Year,
+        Operator::Zip3,
+        Operator::Age,
+        Operator::Bucket { size: 10 },
+        Operator::EmailDomain,
+        Operator::IpPrefix,
+    ];
+
+    /// Returns the names of the operators that suit a class.
+    pub fn suiting(class: Class) -> Vec<&'static str> {
+        let suiting = Operator::SAMPLES.into_iter().filter(|operator| operator.suits(class));
+        suiting.map(Operator::name).collect()
+    }
+
+    /// Returns how values of a class are masked where nobody chose: what the Safe Harbor method leaves of a date and an
+    /// age, a token of a patient's number, because rows that cannot be told apart serve nobody, and nothing of the rest.
+    pub const fn usual(class: Class) -> Operator {
+        match class {
+            Class::Date => Operator::Year,
+            Class::Age => Operator::Age,
+            Class::PatientId => Operator::Token,
+            Class::Name
+            | Class::Geographic
+            | Class::Phone
+            | Class::Fax
+            | Class::Email
+            | Class::Ssn
+            | Class::Mrn
+            | Class::HealthPlan
+            | Class::Account
+            | Class::Licence
+            | Class::Vehicle
+            | Class::Device
+            | Class::Url
+            | Class::Ip
+            | Class::Biometric
+            | Class::Photo
+            | Class::UniqueCode
+            | Class::FreeText => Operator::Redact,
+        }
+    }
+
     /// Returns the word that stands for it in configuration.
     pub const fn name(self) -> &'static str {
         match self {
@@ -189,5 +240,29 @@ impl fmt::Display for Operator {
             Operator::Bucket { size } => write!(f, "bucket(size={size})"),
             other => f.write_str(other.name()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_usual_suits() {
+        for class in Class::ALL {
+            assert!(Operator::usual(class).suits(class), "{class}");
+            assert!(Operator::suiting(class).contains(&Operator::usual(class).name()), "{class}");
+        }
+        assert_eq!(Operator::suiting(Class::FreeText), ["null", "redact", "token", "hash"]);
+    }
+
+    #[test]
+    fn samples_are_one_of_each_name() {
+        for sample in Operator::SAMPLES {
+            assert_eq!(sample.to_string().parse(), Ok(sample));
+        }
+        let mut names = Operator::SAMPLES.map(Operator::name);
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
     }
 }

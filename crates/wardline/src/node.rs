@@ -15,6 +15,8 @@ use gateway::Upstream;
 use identity::scram::Salts;
 use model::{Kind, Micros, Record, ResourceId};
 use parking_lot::Mutex;
+use phi::operator::KeyId;
+use phi::{Class, Keys};
 use policy::{Person, Snapshot, Sources};
 use registry::{PersonRow, Registry};
 use tokio::sync::watch;
@@ -31,6 +33,9 @@ use crate::upstream;
 /// Longest `detail` that this crate records; far below the trail's own limit.
 pub(crate) const DETAIL_BYTES_MAX: usize = 4 << 10;
 
+/// The generation of the keys behind tokens. Another one gives other tokens, so it changes with the root key only.
+const PHI_KEYS: u8 = 1;
+
 /// Configured resources by name.
 pub(crate) type Upstreams = BTreeMap<String, Arc<Upstream>>;
 
@@ -46,6 +51,8 @@ pub(crate) struct Node {
     /// The configuration in force.
     pub(crate) config: ArcSwap<Config>,
     pub(crate) upstreams: ArcSwap<Upstreams>,
+    /// What protected values are masked with.
+    pub(crate) keys: Keys,
     policy: ArcSwap<Snapshot>,
     policy_version: watch::Sender<u64>,
     /// Sessions depend on the policy, so each change of it is recorded.
@@ -71,7 +78,8 @@ impl Node {
         let registry = Registry::open(&folder.registry()).await?;
         let people = registry.people().await?;
         let snapshot = compile(&config, &people, version_after(0))?;
-        let upstreams = upstream::table(&config)?;
+        let keys = Keys::derive(&root, KeyId::new(PHI_KEYS).expect("from 1 to 99"));
+        let upstreams = upstream::table(&config, &keys)?;
         let trail = Trail::open(&folder.trail(), &root, Options::new(config.node.as_str()))
             .context("the trail does not open")?;
         Ok(Node {
@@ -80,6 +88,7 @@ impl Node {
             policy_version: watch::Sender::new(snapshot.version()),
             policy: ArcSwap::from_pointee(snapshot),
             upstreams: ArcSwap::from_pointee(upstreams),
+            keys,
             config: ArcSwap::from_pointee(config),
             serving: AtomicBool::new(false),
             turn: tokio::sync::Mutex::new(()),
@@ -187,8 +196,14 @@ pub(crate) fn compile(config: &Config, people: &[PersonRow], version: u64) -> an
         });
     }
     let resources: Vec<ResourceId> = config.resource_ids();
-    let sources =
-        Sources { roles: &config.roles, cedar: &config.policies, people: &members, resources: &resources };
+    let classes = Class::ALL.map(Class::name);
+    let sources = Sources {
+        roles: &config.roles,
+        cedar: &config.policies,
+        people: &members,
+        resources: &resources,
+        classes: &classes,
+    };
     Snapshot::compile(&sources, version).map_err(|diagnostics| {
         let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("the policy is not valid:\n{}", lines.join("\n"))

@@ -37,7 +37,7 @@ async fn read(node: &Node, file: &Path) -> Result<(Config, Upstreams), String> {
         return Err(format!("{errors} errors, the first: {first}"));
     };
     keep_what_needs_a_start(&node.config.load(), &mut config);
-    let upstreams = upstream::table(&config).map_err(|error| format!("{error:#}"))?;
+    let upstreams = upstream::table(&config, &node.keys).map_err(|error| format!("{error:#}"))?;
     let people = node.registry.people().await.map_err(|error| error.to_string())?;
     compile(&config, &people, 0).map_err(|error| format!("{error:#}"))?;
     Ok((config, upstreams))

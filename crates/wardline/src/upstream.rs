@@ -3,25 +3,40 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use gateway::Upstream;
 use gateway::tls::{ClientTls, UpstreamTls};
+use gateway::{Protected, Upstream};
 use model::ResourceId;
+use phi::Keys;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Protection};
 use crate::node::Upstreams;
 
-/// Returns the configured resources, with their authorities read.
-pub(crate) fn table(config: &Config) -> anyhow::Result<Upstreams> {
+/// Returns the configured resources, with their authorities read, and what of them is protected with these keys.
+pub(crate) fn table(config: &Config, keys: &Keys) -> anyhow::Result<Upstreams> {
     let entries = config.resources.iter().map(|(name, resource)| {
-        let tls = tls(&resource.tls).with_context(|| format!("resource `{name}`"))?;
-        let id = ResourceId(name.as_str().into());
-        let (host, database) = (resource.host.clone(), resource.database.clone());
-        Ok((
-            name.clone(),
-            Arc::new(Upstream { id, host, port: resource.port, database, tls, protected: None }),
-        ))
+        let upstream = Upstream {
+            id: ResourceId(name.as_str().into()),
+            host: resource.host.clone(),
+            port: resource.port,
+            database: resource.database.clone(),
+            tls: tls(&resource.tls).with_context(|| format!("resource `{name}`"))?,
+            protected: resource.protection.as_ref().map(|protection| Arc::new(protected(protection, keys))),
+        };
+        Ok((name.clone(), Arc::new(upstream)))
     });
     entries.collect()
+}
+
+/// Finds what would stop [`table`], without any key.
+pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
+    config.resources.iter().try_for_each(|(name, resource)| {
+        tls(&resource.tls).map(drop).with_context(|| format!("resource `{name}`"))
+    })
+}
+
+fn protected(protection: &Protection, keys: &Keys) -> Protected {
+    let Protection { columns, clean, patients } = protection.clone();
+    Protected { columns, clean, patients, keys: keys.clone() }
 }
 
 fn tls(tls: &config::UpstreamTls) -> anyhow::Result<UpstreamTls> {

@@ -44,7 +44,7 @@ fn surroundings(config: &Config) -> Vec<Problem> {
     {
         problems.push(Problem::error(&config.file, format!("`listener.postgres.tls`: {error:#}")));
     }
-    if let Err(error) = upstream::table(config) {
+    if let Err(error) = upstream::check(config) {
         problems.push(Problem::error(&config.file, format!("{error:#}")));
     }
     for exception in config.exceptions() {

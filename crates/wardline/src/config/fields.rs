@@ -168,6 +168,42 @@ pub(crate) const FIELDS: &[Field] = &[
         "Why the weaker mode is used, who decided it and until when. Logged as a warning at each start.",
     ),
     field(
+        "resource.*.phi",
+        "table",
+        "none: results leave as they come",
+        "What of the resource is protected. With it, a column that is neither protected nor clean is masked too.",
+    ),
+    field(
+        "resource.*.phi.clean",
+        "list of columns",
+        "`[]`",
+        "Columns found free of identifiers: `schema.table.column`, `schema.table.*` or `schema.*`. Protected columns stay protected.",
+    ),
+    field(
+        "resource.*.phi.patients",
+        "list of columns",
+        "`[]`",
+        "Columns that identify a patient, `schema.table.column`: by them the trail names whose records were returned.",
+    ),
+    field(
+        "resource.*.phi.columns.*.class",
+        "name of a class",
+        "required",
+        "What kind of identifier the column `\"schema.table.column\"` holds, see `phi.md`. Who may `unmask` it sees it in clear.",
+    ),
+    field(
+        "resource.*.phi.columns.*.operator",
+        "name of an operator",
+        "by class: `date` `\"year\"`, `age` `\"age\"`, `patient_id` `\"token\"`, others `\"redact\"`",
+        "How everybody else sees it, see `phi.md`. Where the column's type does not suit, a constant is shown.",
+    ),
+    field(
+        "resource.*.phi.columns.*.usage",
+        "`\"none\"`, `\"join\"`, `\"equality\"` or `\"result\"`",
+        "`\"none\"`",
+        "What everybody else may do with it in a statement: nothing; join it with columns of its class; compare it for equality; filter, sort and group by it.",
+    ),
+    field(
         "role.*.allow",
         "list of tables",
         "nothing",
@@ -204,6 +240,12 @@ pub(crate) const FIELDS: &[Field] = &[
         "true or false",
         "`false`",
         "May change roles, rights and settings of the resource.",
+    ),
+    field(
+        "role.*.allow.unmask",
+        "list of classes or `\"*\"`",
+        "`[]`",
+        "Classes of protected values that are seen in clear; `\"*\"` means all, and what nobody classified.",
     ),
     field(
         "policy.files",

@@ -7,6 +7,7 @@
 mod fields;
 mod files;
 mod problem;
+mod protection;
 mod read;
 mod sections;
 #[cfg(test)]
@@ -19,11 +20,13 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use model::ResourceId;
+use phi::Class;
 use policy::{CedarFile, Role, Snapshot, Sources};
 use toml::de::DeTable;
 
 pub(crate) use fields::FIELDS;
 pub(crate) use problem::{Problem, Problems, Severity};
+pub(crate) use protection::Protection;
 use read::{Reader, Section};
 use sections::Draft;
 
@@ -104,12 +107,14 @@ pub(crate) struct SignIn {
 }
 
 /// One protected database.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Resource {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) database: String,
     pub(crate) tls: UpstreamTls,
+    /// What of its content is protected; without it results leave as they come.
+    pub(crate) protection: Option<Protection>,
 }
 
 /// How the connection to a resource is protected. The weaker ways carry their written exception.
@@ -185,7 +190,14 @@ impl Config {
 /// Validates roles and Cedar files, so that their mistakes are told together with those of the configuration.
 fn add_policy_problems(draft: &Draft, problems: &mut Vec<Problem>) {
     let resources = resource_ids(&draft.resources);
-    let sources = Sources { roles: &draft.roles, cedar: &draft.policies, people: &[], resources: &resources };
+    let classes = Class::ALL.map(Class::name);
+    let sources = Sources {
+        roles: &draft.roles,
+        cedar: &draft.policies,
+        people: &[],
+        resources: &resources,
+        classes: &classes,
+    };
     let Err(diagnostics) = Snapshot::compile(&sources, 0) else { return };
     for diagnostic in diagnostics {
         let known = problems.iter().any(|problem| {

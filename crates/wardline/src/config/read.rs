@@ -238,11 +238,12 @@ impl<'r, 'd> Section<'r, 'd> {
         let mut sections = Vec::new();
         for (key, value) in self.table {
             let name = key.get_ref().to_string();
+            let shown = shown_key(&name);
             let Some(table) = value.get_ref().as_table() else {
-                self.mistyped(&name, value, &format!("a table, such as `[{}]`", self.child(&name)));
+                self.mistyped(&shown, value, &format!("a table, such as `[{}]`", self.child(&shown)));
                 continue;
             };
-            let path = self.child(&name);
+            let path = self.child(&shown);
             let section = Section::open(self.reader, path, self.child_pattern("*"), table, value.span());
             sections.push((At { value: name, offset: key.span().start }, section));
         }
@@ -272,6 +273,12 @@ impl<'r, 'd> Section<'r, 'd> {
         }
         sections
     }
+}
+
+/// Returns a key as TOML has it: in quotes unless it is made of letters, digits, `_` and `-`.
+fn shown_key(key: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if !key.is_empty() && key.chars().all(bare) { key.to_owned() } else { format!("{key:?}") }
 }
 
 /// Returns the words in backticks with commas between.

@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use phi::Class;
 use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, UpstreamTls, files, problem, sha256,
+    Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, UpstreamTls, files, problem,
+    protection, sha256,
 };
 
 /// Longest name of a node, resource or role: the limit of a PostgreSQL identifier.
@@ -209,6 +211,7 @@ fn placeholder() -> Resource {
         port: 0,
         database: String::new(),
         tls: UpstreamTls::VerifyFull { ca: None },
+        protection: None,
     }
 }
 
@@ -216,6 +219,7 @@ fn resource(name: &str, section: &Section<'_, '_>, base: &Path) -> Option<Resour
     let protocol = section.required("protocol", "\"postgres\"");
     if let Some(protocol) = &protocol {
         one_of(section, "protocol", protocol, &PROTOCOLS);
+        check_protectable(section, protocol);
     }
     let host = section.required("host", "\"db.example.org\"");
     if let Some(host) = &host
@@ -230,8 +234,18 @@ fn resource(name: &str, section: &Section<'_, '_>, base: &Path) -> Option<Resour
         None => Some(UpstreamTls::VerifyFull { ca: None }),
         Some(_) => section.section("tls").and_then(|tls| upstream_tls(&tls, base)),
     };
+    let protection = protection::protection(section);
     protocol?;
-    Some(Resource { host: host?.value, port, database, tls: tls? })
+    Some(Resource { host: host?.value, port, database, tls: tls?, protection })
+}
+
+/// Refuses a classification that nothing would apply.
+fn check_protectable(section: &Section<'_, '_>, protocol: &At<String>) {
+    if let Some(phi) = section.value("phi").filter(|_| protocol.value != "postgres") {
+        let field = section.child("phi");
+        let message = format!("`{field}` classifies columns of PostgreSQL, not of `{}`", protocol.value);
+        section.reader().error(phi.span().start, message, "remove it, or correct the protocol");
+    }
 }
 
 fn upstream_tls(section: &Section<'_, '_>, base: &Path) -> Option<UpstreamTls> {
@@ -312,6 +326,7 @@ fn rule(section: &Section<'_, '_>, resources: &BTreeMap<String, Resource>, file:
         execute: patterns(section, "execute"),
         transfer: section.boolean("transfer").is_some_and(|at| at.value),
         administer: section.boolean("administer").is_some_and(|at| at.value),
+        unmask: classes(section),
         // The line of the resource, so that policy's own check of it is the same problem at the same place.
         place: place(section, resource.as_ref().map_or(section.offset(), |at| at.offset), file),
         resource: resource?.value,
@@ -330,6 +345,13 @@ fn patterns(section: &Section<'_, '_>, name: &str) -> Vec<Pattern> {
         }
     }
     patterns
+}
+
+fn classes(section: &Section<'_, '_>) -> Vec<String> {
+    let known: Vec<&'static str> = ["*"].into_iter().chain(Class::ALL.map(Class::name)).collect();
+    let texts = section.texts("unmask", "[\"age\", \"date\"]");
+    let classes = texts.iter().filter_map(|text| one_of(section, "unmask", text, &known));
+    classes.map(str::to_owned).collect()
 }
 
 fn policies(top: &Section<'_, '_>, base: &Path) -> Vec<CedarFile> {
@@ -380,7 +402,8 @@ fn socket_address(section: &Section<'_, '_>, name: &str, text: &At<String>) -> O
     None
 }
 
-fn one_of(
+/// Returns the known word that a text is; notes what could have been meant otherwise.
+pub(super) fn one_of(
     section: &Section<'_, '_>,
     name: &str,
     text: &At<String>,

@@ -1,0 +1,205 @@
+//! `[resource.NAME.phi]`: which columns are protected and how, which are clean, which name a patient.
+//!
+//! Deliberately absent: whether the columns exist, which the resource's catalogue tells while serving, and who sees
+//! them, which roles say.
+
+use std::collections::HashMap;
+
+use gateway::{CleanColumns, ColumnName, Rule};
+use phi::{Class, Operator, Usage};
+use policy::name::{Part, parts};
+
+use super::problem::nearest;
+use super::read::{At, Section, quoted};
+use super::sections::one_of;
+
+const QUOTES: &str = "with a name in double quotes where it holds a `.`, `/`, `*`, space or quote";
+const EXAMPLE: &str = "\"public.patients.ssn\" = { class = \"ssn\" }";
+
+/// What of a resource is protected.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Protection {
+    pub(crate) columns: Vec<(ColumnName, Rule)>,
+    pub(crate) clean: Vec<CleanColumns>,
+    pub(crate) patients: Vec<ColumnName>,
+}
+
+/// The protected columns by name, with the line each is written in. A rule with a mistake is `None`.
+type Columns = HashMap<ColumnName, (Option<Rule>, usize)>;
+
+/// Returns what the resource's section says; `None` when it has no such section.
+pub(super) fn protection(resource: &Section<'_, '_>) -> Option<Protection> {
+    let section = resource.section("phi")?;
+    let columns = columns(&section);
+    let clean = clean(&section, &columns);
+    let patients = patients(&section, &columns, &clean);
+    let rules = columns.into_iter().filter_map(|(name, (rule, _))| rule.map(|rule| (name, rule)));
+    let mut columns: Vec<(ColumnName, Rule)> = rules.collect();
+    columns.sort_by(|(a, _), (b, _)| key(a).cmp(&key(b)));
+    Some(Protection { columns, clean, patients })
+}
+
+fn key(name: &ColumnName) -> [&str; 3] {
+    [&name.schema, &name.relation, &name.column]
+}
+
+fn columns(section: &Section<'_, '_>) -> Columns {
+    let mut columns = Columns::new();
+    for (name, column) in section.section("columns").iter().flat_map(Section::named) {
+        let help = format!("write `{EXAMPLE}`, {QUOTES}");
+        let Some(known) = column_name(section, "columns", &name, &help) else { continue };
+        let rule = rule(&column);
+        let line = section.reader().line(name.offset);
+        if let Some((_, first)) = columns.insert(known, (rule, line)) {
+            let (field, name_text) = (section.child("columns"), &name.value);
+            let (first, second) = (first.min(line), first.max(line));
+            let message = format!("`{field}`: `{name_text}` stands in line {first} and in line {second}");
+            section.reader().error(name.offset, message, "remove one of the two");
+        }
+    }
+    columns
+}
+
+fn rule(column: &Section<'_, '_>) -> Option<Rule> {
+    let class = column.required("class", "\"ssn\"");
+    let class = class.and_then(|class| one_of(column, "class", &class, &Class::ALL.map(Class::name)));
+    let class: Option<Class> = class.and_then(|class| class.parse().ok());
+    let usage = match column.text("usage", "\"none\"") {
+        Some(usage) => one_of(column, "usage", &usage, &Usage::ALL.map(Usage::name))?.parse().ok()?,
+        None => Usage::default(),
+    };
+    let operator = column.text("operator", "\"token\"");
+    let operator = match &operator {
+        Some(text) => Some(At { value: operator_of(column, text)?, offset: text.offset }),
+        None => None,
+    };
+    let class = class?;
+    let operator = match operator {
+        Some(operator) if operator.value.suits(class) => operator.value,
+        Some(operator) => {
+            let field = column.child("operator");
+            let message = format!("`{field}`: `{}` does not suit the class `{class}`", operator.value.name());
+            let help = format!("write one of {}", quoted(&Operator::suiting(class)));
+            column.reader().error(operator.offset, message, help);
+            return None;
+        }
+        None => Operator::usual(class),
+    };
+    Some(Rule { class, operator, usage })
+}
+
+fn operator_of(column: &Section<'_, '_>, text: &At<String>) -> Option<Operator> {
+    match text.value.parse() {
+        Ok(operator) => Some(operator),
+        Err(error) => {
+            let known: Vec<&str> = Class::ALL.into_iter().flat_map(Operator::suiting).collect();
+            let word = text.value.split('(').next().unwrap_or_default().trim();
+            let help = match nearest(word, known).filter(|meant| *meant != word) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => "docs/formats/phi.md says what each operator does and takes".to_owned(),
+            };
+            let message = format!("`{}`: {error}", column.child("operator"));
+            column.reader().error(text.offset, message, help);
+            None
+        }
+    }
+}
+
+fn clean(section: &Section<'_, '_>, columns: &Columns) -> Vec<CleanColumns> {
+    let help = format!("write `schema.table.column`, `schema.table.*` or `schema.*`, {QUOTES}");
+    let mut clean = Vec::new();
+    for text in section.texts("clean", "[\"public.departments.*\", \"public.encounters.id\"]") {
+        let Some(parts) = parts_of(section, "clean", &text, &help) else { continue };
+        let Some(entry) = clean_columns(&parts) else {
+            let message = match parts.as_slice() {
+                [Part::Wildcard] => "a whole database cannot be clean".to_owned(),
+                _ => format!("`{}` names no columns", text.value),
+            };
+            section.reader().error(text.offset, format!("`{}`: {message}", section.child("clean")), &*help);
+            continue;
+        };
+        if let CleanColumns::Column(name) = &entry
+            && let Some((_, line)) = columns.get(name)
+        {
+            let message =
+                format!("`{}`: `{}` is protected in line {line}", section.child("clean"), text.value);
+            section.reader().error(text.offset, message, "remove one of the two");
+        }
+        clean.push(entry);
+    }
+    clean
+}
+
+fn clean_columns(parts: &[Part]) -> Option<CleanColumns> {
+    match parts {
+        [Part::Name(schema), Part::Wildcard] => Some(CleanColumns::Schema { schema: schema.as_str().into() }),
+        [Part::Name(schema), Part::Name(relation), Part::Wildcard] => Some(CleanColumns::Relation {
+            schema: schema.as_str().into(),
+            relation: relation.as_str().into(),
+        }),
+        _ => name_of(parts).map(CleanColumns::Column),
+    }
+}
+
+fn patients(section: &Section<'_, '_>, columns: &Columns, clean: &[CleanColumns]) -> Vec<ColumnName> {
+    let help = format!("write `schema.table.column`, {QUOTES}");
+    let mut patients = Vec::new();
+    for text in section.texts("patients", "[\"public.patients.id\", \"public.encounters.patient_id\"]") {
+        let Some(name) = column_name(section, "patients", &text, &help) else { continue };
+        if !columns.contains_key(&name) && clean.iter().any(|clean| covers(clean, &name)) {
+            let message =
+                format!("`{}`: `{}` names patients and is clean", section.child("patients"), text.value);
+            let help = "protect it with the class `patient_id`, unless the number means nothing elsewhere";
+            section.reader().warning(text.offset, message, help);
+        }
+        patients.push(name);
+    }
+    let shifted = columns.values().filter(|(rule, _)| {
+        rule.is_some_and(|rule| rule.operator == Operator::DateShift) && patients.is_empty()
+    });
+    if shifted.count() > 0 {
+        let message = format!("`{}` is empty, so `date_shift` shows years only", section.child("patients"));
+        let help = "name the columns that identify a patient: dates are shifted by patient";
+        section.reader().warning(section.offset(), message, help);
+    }
+    patients
+}
+
+fn covers(clean: &CleanColumns, name: &ColumnName) -> bool {
+    match clean {
+        CleanColumns::Column(only) => only == name,
+        CleanColumns::Relation { schema, relation } => *schema == name.schema && *relation == name.relation,
+        CleanColumns::Schema { schema } => *schema == name.schema,
+    }
+}
+
+/// Returns the column that a text names; notes what is wrong with it otherwise.
+fn column_name(section: &Section<'_, '_>, field: &str, text: &At<String>, help: &str) -> Option<ColumnName> {
+    let parts = parts_of(section, field, text, help)?;
+    let name = name_of(&parts);
+    if name.is_none() {
+        let message = format!("`{}`: `{}` names no column", section.child(field), text.value);
+        section.reader().error(text.offset, message, help);
+    }
+    name
+}
+
+fn parts_of(section: &Section<'_, '_>, field: &str, text: &At<String>, help: &str) -> Option<Vec<Part>> {
+    match parts(&text.value) {
+        Ok(parts) => Some(parts),
+        Err(fault) => {
+            let message = format!("`{}`: `{}` names no column: {fault}", section.child(field), text.value);
+            section.reader().error(text.offset, message, help);
+            None
+        }
+    }
+}
+
+fn name_of(parts: &[Part]) -> Option<ColumnName> {
+    let [Part::Name(schema), Part::Name(relation), Part::Name(column)] = parts else { return None };
+    Some(ColumnName {
+        schema: schema.as_str().into(),
+        relation: relation.as_str().into(),
+        column: column.as_str().into(),
+    })
+}

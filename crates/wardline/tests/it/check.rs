@@ -59,6 +59,52 @@ fn broken_grammar_does_not_hide_the_rest() {
     golden("check-broken-grammar.txt", &place.run(&["check"]).exits(1).stdout);
 }
 
+const MISTAKES_IN_PROTECTION: &str = r#"node = "gw1"
+[resource.hospital]
+protocol = "postgres"
+host = "h"
+[resource.hospital.phi]
+clean = ["*", "public.departments", "public.pat*.x", "public.patients.mrn", "public.notes.*", 7]
+patients = ["public.patients.*", "patients.id", "public.notes.patient_id"]
+clear = []
+[resource.hospital.phi.columns]
+"public.patients.ssn" = { class = "snn", operator = "tokn", usage = "any" }
+"public.patients.phone" = { class = "phone", operator = "year" }
+"public.patients.mrn" = { class = "mrn", operator = "partial(last=9)" }
+'public."patients".mrn' = { class = "mrn" }
+"public.patients.born" = { class = "date", operator = "bucket(size=10)", usage = "result" }
+"public.patients.name" = { operator = "redact" }
+"public.patients.zip" = "geographic"
+"patients.city" = { class = "geographic" }
+public.patients.fax = { class = "fax" }
+
+[resource.claims]
+protocol = "mysql"
+host = "h"
+phi = { clean = ["claims.*"] }
+
+[resource.lab]
+protocol = "postgres"
+host = "h"
+[resource.lab.phi.columns]
+"public.results.at" = { class = "date", operator = "date_shift" }
+
+[[role.analyst.allow]]
+resource = "hospital"
+read = ["public.*"]
+unmask = ["age", "dates", "ssn ", "public.*", 1]
+[[role.analyst.allow]]
+resource = "*"
+unmask = "*"
+"#;
+
+#[test]
+fn mistakes_in_protection_are_told_at_once() {
+    let place = Place::new();
+    place.write("wardline.toml", MISTAKES_IN_PROTECTION);
+    golden("check-protection.txt", &place.run(&["check"]).exits(1).stdout);
+}
+
 #[test]
 fn plaintext_is_for_loopback_only() {
     let place = Place::new();

@@ -147,3 +147,27 @@ fn the_documented_defaults_are_those_in_force() {
         assert_eq!(told, usual != "redact", "{class}");
     }
 }
+
+/// Returns the TOML blocks of the documentation.
+fn examples() -> impl Iterator<Item = &'static str> {
+    DOCUMENT.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next())
+}
+
+#[test]
+fn the_documented_examples_are_valid() {
+    let without_files = |text: &str| {
+        let kept = |line: &&str| !line.starts_with("tls = ") && !line.starts_with("files = ");
+        text.lines().filter(kept).map(|line| format!("{line}\n")).collect::<String>()
+    };
+    let resource = "node = \"gw1\"\n[resource.hospital]\nprotocol = \"postgres\"\nhost = \"h\"\n";
+    let texts: Vec<String> = examples()
+        .map(|text| if text.starts_with("node") { without_files(text) } else { format!("{resource}{text}") })
+        .collect();
+    assert_eq!(texts.len(), 2);
+    for text in texts {
+        let loaded = loaded(&text);
+        assert!(loaded.problems.0.is_empty(), "{}\n{text}", loaded.problems);
+        let protection = loaded.config.expect("valid").resources["hospital"].protection.clone();
+        assert!(!protection.expect("protected").columns.is_empty());
+    }
+}

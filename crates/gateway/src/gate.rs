@@ -168,13 +168,40 @@ pub struct Gate {
     decisions: Vec<Remembered>,
     /// The second in which `decisions` were made: policies may look at the time.
     second: u64,
+    /// What protected values are seen, as decided in that second.
+    sight: Option<Sight>,
     operations: u64,
+}
+
+/// Which protected values of a resource somebody sees as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sight {
+    /// Everything, also what nobody classified.
+    pub(crate) everything: bool,
+    /// A bit for each class.
+    classes: u32,
+}
+
+impl Sight {
+    /// Tells whether values of the class are seen.
+    pub(crate) fn sees(self, class: phi::Class) -> bool {
+        self.everything || self.classes & (1 << class as u32) != 0
+    }
 }
 
 impl Gate {
     pub(crate) fn new(session: Arc<Session>, trail: Trail, snapshot: Arc<Snapshot>) -> Gate {
         let sealer = trail.sealer();
-        Gate { session, trail, sealer, snapshot, decisions: Vec::new(), second: 0, operations: 0 }
+        Gate {
+            session,
+            trail,
+            sealer,
+            snapshot,
+            decisions: Vec::new(),
+            second: 0,
+            sight: None,
+            operations: 0,
+        }
     }
 
     pub(crate) fn session(&self) -> &Arc<Session> {
@@ -185,6 +212,7 @@ impl Gate {
     pub(crate) fn renew(&mut self, snapshot: Arc<Snapshot>) {
         self.snapshot = snapshot;
         self.decisions = Vec::new();
+        self.sight = None;
     }
 
     /// Tells whether a permit was given by the policy in force.
@@ -198,6 +226,7 @@ impl Gate {
         if self.second != second {
             self.second = second;
             self.decisions.clear();
+            self.sight = None;
         }
         if let Some(known) = self.decisions.iter().find(|known| *known.needs == *needs) {
             return known.decision.clone();
@@ -209,6 +238,17 @@ impl Gate {
         }
         self.decisions.push(Remembered { needs: needs.into(), decision: decision.clone() });
         decision
+    }
+
+    /// Decides which protected values are seen as they are.
+    pub(crate) fn sight(&mut self, at: Micros) -> Sight {
+        let everything = [Need { action: Action::Unmask, object: model::Object::Resource }];
+        let everything = self.decide(&everything, at).verdict == Verdict::Allow;
+        if let Some(sight) = self.sight {
+            return sight;
+        }
+        let classes = 0;
+        *self.sight.insert(Sight { everything, classes })
     }
 
     /// Decides whether a statement may be prepared; nothing is executed by that, so nothing is recorded.

@@ -13,9 +13,11 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::dial::{self, LoginKeys};
+use super::mask::Protection;
 use super::sql::Catalogue;
 use crate::control::Upstream;
 use crate::error::Failure;
+use crate::protected::Protected;
 
 /// A catalogue older than this is to be read again: others than Wardline's sessions may have changed the resource.
 pub(crate) const CATALOGUE_AGE_MAX: Duration = Duration::from_secs(60);
@@ -27,6 +29,30 @@ pub(crate) struct Versioned {
     pub(crate) catalogue: Catalogue,
     /// 0 for the unknown one; every other content has its own, never used again for another, of whatever resource.
     pub(crate) version: u64,
+    /// What the configuration's names mean here, as last asked for.
+    protection: Mutex<Option<Meant>>,
+}
+
+/// A configuration, and what it means under one catalogue.
+type Meant = (Arc<Protected>, Arc<Protection>);
+
+impl Versioned {
+    fn new(catalogue: Catalogue, version: u64) -> Versioned {
+        Versioned { catalogue, version, protection: Mutex::default() }
+    }
+
+    /// Returns what a configuration's names mean under this catalogue.
+    pub(crate) fn protection(&self, protected: &Arc<Protected>) -> Arc<Protection> {
+        let mut meant = self.protection.lock();
+        if let Some((of, protection)) = meant.as_ref()
+            && Arc::ptr_eq(of, protected)
+        {
+            return Arc::clone(protection);
+        }
+        let protection = Arc::new(Protection::resolve(protected, &self.catalogue));
+        *meant = Some((Arc::clone(protected), Arc::clone(&protection)));
+        protection
+    }
 }
 
 /// Where a catalogue is. A resource that a reload points to another database has another one; two resources on one
@@ -142,7 +168,7 @@ struct Ticket {
 
 impl Slot {
     fn new(versions: Arc<AtomicU64>) -> Slot {
-        let unknown = Arc::new(Versioned { catalogue: Catalogue::unknown(), version: 0 });
+        let unknown = Arc::new(Versioned::new(Catalogue::unknown(), 0));
         Slot {
             current: ArcSwap::new(Arc::clone(&unknown)),
             unknown,
@@ -208,7 +234,7 @@ impl Slot {
             Some(last) if last.catalogue.digest() == catalogue.digest() => Arc::clone(last),
             Some(_) | None => {
                 let version = self.versions.fetch_add(1, Ordering::Relaxed) + 1;
-                Arc::new(Versioned { catalogue, version })
+                Arc::new(Versioned::new(catalogue, version))
             }
         };
         state.read_at = Some(ticket.began);

@@ -306,6 +306,21 @@ pub(crate) struct Bind<'a> {
     /// Format codes, parameter count and parameters, as on the wire.
     pub(crate) parameters: &'a [u8],
     pub(crate) parameter_count: usize,
+    /// The format codes wanted of the result: none for all text, one for all columns, or one each.
+    pub(crate) results: Results<'a>,
+}
+
+/// Format codes of result columns, as on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Results<'a>(&'a [u8]);
+
+impl Results<'_> {
+    pub(crate) fn codes(self) -> Vec<i16> {
+        self.0
+            .chunks_exact(2)
+            .filter_map(|code| code.first_chunk().copied().map(i16::from_be_bytes))
+            .collect()
+    }
 }
 
 /// Reads a `Bind`, walking every parameter.
@@ -323,9 +338,9 @@ pub(crate) fn bind(frame: &[u8]) -> Result<Bind<'_>, Malformed> {
     let length = from.len() - fields.rest.len();
     let parameters = from.get(..length).unwrap_or_default();
     let results = fields.count()?;
-    fields.bytes(results * 2)?;
+    let results = Results(fields.bytes(results * 2)?);
     fields.end()?;
-    Ok(Bind { portal, statement, parameters, parameter_count })
+    Ok(Bind { portal, statement, parameters, parameter_count, results })
 }
 
 /// Reads the portal of `Execute`; the row limit passes through.
@@ -432,22 +447,25 @@ pub(crate) fn parameter_status(frame: &[u8]) -> Result<(&[u8], &[u8]), Malformed
     Ok((name, value))
 }
 
-/// Walks the fields of `ErrorResponse` or `NoticeResponse` and returns one of them.
-pub(crate) fn error_field(frame: &[u8], wanted: u8) -> Result<Option<&[u8]>, Malformed> {
+/// Reads the fields of `ErrorResponse` or `NoticeResponse`: the kind of each, and its text.
+pub(crate) fn error_fields(frame: &[u8]) -> Result<Vec<(u8, &[u8])>, Malformed> {
     let mut fields = Fields::of(frame, "ErrorResponse");
-    let mut found = None;
+    let mut found = Vec::new();
     loop {
-        let code = fields.u8()?;
-        if code == 0 {
+        let kind = fields.u8()?;
+        if kind == 0 {
             break;
         }
-        let value = fields.cstr()?;
-        if code == wanted {
-            found = Some(value);
-        }
+        found.push((kind, fields.cstr()?));
     }
     fields.end()?;
     Ok(found)
+}
+
+/// Reads one field of `ErrorResponse` or `NoticeResponse`.
+pub(crate) fn error_field(frame: &[u8], wanted: u8) -> Result<Option<&[u8]>, Malformed> {
+    let fields = error_fields(frame)?;
+    Ok(fields.into_iter().rfind(|(kind, _)| *kind == wanted).map(|(_, text)| text))
 }
 
 /// Appends one message: type, length, and the body that `body` writes.

@@ -6,7 +6,7 @@
 //! Deliberately absent: I/O, and what policy says.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use trail::Pending;
 
@@ -21,7 +21,12 @@ type Names<T> = HashMap<Box<[u8]>, T, foldhash::fast::RandomState>;
 pub(crate) struct Statement {
     pub(crate) inspection: Option<Arc<Inspection>>,
     pub(crate) known: Arc<Known>,
+    /// Where the columns of its rows are announced, if that is asked for.
+    pub(crate) announced: Option<Announced>,
 }
+
+/// The announcement of a prepared statement's columns, once the resource has sent it: a `RowDescription` or `NoData`.
+pub(crate) type Announced = Arc<OnceLock<Box<[u8]>>>;
 
 /// A portal made by `Bind`.
 #[derive(Debug, Clone)]
@@ -30,6 +35,8 @@ pub(crate) struct Portal {
     pub(crate) operation: u64,
     /// The resource has it: its `BindComplete` came.
     pub(crate) live: bool,
+    /// The format codes of its rows, kept where they may be masked.
+    pub(crate) formats: Arc<[i16]>,
 }
 
 /// An answer that is still to come.
@@ -45,6 +52,8 @@ pub(crate) enum Expect {
     Bind { name: Box<[u8]>, previous: Option<Portal>, operation: u64 },
     /// `RowDescription` or `NoData`, perhaps after `ParameterDescription`.
     Describe,
+    /// As `Describe`, asked by us and kept.
+    Announce { announced: Announced },
     /// Rows and their end.
     Execute { operation: u64 },
     /// `CloseComplete`.
@@ -66,6 +75,7 @@ impl Expect {
             | Expect::Parse { .. }
             | Expect::Bind { .. }
             | Expect::Describe
+            | Expect::Announce { .. }
             | Expect::Close { .. }
             | Expect::Refused { .. }
             | Expect::Sync
@@ -83,6 +93,7 @@ impl Expect {
             Expect::RefusedQuery { .. }
             | Expect::Parse { .. }
             | Expect::Describe
+            | Expect::Announce { .. }
             | Expect::Close { .. }
             | Expect::Refused { .. }
             | Expect::Sync => None,
@@ -143,6 +154,7 @@ impl Track {
             Expect::Query { .. }
             | Expect::RefusedQuery { .. }
             | Expect::Describe
+            | Expect::Announce { .. }
             | Expect::Execute { .. }
             | Expect::Refused { .. }
             | Expect::Sync
@@ -187,6 +199,7 @@ impl Track {
                 | Expect::RefusedQuery { .. }
                 | Expect::Bind { .. }
                 | Expect::Describe
+                | Expect::Announce { .. }
                 | Expect::Execute { .. }
                 | Expect::Refused { .. }
                 | Expect::Call { .. } => {}
@@ -216,7 +229,11 @@ impl Track {
                 Expect::Execute { operation } | Expect::Query { operation } | Expect::Call { operation } => {
                     operations.push(operation);
                 }
-                Expect::Describe | Expect::Refused { .. } | Expect::RefusedQuery { .. } | Expect::Sync => {}
+                Expect::Describe
+                | Expect::Announce { .. }
+                | Expect::Refused { .. }
+                | Expect::RefusedQuery { .. }
+                | Expect::Sync => {}
             }
         }
         operations.reverse();
@@ -242,6 +259,7 @@ impl Track {
                 | Expect::RefusedQuery { .. }
                 | Expect::Bind { .. }
                 | Expect::Describe
+                | Expect::Announce { .. }
                 | Expect::Execute { .. }
                 | Expect::Refused { .. }
                 | Expect::Sync
@@ -268,6 +286,7 @@ impl Track {
                 | Expect::RefusedQuery { .. }
                 | Expect::Parse { .. }
                 | Expect::Describe
+                | Expect::Announce { .. }
                 | Expect::Execute { .. }
                 | Expect::Refused { .. }
                 | Expect::Sync

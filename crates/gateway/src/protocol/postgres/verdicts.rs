@@ -11,7 +11,7 @@ use foldhash::quality::RandomState;
 use model::ResourceId;
 use parking_lot::Mutex;
 
-use super::catalogues::Slot;
+use super::catalogues::{Slot, Versioned};
 use super::sql::{self, Inspection, Limits, Unreadable};
 use crate::limits::{VERDICT_TEXT_BYTES_MAX, VERDICTS_BYTES_MAX, VERDICTS_MAX};
 
@@ -66,8 +66,8 @@ impl Verdicts {
         Verdicts { hasher: RandomState::default(), shards, generation_max }
     }
 
-    /// Returns the inspection of a text under what is known of the resource now, and remembers it.
-    /// `slot` is the resource's own.
+    /// Returns the inspection of a text under what is known of the resource now, and remembers it; with `lineage` also
+    /// where its values come from. `slot` is the resource's own.
     ///
     /// # Errors
     ///
@@ -77,17 +77,21 @@ impl Verdicts {
         slot: &Slot,
         resource: &ResourceId,
         text: &str,
+        lineage: bool,
     ) -> Result<Arc<Inspection>, Unreadable> {
         let catalogue = slot.current();
         let version = catalogue.version;
+        let limits = Limits { lineage, ..Limits::default() };
         if text.len() > VERDICT_TEXT_BYTES_MAX {
-            return sql::inspect(text, &catalogue.catalogue, &Limits::default()).map(Arc::new);
+            return inspected(text, &catalogue, &limits);
         }
         let hash = self.hash(resource, version, text);
-        if let Some(inspection) = self.find(hash, resource, version, text) {
+        let known = self.find(hash, resource, version, text);
+        // What was inspected before the resource had anything to protect does not tell where values come from.
+        if let Some(inspection) = known.filter(|known| !lineage || known.lineage.len() == known.statements) {
             return Ok(inspection);
         }
-        let inspection = Arc::new(sql::inspect(text, &catalogue.catalogue, &Limits::default())?);
+        let inspection = inspected(text, &catalogue, &limits)?;
         let entry = Entry {
             resource: resource.clone(),
             version,
@@ -131,6 +135,11 @@ impl Verdicts {
         hasher.write(text.as_bytes());
         hasher.finish()
     }
+}
+
+fn inspected(text: &str, catalogue: &Versioned, limits: &Limits) -> Result<Arc<Inspection>, Unreadable> {
+    let inspection = sql::inspect(text, &catalogue.catalogue, limits)?;
+    Ok(Arc::new(Inspection { catalogue: catalogue.version, ..inspection }))
 }
 
 impl Shard {
@@ -210,18 +219,21 @@ mod tests {
     fn one_exact_text_of_one_resource_and_version() {
         let (verdicts, slot, one) = (Verdicts::new(), slot(), id("one"));
         let text = "SELECT 1";
-        let first = verdicts.inspect(&slot, &one, text).unwrap();
-        assert!(Arc::ptr_eq(&first, &verdicts.inspect(&slot, &one, text).unwrap()));
+        let first = verdicts.inspect(&slot, &one, text, false).unwrap();
+        assert!(Arc::ptr_eq(&first, &verdicts.inspect(&slot, &one, text, false).unwrap()));
         for (resource, text) in [("two", text), ("one", "SELECT 2"), ("one", "SELECT 1 ")] {
-            let other = verdicts.inspect(&slot, &id(resource), text).unwrap();
+            let other = verdicts.inspect(&slot, &id(resource), text, false).unwrap();
             assert!(!Arc::ptr_eq(&first, &other), "{resource} {text}");
         }
         slot.replace(read());
-        let later = verdicts.inspect(&slot, &one, text).unwrap();
+        let later = verdicts.inspect(&slot, &one, text, false).unwrap();
         assert!(!Arc::ptr_eq(&first, &later));
         slot.stale();
-        assert!(Arc::ptr_eq(&first, &verdicts.inspect(&slot, &one, text).unwrap()), "unknown as before");
-        assert!(verdicts.inspect(&slot, &one, "SELEC").is_err());
+        assert!(
+            Arc::ptr_eq(&first, &verdicts.inspect(&slot, &one, text, false).unwrap()),
+            "unknown as before"
+        );
+        assert!(verdicts.inspect(&slot, &one, "SELEC", false).is_err());
         assert_eq!(kept(&verdicts), 5);
     }
 
@@ -249,10 +261,10 @@ mod tests {
     #[test]
     fn one_time_texts_do_not_displace_what_is_in_use() {
         let (verdicts, slot, one) = (Verdicts::holding(320), slot(), id("one"));
-        let used = verdicts.inspect(&slot, &one, "SELECT 'used'").unwrap();
+        let used = verdicts.inspect(&slot, &one, "SELECT 'used'", false).unwrap();
         for number in 0..2_000 {
-            verdicts.inspect(&slot, &one, &format!("SELECT {number}")).unwrap();
-            let again = verdicts.inspect(&slot, &one, "SELECT 'used'").unwrap();
+            verdicts.inspect(&slot, &one, &format!("SELECT {number}"), false).unwrap();
+            let again = verdicts.inspect(&slot, &one, "SELECT 'used'", false).unwrap();
             assert!(Arc::ptr_eq(&used, &again), "{number}");
             assert!(kept(&verdicts) <= 320);
         }
@@ -263,7 +275,7 @@ mod tests {
         let (verdicts, slot, one) = (Verdicts::new(), slot(), id("one"));
         let filler = "x".repeat(VERDICT_TEXT_BYTES_MAX - 100);
         for number in 0..9_000 {
-            verdicts.inspect(&slot, &one, &format!("SELECT {number}, '{filler}'")).unwrap();
+            verdicts.inspect(&slot, &one, &format!("SELECT {number}, '{filler}'"), false).unwrap();
         }
         let weight = |generation: &Generation| -> usize {
             generation.values().map(|entry| entry.text.len() + entry.inspection.weight()).sum()
@@ -277,7 +289,7 @@ mod tests {
     fn long_texts_are_not_kept() {
         let (verdicts, slot, one) = (Verdicts::new(), slot(), id("one"));
         let text = format!("SELECT '{}'", "x".repeat(VERDICT_TEXT_BYTES_MAX));
-        verdicts.inspect(&slot, &one, &text).unwrap();
+        verdicts.inspect(&slot, &one, &text, false).unwrap();
         assert_eq!(kept(&verdicts), 0);
     }
 }

@@ -9,8 +9,8 @@ use crate::control::Control;
 use crate::error::Failure;
 use crate::limits::{READ_BYTES, UPSTREAM_MESSAGE_BYTES_MAX};
 
-/// Answers that may come before a result: of `Parse`, `Bind` and `Describe`.
-const ANNOUNCEMENTS_MAX: usize = 3;
+/// Answers that may come before a result: of `Parse`, `Bind`, `Describe` and a `Describe` of ours.
+const ANNOUNCEMENTS_MAX: usize = 4;
 
 fn malformed(error: Malformed) -> Failure {
     Failure::UpstreamMalformed(error.to_string())
@@ -47,10 +47,14 @@ impl<C: Control> Relay<C> {
             else {
                 return Ok(());
             };
-            if header.kind.streams() && header.length > READ_BYTES {
+            if header.kind.streams() && header.length > READ_BYTES && !self.rewrites(header.kind)? {
                 let number = self.row(header.kind, 1)?;
                 self.passing = (header.length, number);
                 continue;
+            }
+            if header.length > UPSTREAM_MESSAGE_BYTES_MAX {
+                // Only rows that pass as they come may be longer.
+                return Err(Failure::Ours("a row is too long to be masked".to_owned()));
             }
             if answers.bytes().len() < header.length {
                 answers.reserve(header.length);
@@ -106,10 +110,35 @@ impl<C: Control> Relay<C> {
         self.track.expected.front().and_then(Expect::results_of).ok_or_else(|| unexpected(what))
     }
 
+    /// Tells whether the rows at hand do not leave as they come.
+    fn rewrites(&mut self, kind: Back) -> Result<bool, Failure> {
+        let number = self.track.expected.front().and_then(Expect::results_of);
+        let running = number.and_then(|number| self.running.get_mut(&number));
+        match running.and_then(|running| running.masked.as_mut()).filter(|_| kind == Back::DataRow) {
+            Some(masked) => {
+                masked.ready()?;
+                Ok(masked.rewrites())
+            }
+            None => Ok(false),
+        }
+    }
+
     /// Passes whole rows, or pieces of copied data, that came together.
     fn rows(&mut self, kind: Back, count: u64, bytes: &[u8]) -> Result<(), Failure> {
         let number = self.row(kind, count)?;
-        self.result(number, bytes)
+        if !self.rewrites(kind)? {
+            return self.result(number, bytes);
+        }
+        let mut shown = Vec::with_capacity(bytes.len());
+        let running = number.and_then(|number| self.running.get(&number));
+        let Some(masked) = running.and_then(|running| running.masked.as_ref()) else { return Ok(()) };
+        let mut rest = bytes;
+        while let Some(header) = back_header(rest, UPSTREAM_MESSAGE_BYTES_MAX).map_err(malformed)? {
+            let (row, more) = rest.split_at_checked(header.length).ok_or_else(|| unexpected("half a row"))?;
+            masked.row(row, &mut shown)?;
+            rest = more;
+        }
+        self.result(number, &shown)
     }
 
     /// Counts rows, or pieces of copied data, of the operation at hand.
@@ -130,6 +159,9 @@ impl<C: Control> Relay<C> {
             }
             Back::NoData => self.described(frame, None),
             Back::ParameterDescription => {
+                if let Some(Expect::Announce { .. }) = self.track.expected.front() {
+                    return Ok(());
+                }
                 let Some(Expect::Describe) = self.track.expected.front() else {
                     return Err(unexpected("a parameter description"));
                 };
@@ -162,7 +194,11 @@ impl<C: Control> Relay<C> {
             Back::CloseComplete => self.closed(frame),
             Back::ErrorResponse => self.failed(frame),
             Back::ReadyForQuery => self.ready(frame),
-            Back::NoticeResponse | Back::NotificationResponse => self.aside(frame),
+            Back::NoticeResponse => {
+                let shown = self.diagnostic(frame)?;
+                self.aside(shown.as_deref().unwrap_or(frame))
+            }
+            Back::NotificationResponse => self.notified(frame),
             Back::ParameterStatus => self.setting(frame),
             Back::Authentication
             | Back::BackendKeyData
@@ -175,7 +211,7 @@ impl<C: Control> Relay<C> {
     /// them together, and the result's entry, which frees them, is certain to come.
     fn hold_before_result(&mut self) {
         let next = self.track.expected.iter().take(ANNOUNCEMENTS_MAX).find_map(|expect| match expect {
-            Expect::Parse { .. } | Expect::Bind { .. } | Expect::Describe => None,
+            Expect::Parse { .. } | Expect::Announce { .. } | Expect::Bind { .. } | Expect::Describe => None,
             Expect::Execute { operation } => Some(Some(*operation)),
             Expect::Query { .. }
             | Expect::RefusedQuery { .. }
@@ -205,14 +241,29 @@ impl<C: Control> Relay<C> {
         }
     }
 
+    /// What others say to a channel may be anything: people who do not see everything do not hear it.
+    fn notified(&mut self, frame: &[u8]) -> Result<(), Failure> {
+        let at = self.shared.control.now();
+        if self.masks(at).is_some() { Ok(()) } else { self.aside(frame) }
+    }
+
     fn described(&mut self, frame: &[u8], number: Option<u64>) -> Result<(), Failure> {
+        if let Some(Expect::Announce { announced }) = self.track.expected.front() {
+            // Ours to know, not the client's: it did not ask.
+            let _once = announced.set(frame.into());
+            self.track.expected.pop_front();
+            return Ok(());
+        }
         if let Some(Expect::Describe) = self.track.expected.front() {
             self.track.expected.pop_front();
             self.hold_before_result();
             self.outbox.push(frame);
             return Ok(());
         }
-        self.at_hand("a row description")?;
+        let at_hand = self.at_hand("a row description")?;
+        if let Some(masked) = self.running.get_mut(&at_hand).and_then(|running| running.masked.as_mut()) {
+            masked.announce(frame)?;
+        }
         self.result(number, frame)
     }
 
@@ -235,6 +286,9 @@ impl<C: Control> Relay<C> {
         };
         // A tag counts rows that are not seen as messages: of INSERT, UPDATE, COPY.
         running.rows = running.rows.max(counted.unwrap_or(0));
+        if let Some(masked) = running.masked.as_mut() {
+            masked.next();
+        }
         if let Some(Expect::Execute { .. }) = self.track.expected.front() {
             self.track.expected.pop_front();
             return self.executed(number, true);
@@ -297,6 +351,8 @@ impl<C: Control> Relay<C> {
     }
 
     fn failed(&mut self, frame: &[u8]) -> Result<(), Failure> {
+        let shown = self.diagnostic(frame)?;
+        let frame = shown.as_deref().unwrap_or(frame);
         let code = codec::error_field(frame, b'C').map_err(malformed)?;
         let state = SqlState(code.and_then(|c| c.first_chunk::<5>().copied()).unwrap_or(*b"XX000"));
         self.copying = None;
@@ -339,6 +395,7 @@ impl<C: Control> Relay<C> {
                 Expect::Parse { .. }
                 | Expect::Bind { .. }
                 | Expect::Describe
+                | Expect::Announce { .. }
                 | Expect::Execute { .. }
                 | Expect::Close { .. },
             ) => {

@@ -8,8 +8,10 @@ use trail::Pending;
 
 use super::super::buffers::Housekeeping;
 use super::super::codec::{self, Front, HEADER, Malformed, Severity, Target, WireError, front_header};
+use super::super::mask::Refusal;
 use super::super::sql::{CopyDirection, Effect, Inspection, Known, SessionEffect, Unreadable};
-use super::super::track::{Closed, Expect, Portal, Statement, is_plain};
+use super::super::track::{Announced, Closed, Expect, Portal, Statement, is_plain};
+use super::masking::{Masked, Masking, refused};
 use super::{Goodbye, Plain, REFRESH_PAUSE, Relay, Stalled, now, state};
 use crate::control::Control;
 use crate::error::{Ending, Failure};
@@ -21,16 +23,23 @@ use crate::limits::{
 /// What is done once a stalled operation has its permit. Its message is still the first of the inbox.
 #[derive(Debug)]
 pub(super) enum Then {
-    Query { inspection: Arc<Inspection> },
-    Bind { portal: Box<[u8]>, statement: Statement },
-    Execute { portal: Box<[u8]>, statement: Option<Statement> },
+    Query { inspection: Arc<Inspection>, masking: Option<Arc<Masking>> },
+    Bind { portal: Box<[u8]>, statement: Statement, bound: Bound },
+    Execute { portal: Box<[u8]>, statement: Option<Statement>, masking: Option<Arc<Masking>> },
     Call,
+}
+
+/// How the results of a portal are written, and how they are masked.
+#[derive(Debug)]
+pub(super) struct Bound {
+    formats: Arc<[i16]>,
+    masking: Option<Arc<Masking>>,
 }
 
 impl Then {
     fn inspection(&self) -> Option<Arc<Inspection>> {
         match self {
-            Then::Query { inspection } => Some(inspection.clone()),
+            Then::Query { inspection, masking: _ } => Some(inspection.clone()),
             Then::Bind { statement, .. } => statement.inspection.clone(),
             Then::Execute { statement, .. } => statement.as_ref().and_then(|s| s.inspection.clone()),
             Then::Call => None,
@@ -200,7 +209,8 @@ impl<C: Control> Relay<C> {
                 reason: super::super::sql::Reason::Syntax,
             }));
         };
-        Some(self.shared.verdicts.inspect(&self.catalogue, &self.target.id, text))
+        let lineage = self.target.protected.is_some();
+        Some(self.shared.verdicts.inspect(&self.catalogue, &self.target.id, text, lineage))
     }
 
     fn may_refresh(&self) -> bool {
@@ -242,13 +252,21 @@ impl<C: Control> Relay<C> {
         if inspection.statements > 0 {
             self.active = Instant::now();
         }
+        let masking = match self.masking(Some(&inspection), at) {
+            Ok(masking) => masking,
+            Err(refusal) => {
+                let pending = self.record_unshowable(inspection, at)?;
+                self.refuse_query(refused(refusal), pending);
+                return Ok(Step::Done);
+            }
+        };
         let admission = {
             let resolved = inspection.resolve(|n| self.track.prepared(n), |n| self.track.cursor(n));
             let changes = self.changes(&inspection, resolved.effect);
             let operation = Operation { subject: inspection.clone(), parameters: Vec::new(), changes };
             self.gate.admit(operation, &resolved.needs, at).map_err(Failure::Trail)?
         };
-        let then = Then::Query { inspection };
+        let then = Then::Query { inspection, masking };
         match admission {
             Admission::Now(permit) => self.sent(then, permit, frame),
             Admission::Recorded(admitting) => {
@@ -258,6 +276,21 @@ impl<C: Control> Relay<C> {
             Admission::Refused(pending) => self.refuse_query(denied(), Some(pending)),
         }
         Ok(Step::Done)
+    }
+
+    /// Records that a statement could show what its person may not see.
+    fn record_unshowable(
+        &mut self,
+        subject: Arc<dyn Subject>,
+        at: Micros,
+    ) -> Result<Option<Pending>, Failure> {
+        let needs = [Need { action: Action::Unmask, object: Object::Resource }];
+        let operation = Operation { subject, parameters: Vec::new(), changes: true };
+        match self.gate.admit(operation, &needs, at).map_err(Failure::Trail)? {
+            Admission::Refused(pending) => Ok(Some(pending)),
+            // The policy changed between the two questions: refused all the same, and asked again by the client.
+            Admission::Now(_) | Admission::Recorded(_) => Ok(None),
+        }
     }
 
     fn refuse_query_unreadable(&mut self, unreadable: &Unreadable, at: Micros) -> Result<Step, Failure> {
@@ -366,10 +399,24 @@ impl<C: Control> Relay<C> {
             objects: inspection.objects.clone(),
             changes_catalogue: resolved.changes_catalogue,
         });
-        let statement = Statement { inspection: Some(inspection), known };
+        if let Err(refusal) = self.masking(Some(&inspection), at) {
+            let pending = self.record_unshowable(inspection, at)?;
+            return Ok(self.refuse_parse(name, refused(refusal), pending));
+        }
+        let announced = self.target.protected.as_ref().map(|_| Announced::default());
+        let statement = Statement { inspection: Some(inspection), known, announced: announced.clone() };
         self.upbox.statement(&allowed, frame);
         let previous = self.track.statements.insert(name.into(), statement);
         self.track.expected.push_back(Expect::Parse { name: name.into(), previous });
+        if let Some(announced) = announced {
+            let mut bytes = Vec::new();
+            codec::message(&mut bytes, b'D', |out| {
+                out.push(b'S');
+                codec::put_cstr(out, name);
+            });
+            self.upbox.housekeeping(Housekeeping::Describe, &bytes);
+            self.track.expected.push_back(Expect::Announce { announced });
+        }
         Ok(Step::Done)
     }
 
@@ -390,10 +437,38 @@ impl<C: Control> Relay<C> {
         if statement.inspection.as_ref().is_some_and(|inspection| self.executes_uncertain(inspection)) {
             return Ok(Step::WaitsForAnswers);
         }
+        if self.is_outdated(&statement) {
+            return self.refuse_outdated(at);
+        }
+        if self.target.protected.is_some() && !self.catalogue.is_fresh() && self.may_refresh() {
+            self.refresh_catalogue();
+            return Ok(Step::Waits);
+        }
+        let masking = match self.masking(statement.inspection.as_deref(), at) {
+            Ok(masking) => masking,
+            Err(refusal) => return self.refuse_statement(&statement, refusal, at),
+        };
+        let protects = self.target.protected.is_some();
+        let formats = if protects { bind.results.codes().into() } else { Arc::default() };
         let portal = bind.portal.into();
         let parameters = kept_parameters(&statement, bind.parameter_count, bind.parameters);
         let admission = self.admit_statement(&statement, parameters, at)?;
-        self.admitted(admission, Then::Bind { portal, statement }, frame)
+        self.admitted(admission, Then::Bind { portal, statement, bound: Bound { formats, masking } }, frame)
+    }
+
+    /// Refuses to run a statement that could show what its person may not see.
+    fn refuse_statement(
+        &mut self,
+        statement: &Statement,
+        refusal: Refusal,
+        at: Micros,
+    ) -> Result<Step, Failure> {
+        let subject: Arc<dyn Subject> = match &statement.inspection {
+            Some(inspection) => inspection.clone(),
+            None => plain(&statement.known),
+        };
+        let pending = self.record_unshowable(subject, at)?;
+        Ok(self.refuse_extended(refused(refusal), pending))
     }
 
     /// Tells whether a text runs, by EXECUTE, a statement of which it is not known yet what it is.
@@ -411,7 +486,7 @@ impl<C: Control> Relay<C> {
     ) -> Result<Admission, Failure> {
         self.active = Instant::now();
         let large = parameters.len() > HELD_PARAMETER_BYTES_MAX;
-        let Statement { inspection, known } = statement;
+        let Statement { inspection, known, announced: _ } = statement;
         let admission = match inspection {
             Some(inspection) => {
                 let resolved = inspection.resolve(|n| self.track.prepared(n), |n| self.track.cursor(n));
@@ -463,9 +538,13 @@ impl<C: Control> Relay<C> {
         let Some(known) = cursor else {
             return self.refuse_missing(b"34000", "portal", name, at);
         };
-        let statement = Statement { inspection: None, known };
+        let statement = Statement { inspection: None, known, announced: None };
+        let masking = match self.masking(None, at) {
+            Ok(masking) => masking,
+            Err(refusal) => return self.refuse_statement(&statement, refusal, at),
+        };
         let admission = self.admit_statement(&statement, Vec::new(), at)?;
-        self.admitted(admission, Then::Execute { portal: name.into(), statement: None }, frame)
+        self.admitted(admission, Then::Execute { portal: name.into(), statement: None, masking }, frame)
     }
 
     /// Runs a portal. What was bound before is judged again: in between the policy may have changed, and the
@@ -483,7 +562,8 @@ impl<C: Control> Relay<C> {
             // It ran to its end before: running it again is an operation of its own.
             return self.execute_again(name, statement, Vec::new(), frame, at);
         };
-        if !self.gate.is_current(&running.permit) && !self.still_allowed(&statement, at) {
+        let renewed = !self.gate.is_current(&running.permit);
+        if renewed && (self.target.protected.is_some() || !self.still_allowed(&statement, at)) {
             return self.execute_again(name, statement, Vec::new(), frame, at);
         }
         let Some(running) = self.running.get_mut(&number) else { return Ok(Step::Done) };
@@ -512,12 +592,33 @@ impl<C: Control> Relay<C> {
         frame: &[u8],
         at: Micros,
     ) -> Result<Step, Failure> {
+        if self.is_outdated(&statement) {
+            return self.refuse_outdated(at);
+        }
+        let masking = match self.masking(statement.inspection.as_deref(), at) {
+            Ok(masking) => masking,
+            Err(refusal) => return self.refuse_statement(&statement, refusal, at),
+        };
         let admission = self.admit_statement(&statement, parameters, at)?;
-        self.admitted(admission, Then::Execute { portal: name.into(), statement: Some(statement) }, frame)
+        let then = Then::Execute { portal: name.into(), statement: Some(statement), masking };
+        self.admitted(admission, then, frame)
+    }
+
+    /// Tells whether a statement was followed under another catalogue than the one in force: what its columns mean may
+    /// have changed.
+    fn is_outdated(&self, statement: &Statement) -> bool {
+        let inspection = statement.inspection.as_ref();
+        let version = self.catalogue.current().version;
+        self.target.protected.is_some()
+            && inspection.is_some_and(|inspection| inspection.catalogue != version)
+    }
+
+    fn refuse_outdated(&mut self, at: Micros) -> Result<Step, Failure> {
+        self.refuse_unknown(b"0A000", "the resource's objects have changed: prepare the statement again", at)
     }
 
     fn still_allowed(&mut self, statement: &Statement, at: Micros) -> bool {
-        let Statement { inspection, known } = statement;
+        let Statement { inspection, known, announced: _ } = statement;
         let decision = match inspection {
             Some(inspection) => {
                 let resolved = inspection.resolve(|n| self.track.prepared(n), |n| self.track.cursor(n));
@@ -529,7 +630,7 @@ impl<C: Control> Relay<C> {
     }
 
     fn statement_changes(&self, statement: &Statement) -> bool {
-        let Statement { inspection, known } = statement;
+        let Statement { inspection, known, announced: _ } = statement;
         let Some(inspection) = inspection else { return self.known_changes(known) };
         let resolved = inspection.resolve(|n| self.track.prepared(n), |n| self.track.cursor(n));
         self.changes(inspection, resolved.effect)
@@ -538,6 +639,7 @@ impl<C: Control> Relay<C> {
     fn call(&mut self, frame: &[u8], at: Micros) -> Result<Step, Failure> {
         let (oid, arguments) = codec::function_call(frame).map_err(malformed)?;
         self.active = Instant::now();
+        let masks = self.masks(at).is_some();
         let name = format!("oid {oid}");
         let needs = [Need {
             action: Action::Execute,
@@ -551,6 +653,11 @@ impl<C: Control> Relay<C> {
         });
         let parameters =
             arguments.get(..PARAMETER_BYTES_MAX.min(arguments.len())).unwrap_or_default().to_vec();
+        if masks {
+            let pending = self.record_unshowable(subject, at)?;
+            self.refuse_query(refused(Refusal::Kind("a function call by number")), pending);
+            return Ok(Step::Done);
+        }
         let operation = Operation { subject, parameters, changes: true };
         match self.gate.admit(operation, &needs, at).map_err(Failure::Trail)? {
             Admission::Now(permit) => self.sent(Then::Call, permit, frame),
@@ -622,15 +729,16 @@ impl<C: Control> Relay<C> {
         self.wrote |= changes;
         let copies = reads_copy(inspection.as_deref());
         let number = self.open(permit, inspection);
+        self.mask(number, &then);
         let expect = match then {
             Then::Query { .. } => Expect::Query { operation: number },
             Then::Call => Expect::Call { operation: number },
-            Then::Bind { portal, statement } => {
-                let made = Portal { statement, operation: number, live: false };
+            Then::Bind { portal, statement, bound: Bound { formats, masking: _ } } => {
+                let made = Portal { statement, operation: number, live: false, formats };
                 let previous = self.track.portals.insert(portal.clone(), made);
                 Expect::Bind { name: portal, previous, operation: number }
             }
-            Then::Execute { portal, statement } => {
+            Then::Execute { portal, statement, masking: _ } => {
                 if statement.is_some() {
                     self.reassign(&portal, number);
                 }
@@ -648,6 +756,26 @@ impl<C: Control> Relay<C> {
             }
         }
         self.track.expected.push_back(expect);
+    }
+
+    /// Notes how an operation's results are masked.
+    fn mask(&mut self, number: u64, then: &Then) {
+        let (masking, formats, announced) = match then {
+            Then::Query { inspection: _, masking } => (masking, Arc::default(), None),
+            Then::Bind { portal: _, statement, bound } => {
+                (&bound.masking, bound.formats.clone(), statement.announced.clone())
+            }
+            Then::Execute { portal, statement, masking } => {
+                let formats = self.track.portals.get(portal).map(|portal| portal.formats.clone());
+                let announced = statement.as_ref().and_then(|statement| statement.announced.clone());
+                (masking, formats.unwrap_or_default(), announced)
+            }
+            Then::Call => return,
+        };
+        let masked = masking.clone().map(|by| Box::new(Masked::new(by, formats, announced)));
+        if let Some(running) = self.running.get_mut(&number) {
+            running.masked = masked;
+        }
     }
 
     /// Makes a portal that of another operation. What it was bound for never ran, or ran to its end.
@@ -710,7 +838,7 @@ impl<C: Control> Relay<C> {
             let last = at + 1 == inspection.session.len();
             match effect {
                 SessionEffect::Prepare { name, statement } if last => {
-                    let made = Statement { inspection: None, known: statement.clone() };
+                    let made = Statement { inspection: None, known: statement.clone(), announced: None };
                     self.track.statements.insert(name.as_bytes().into(), made);
                 }
                 SessionEffect::Declare { name, query, .. }

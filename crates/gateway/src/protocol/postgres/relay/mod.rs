@@ -8,6 +8,7 @@
 
 mod answered;
 mod asked;
+mod masking;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -48,6 +49,8 @@ struct Running {
     awaited: u32,
     /// [`Track::renamed`] when it was sent.
     renamed: u64,
+    /// How its results are masked; `None` where they leave as they come.
+    masked: Option<Box<masking::Masked>>,
 }
 
 /// What a message waits for before it is looked at again.
@@ -395,6 +398,7 @@ impl<C: Control> Relay<C> {
             executed: false,
             awaited: 0,
             renamed: self.track.renamed,
+            masked: None,
         };
         self.running.insert(self.operations, running);
         self.operations

@@ -1,6 +1,7 @@
 //! Whole sessions between a client and a resource that are both played here, over a trail whose commits are held
 //! back: what waits for an entry is seen to wait.
 
+mod masking;
 mod order;
 mod states;
 
@@ -16,12 +17,14 @@ use tokio::task::JoinHandle;
 
 use super::super::catalogues::Catalogues;
 use super::super::codec::{self, HEADER};
+use super::super::sql::Catalogue;
 use super::super::sql::tests::catalogue;
 use super::super::verdicts::Verdicts;
 use super::*;
 use crate::held::{HeldTrail, PATIENCE};
 use crate::limits::Limits;
 use crate::listen::{ListenerConfig, ListenerTls};
+use crate::protected::Protected;
 use crate::session::{Session, Sessions};
 
 /// Long enough that something wrongly released would have come; what is right never depends on it.
@@ -205,13 +208,17 @@ impl Scene {
     }
 
     async fn with(limits: Limits) -> Scene {
+        Scene::protecting(limits, None, catalogue()).await
+    }
+
+    async fn protecting(limits: Limits, protected: Option<Arc<Protected>>, known: Catalogue) -> Scene {
         let upstream = Arc::new(Upstream {
             id: ResourceId("hospital".into()),
             host: "127.0.0.1".into(),
             port: 1,
             database: "hospital".into(),
             tls: crate::tls::UpstreamTls::Disabled { exception: "test".into() },
-            protected: None,
+            protected,
         });
         let world = Arc::new(World {
             held: HeldTrail::open(),
@@ -234,7 +241,7 @@ impl Scene {
             verdicts: Verdicts::new(),
             drain: draining,
         });
-        shared.catalogues.slot(&upstream).replace(catalogue());
+        shared.catalogues.slot(&upstream).replace(known);
         let session = Arc::new(Session {
             id: SessionId(7),
             principal: Principal { id: PersonId(1), name: "nora".into(), roles: ["nurse".into()].into() },

@@ -368,6 +368,21 @@ impl Catalogue {
         Some(())
     }
 
+    /// Calls with schema, relation and column name of each stored column of users.
+    pub(crate) fn each_column(&self, mut each: impl FnMut(&Arc<str>, &Arc<str>, &str, lineage::Column)) {
+        for relation in self.relations.values().flatten().filter(|relation| !relation.builtin) {
+            for column in &relation.columns {
+                let number = lineage::Column { relation: relation.oid, number: column.number };
+                each(&relation.schema, &relation.name, &column.name, number);
+            }
+        }
+    }
+
+    /// Returns the relations that a relation inherits from, by OID.
+    pub(crate) fn parents(&self, relation: u32) -> &[u32] {
+        self.parents.get(&relation).map_or(&[], Vec::as_slice)
+    }
+
     /// Tells whether a column holds arrays.
     pub(super) fn is_array(&self, column: lineage::Column) -> bool {
         self.arrays.contains(&column)

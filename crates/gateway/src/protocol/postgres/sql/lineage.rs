@@ -62,6 +62,10 @@ impl Origin {
         }
     }
 
+    fn weight(&self) -> usize {
+        size_of::<Origin>() + std::mem::size_of_val(self.columns())
+    }
+
     /// Returns the origin of a value computed from both.
     fn and(self, other: Origin) -> Origin {
         match (self, other) {
@@ -199,6 +203,28 @@ pub(crate) struct Lineage {
     pub(crate) relations: Box<[u32]>,
     /// It runs or reads what is not known, which may show anything.
     pub(crate) opaque: bool,
+}
+
+impl Lineage {
+    /// Tells whether its rows leave as copied data.
+    pub(crate) fn copies(&self) -> bool {
+        match self.kind {
+            Kind::CopyOut(_) => true,
+            Kind::Data | Kind::CopyIn | Kind::Explain | Kind::Session | Kind::Other(_) => false,
+        }
+    }
+
+    /// Returns about how many bytes it takes.
+    pub(crate) fn weight(&self) -> usize {
+        let outputs = match &self.outputs {
+            Outputs::Columns(origins) => origins.iter().map(Origin::weight).sum(),
+            Outputs::Open(origin) => origin.weight(),
+            Outputs::None | Outputs::Prepared(_) | Outputs::Cursor(_) => 0,
+        };
+        let assigned = self.assigned.iter().map(|(_, from)| from.weight()).sum::<usize>();
+        let uses = self.uses.len() * size_of::<(Column, Use)>();
+        size_of::<Lineage>() + outputs + assigned + uses + self.relations.len() * size_of::<u32>()
+    }
 }
 
 /// How deep a statement is followed; one level costs under 8 KiB of stack in a debug build.

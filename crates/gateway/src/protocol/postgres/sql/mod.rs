@@ -83,6 +83,8 @@ pub(crate) struct Inspection {
     pub(crate) reaches_foreign: bool,
     /// It may make or change objects: nothing is proven after it until the catalogue was read again.
     pub(crate) changes_catalogue: bool,
+    /// The number of the catalogue it was inspected with; for the caller to set and compare.
+    pub(crate) catalogue: u64,
     /// Where the values come from that each statement returns; empty unless the limits ask for it.
     pub(crate) lineage: Box<[Lineage]>,
 }
@@ -195,7 +197,8 @@ impl Inspection {
         /// A need or an object, with what belongs to it.
         const NAME_BYTES: usize = 128;
         let names = self.needs.len() + self.objects.len() + self.session.len();
-        size_of::<Inspection>() + self.statement.len() + self.literals.len() + names * NAME_BYTES
+        let followed = self.lineage.iter().map(Lineage::weight).sum::<usize>();
+        size_of::<Inspection>() + self.statement.len() + self.literals.len() + names * NAME_BYTES + followed
     }
 
     /// Resolves the names of statements and cursors: `prepared` and `cursor` look up what the session had *before*
@@ -394,6 +397,7 @@ fn read(text: &str, catalogue: &Catalogue, limits: &Limits) -> Result<Inspection
         reaches_foreign: walk.foreign,
         changes_catalogue: whole.changes_catalogue || walk.needs.iter().any(|n| n.action == Action::Execute),
         needs: walk.needs.into(),
+        catalogue: 0,
         lineage: lineage.into(),
     })
 }

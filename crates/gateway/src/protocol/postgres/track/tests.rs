@@ -19,7 +19,7 @@ fn known(objects: &str) -> Arc<Known> {
 }
 
 fn statement(text: &str) -> Statement {
-    Statement { inspection: None, known: known(text) }
+    Statement { inspection: None, known: known(text), announced: None }
 }
 
 fn refused() -> Expect {
@@ -34,7 +34,7 @@ impl Track {
     }
 
     fn ask_bind(&mut self, name: &[u8], text: &str, operation: u64) {
-        let made = Portal { statement: statement(text), operation, live: false };
+        let made = Portal { statement: statement(text), operation, live: false, formats: Arc::default() };
         let previous = self.portals.insert(name.into(), made);
         self.expected.push_back(Expect::Bind { name: name.into(), previous, operation });
     }

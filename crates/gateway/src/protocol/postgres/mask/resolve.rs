@@ -1,0 +1,120 @@
+//! The configuration's names, found in a resource's catalogue.
+
+use std::sync::Arc;
+
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
+
+use super::plan::Protection;
+use crate::protected::{CleanColumns, ColumnName, Protected, Rule};
+use crate::protocol::postgres::sql::Catalogue;
+use crate::protocol::postgres::sql::lineage::Column;
+
+/// How many generations of partitions or children are followed.
+const GENERATIONS_MAX: usize = 32;
+
+/// A relation as the catalogue has it.
+struct Table {
+    schema: Arc<str>,
+    name: Arc<str>,
+    columns: Vec<(Box<str>, Column)>,
+}
+
+impl Protection {
+    /// Finds what the configuration names. A partition or child is protected as the tables it inherits from, and is as
+    /// clean as they are; what it is called itself comes first.
+    pub(crate) fn resolve(protected: &Protected, catalogue: &Catalogue) -> Protection {
+        let rules: HashMap<&ColumnName, Rule> =
+            protected.columns.iter().map(|(name, rule)| (name, *rule)).collect();
+        let mut tables: HashMap<u32, Table> = HashMap::new();
+        catalogue.each_column(|schema, relation, column, number| {
+            let table = tables.entry(number.relation).or_insert_with(|| Table {
+                schema: Arc::clone(schema),
+                name: Arc::clone(relation),
+                columns: Vec::new(),
+            });
+            table.columns.push((column.into(), number));
+        });
+        let mut protection = Protection { rules: HashMap::new(), clean: HashSet::new() };
+        for (oid, table) in &tables {
+            for (name, column) in &table.columns {
+                let lineage = ancestors(*oid, catalogue);
+                let named = lineage.iter().filter_map(|oid| tables.get(oid)).map(|table| ColumnName {
+                    schema: Arc::clone(&table.schema),
+                    relation: Arc::clone(&table.name),
+                    column: Arc::from(&**name),
+                });
+                let named: Vec<ColumnName> = named.collect();
+                if let Some(rule) = named.iter().find_map(|name| rules.get(name)) {
+                    protection.rules.insert(*column, *rule);
+                } else if named.iter().any(|name| protected.clean.iter().any(|clean| clean.holds(name))) {
+                    protection.clean.insert(*column);
+                }
+            }
+        }
+        protection
+    }
+}
+
+/// Returns the relation and those it inherits from, nearest first.
+fn ancestors(oid: u32, catalogue: &Catalogue) -> Vec<u32> {
+    let mut all = vec![oid];
+    let mut at = 0;
+    while let Some(next) = all.get(at).copied().filter(|_| at < GENERATIONS_MAX) {
+        for parent in catalogue.parents(next) {
+            if !all.contains(parent) {
+                all.push(*parent);
+            }
+        }
+        at += 1;
+    }
+    all
+}
+
+impl CleanColumns {
+    fn holds(&self, name: &ColumnName) -> bool {
+        match self {
+            CleanColumns::Column(clean) => clean == name,
+            CleanColumns::Relation { schema, relation } => {
+                *schema == name.schema && *relation == name.relation
+            }
+            CleanColumns::Schema { schema } => *schema == name.schema,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::RootKey;
+    use phi::operator::KeyId;
+    use phi::{Class, Keys, Operator, Usage};
+
+    use super::*;
+    use crate::protocol::postgres::sql::tests::catalogue_of_hospital;
+
+    fn name(relation: &str, column: &str) -> ColumnName {
+        ColumnName { schema: "public".into(), relation: relation.into(), column: column.into() }
+    }
+
+    #[test]
+    fn names_become_columns_and_a_rule_goes_before_clean() {
+        let rule = Rule { class: Class::Ssn, operator: Operator::Redact, usage: Usage::None };
+        let protected = Protected {
+            columns: vec![(name("patients", "ssn"), rule), (name("nowhere", "x"), rule)],
+            clean: vec![
+                CleanColumns::Relation { schema: "public".into(), relation: "patients".into() },
+                CleanColumns::Column(name("encounters", "ward")),
+                CleanColumns::Schema { schema: "archive".into() },
+            ],
+            patients: Vec::new(),
+            keys: Keys::derive(&RootKey::new([7; 32]), KeyId::new(1).unwrap()),
+        };
+        let protection = Protection::resolve(&protected, &catalogue_of_hospital());
+        let column = |relation, number| Column { relation, number };
+        assert_eq!(protection.rules.keys().collect::<Vec<_>>(), [&column(20001, 3)]);
+        let mut clean: Vec<_> = protection.clean.iter().copied().collect();
+        clean.sort_unstable();
+        let mut expected: Vec<_> = [1, 2, 4, 5, 6, 7].map(|number| column(20001, number)).to_vec();
+        expected.extend([column(20002, 3), column(20005, 1)]);
+        assert_eq!(clean, expected);
+    }
+}

@@ -1,0 +1,194 @@
+//! What reaches a client that may not see everything: never the canary, in whatever form the resource sends it.
+
+use model::RootKey;
+use phi::operator::KeyId;
+use phi::{Class, Keys, Operator, Usage};
+
+use super::super::super::sql::tests::catalogue_of_hospital;
+use super::*;
+use crate::protected::{CleanColumns, ColumnName, Rule};
+
+const CANARY: &str = "900-12-3456";
+const PATIENTS: u32 = 20001;
+const SSN: (u32, i16) = (PATIENTS, 3);
+const NAME: (u32, i16) = (PATIENTS, 4);
+
+async fn scene() -> Scene {
+    let rule = Rule { class: Class::Ssn, operator: Operator::Redact, usage: Usage::None };
+    let name = ColumnName { schema: "public".into(), relation: "patients".into(), column: "ssn".into() };
+    let clean =
+        |relation: &str| CleanColumns::Relation { schema: "public".into(), relation: relation.into() };
+    let protected = Protected {
+        columns: vec![(name, rule)],
+        clean: vec![clean("patients"), clean("encounters")],
+        patients: Vec::new(),
+        keys: Keys::derive(&RootKey::new([7; 32]), KeyId::new(1).unwrap()),
+    };
+    Scene::protecting(Limits::default(), Some(Arc::new(protected)), catalogue_of_hospital()).await
+}
+
+/// A `RowDescription` of text columns.
+fn description(columns: &[(u32, i16)]) -> Vec<u8> {
+    let mut body = u16::try_from(columns.len()).unwrap().to_be_bytes().to_vec();
+    for (relation, number) in columns {
+        body.extend_from_slice(b"x\0");
+        body.extend_from_slice(&relation.to_be_bytes());
+        body.extend_from_slice(&number.to_be_bytes());
+        body.extend_from_slice(b"\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0");
+    }
+    framed(b'T', &body)
+}
+
+fn data(values: &[&str]) -> Vec<u8> {
+    let mut body = u16::try_from(values.len()).unwrap().to_be_bytes().to_vec();
+    for value in values {
+        body.extend_from_slice(&u32::try_from(value.len()).unwrap().to_be_bytes());
+        body.extend_from_slice(value.as_bytes());
+    }
+    framed(b'D', &body)
+}
+
+#[track_caller]
+fn hides(messages: &[(u8, Vec<u8>)]) {
+    for (kind, body) in messages {
+        let text = String::from_utf8_lossy(body);
+        assert!(!text.contains("900-12") && !text.contains("3456"), "{}: {text}", char::from(*kind));
+    }
+}
+
+#[tokio::test]
+async fn a_protected_column_is_masked_and_its_neighbour_is_not() {
+    let mut scene = scene().await;
+    let answer = [
+        description(&[SSN, NAME]),
+        data(&[CANARY, "Ann"]),
+        data(&[CANARY, "Bo"]),
+        done("SELECT 2"),
+        ready(b'I'),
+    ];
+    let got = scene.query("SELECT ssn, name FROM patients", &answer.concat()).await;
+    assert_eq!(kinds(&got), "TDDCZ");
+    hides(&got);
+    assert!(got[1].1.ends_with(b"Ann") && got[2].1.ends_with(b"Bo"));
+    let long = "x".repeat(100_000);
+    let answer = [description(&[SSN, NAME]), data(&[CANARY, &long]), done("SELECT 1"), ready(b'I')];
+    let got = scene.query("SELECT ssn, name FROM patients", &answer.concat()).await;
+    hides(&got);
+    assert!(got[1].1.ends_with(long.as_bytes()), "a row larger than a read");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn each_statement_of_a_text_has_its_own_plan() {
+    let mut scene = scene().await;
+    let first = [description(&[NAME]), data(&["Ann"]), done("SELECT 1")].concat();
+    let second = [description(&[SSN]), data(&[CANARY]), done("SELECT 1"), ready(b'I')].concat();
+    let text = "SELECT name FROM patients; SELECT ssn FROM patients";
+    let got = scene.query(text, &[first, second].concat()).await;
+    assert_eq!(kinds(&got), "TDCTDCZ");
+    hides(&got);
+    assert!(got[1].1.ends_with(b"Ann"));
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn an_oracle_is_refused_and_never_sent() {
+    let mut scene = scene().await;
+    for text in [
+        "SELECT 1 FROM patients WHERE ssn = '900-12-3456'",
+        "SELECT ssn::int FROM patients",
+        "COPY patients (ssn) TO STDOUT",
+        "DO 'begin end'",
+        "SELECT reveal(1)",
+    ] {
+        scene.client.send(&simple(text)).await;
+        let sent = scene.server.expect("Q").await;
+        assert!(!String::from_utf8_lossy(&sent[0]).contains("patients"), "{text}");
+        scene.server.send(&[error("42601"), ready(b'I')].concat()).await;
+        let got = scene.client.expect("EZ").await;
+        assert!(String::from_utf8_lossy(&got[0]).contains("C42501"), "{text}");
+    }
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn what_the_resource_announces_otherwise_ends_the_session() {
+    for (announced, values) in [(vec![SSN], vec![CANARY]), (vec![NAME, NAME], vec![CANARY, CANARY])] {
+        let mut scene = scene().await;
+        scene.client.send(&simple("SELECT upper(name) FROM patients")).await;
+        scene.server.expect("Q").await;
+        scene
+            .server
+            .send(&[description(&announced), data(&values), done("SELECT 1"), ready(b'I')].concat())
+            .await;
+        let got = scene.client.rest().await;
+        hides(&got);
+        assert_eq!(kinds(&got), "E");
+    }
+}
+
+#[tokio::test]
+async fn a_prepared_statement_is_announced_to_us_first() {
+    let mut scene = scene().await;
+    let asked =
+        [parse("s", "SELECT ssn, name FROM patients WHERE id = $1"), bind("", "s"), execute("", 0), sync()];
+    scene.client.send(&asked.concat()).await;
+    scene.server.expect("PDBES").await;
+    let parameters = framed(b't', b"\0\x01\0\0\0\x17");
+    let announced = [PARSED.to_vec(), parameters, description(&[SSN, NAME]), BOUND.to_vec()].concat();
+    let answer = [announced, data(&[CANARY, "Ann"]), done("SELECT 1"), ready(b'I')].concat();
+    scene.server.send(&answer).await;
+    let got = scene.client.expect("12DCZ").await;
+    let got: Vec<_> = got.into_iter().map(|body| (b'?', body)).collect();
+    hides(&got);
+    assert!(got[2].1.ends_with(b"Ann"));
+    // Again, without another announcement, a row at a time.
+    scene.client.send(&[bind("p", "s"), execute("p", 1), execute("p", 1), sync()].concat()).await;
+    scene.server.expect("BEES").await;
+    let one = [data(&[CANARY, "Bo"]), SUSPENDED.to_vec()].concat();
+    scene.server.send(&[BOUND.to_vec(), one.clone(), one, ready(b'I')].concat()).await;
+    let got = scene.client.expect("2DsDsZ").await;
+    hides(&got.into_iter().map(|body| (b'?', body)).collect::<Vec<_>>());
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn the_text_of_an_error_or_notice_is_withheld() {
+    let mut scene = scene().await;
+    let quoting = |kind, code: &str| {
+        framed(kind, format!("SERROR\0VERROR\0C{code}\0M\"{CANARY}\" is bad\0D{CANARY}\0\0").as_bytes())
+    };
+    let answer = [quoting(b'N', "01000"), quoting(b'E', "22P02"), ready(b'I')].concat();
+    let got = scene.query("SELECT name FROM patients", &answer).await;
+    assert_eq!(kinds(&got), "NEZ");
+    hides(&got);
+    assert!(String::from_utf8_lossy(&got[1].1).contains("C22P02"));
+    let payload = framed(b'A', format!("\0\0\0\x01channel\0{CANARY}\0").as_bytes());
+    let got = scene.query("SELECT name FROM patients", &[payload, rows(1, b'I')].concat()).await;
+    hides(&got);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_followed_is_not_run() {
+    let mut scene = scene().await;
+    let call = framed(b'F', b"\0\0\0\x01\0\0\0\0\0\0");
+    scene.client.send(&call).await;
+    let sent = scene.server.expect("Q").await;
+    assert!(!sent.is_empty());
+    scene.server.send(&[error("42601"), ready(b'I')].concat()).await;
+    scene.client.expect("EZ").await;
+    let answer = [done("DECLARE CURSOR"), ready(b'T')].concat();
+    scene.query("DECLARE c CURSOR FOR SELECT ssn FROM patients", &answer).await;
+    for asked in [simple("FETCH c"), [execute("c", 0), sync()].concat()] {
+        scene.client.send(&asked).await;
+        let (kind, _) = scene.server.message().await.unwrap();
+        assert!(kind == b'Q' || kind == b'D', "only what fails is sent");
+        if kind == b'D' {
+            scene.server.expect("S").await;
+        }
+        scene.server.send(&[error("26000"), ready(b'E')].concat()).await;
+        scene.client.expect("EZ").await;
+    }
+    scene.end().await;
+}

@@ -247,7 +247,13 @@ impl Gate {
         if let Some(sight) = self.sight {
             return sight;
         }
-        let classes = 0;
+        let classes = phi::Class::ALL.into_iter().filter(|class| {
+            let object = model::Object::Class(class.name().into());
+            let needs = [Need { action: Action::Unmask, object }];
+            let session = &self.session;
+            decide(&self.snapshot, session, &session.principal, &needs, at).verdict == Verdict::Allow
+        });
+        let classes = classes.fold(0, |classes, class| classes | 1 << class as u32);
         *self.sight.insert(Sight { everything, classes })
     }
 

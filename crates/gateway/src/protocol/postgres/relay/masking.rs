@@ -183,7 +183,7 @@ impl<C: Control> Relay<C> {
         for lineage in &inspection.lineage {
             let plan = protection.plan(lineage, |class| sight.sees(class))?;
             plans.push(match plan {
-                Plan::Columns(_) if lineage.copies() => {
+                Plan::Columns(_) if lineage.copies() && plan.masks() => {
                     return Err(Refusal::Kind("COPY of protected columns"));
                 }
                 Plan::Columns(_) | Plan::Plain => plan,

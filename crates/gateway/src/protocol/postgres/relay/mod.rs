@@ -4,7 +4,7 @@
 //! the resource's in `answered`.
 //!
 //! INVARIANT: an operation reaches `Upbox` only with a `Permit`; what came of it leaves `Outbox` only past its gate.
-//! Deliberately absent: masking, which will stand between `answered` and the outbox.
+//! What stands between `answered` and the outbox for people who do not see everything is in `masking`.
 
 mod answered;
 mod asked;
@@ -221,6 +221,11 @@ impl<C: Control> Relay<C> {
     /// Decides again whether the session may be there at all.
     fn renew(&mut self) {
         self.gate.renew(self.shared.control.snapshot());
+        // What is protected comes with the configuration, as the policy does. A resource that moved is another one.
+        let configured = self.shared.control.resource(&self.target.id.0);
+        if let Some(configured) = configured.filter(|configured| configured.is_at(&self.target)) {
+            self.target = configured;
+        }
         let needs = [model::Need { action: Action::Connect, object: model::Object::Resource }];
         let decision = self.gate.decide(&needs, self.shared.control.now());
         if decision.verdict == model::Verdict::Deny {

@@ -392,7 +392,12 @@ impl<C: Control> Relay<C> {
                 Admission::Now(_) | Admission::Recorded(_) => Ok(self.refuse_parse(name, denied(), None)),
             };
         };
+        let followed = match &*inspection.lineage {
+            [only] => Some(Arc::new(only.clone())),
+            _ => None,
+        };
         let known = Arc::new(Known {
+            lineage: followed,
             needs: resolved.needs.into_owned().into(),
             effect: resolved.effect,
             command: "EXECUTE",

@@ -203,6 +203,8 @@ pub(crate) struct Lineage {
     pub(crate) relations: Box<[u32]>,
     /// It runs or reads what is not known, which may show anything.
     pub(crate) opaque: bool,
+    /// The catalogue it was followed with.
+    pub(crate) catalogue: [u8; 32],
 }
 
 impl Lineage {
@@ -324,6 +326,7 @@ impl<'a> Follow<'a> {
             assigned: self.assigned.into(),
             relations: self.relations.into(),
             opaque: self.opaque,
+            catalogue: self.catalogue.digest(),
         }
     }
 }

@@ -61,6 +61,13 @@ fn row_4_protected_columns_are_masked_on_the_wire() {
     let entries = stage::entries(&gateway);
     let of_ann = stage::of(&entries, "operation", "ann");
     assert!(of_ann.len() >= 8, "{} entries", of_ann.len());
+    let says = |person: &str, words: &str| {
+        let all = stage::of(&entries, "operation", person);
+        assert!(all.iter().any(|entry| stage::text(entry, "detail") == words), "{person}: {words}: {all:?}");
+    };
+    says("ann", "masked 2: public.patients.name, public.patients.ssn");
+    says("dora", "masked 1: public.patients.ssn; in clear 1: public.patients.name");
+    says("olga", "in clear 2: public.patients.name, public.patients.ssn");
     assert_eq!(stage::verify(&gateway, None, &[]).0, Some(0));
 }
 

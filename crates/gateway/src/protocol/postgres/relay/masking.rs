@@ -13,7 +13,7 @@ use phi::RowContext;
 
 use super::super::codec::{Severity, WireError};
 use super::super::mask::{self, Means, Plan, Protection, Refusal, Rows, Unshowable};
-use super::super::sql::{Inspection, Lineage};
+use super::super::sql::{Inspection, Known, Lineage, SessionEffect};
 use super::super::track::Announced;
 use super::Relay;
 use crate::control::Control;
@@ -218,6 +218,26 @@ impl<C: Control> Relay<C> {
             plans.push(plan);
         }
         Ok(Some(Arc::new(Masking { protected, protection, sight, plans: plans.into(), year: year(at) })))
+    }
+
+    /// Says for the record which protected columns a text returns, masked and in clear.
+    pub(super) fn noted(&mut self, inspection: &Inspection) -> Option<Box<str>> {
+        let protected = self.target.protected.clone()?;
+        let sight = self.gate.sight(self.shared.control.now());
+        let protection = self.catalogue.current().protection(&protected);
+        let run: Vec<Arc<Known>> =
+            inspection.session.iter().filter_map(|effect| self.run_by(effect)).collect();
+        let followed = run.iter().filter_map(|known| known.lineage.as_deref());
+        protection.note(inspection.lineage.iter().chain(followed), |class| sight.sees(class))
+    }
+
+    /// Returns what an effect on the session runs that was named before.
+    fn run_by(&self, effect: &SessionEffect) -> Option<Arc<Known>> {
+        if let SessionEffect::Execute { name } = effect {
+            return self.track.prepared(name);
+        }
+        let SessionEffect::Fetch { name } = effect else { return None };
+        self.track.cursor(name)
     }
 
     /// Returns an error or a notice as it leaves.

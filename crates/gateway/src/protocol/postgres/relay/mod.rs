@@ -51,6 +51,8 @@ struct Running {
     renamed: u64,
     /// How its results are masked; `None` where they leave as they come.
     masked: Option<Box<masking::Masked>>,
+    /// What the record says of protected columns.
+    noted: Option<Box<str>>,
 }
 
 /// What a message waits for before it is looked at again.
@@ -404,6 +406,7 @@ impl<C: Control> Relay<C> {
             awaited: 0,
             renamed: self.track.renamed,
             masked: None,
+            noted: None,
         };
         self.running.insert(self.operations, running);
         self.operations
@@ -412,6 +415,9 @@ impl<C: Control> Relay<C> {
     /// Records what came of an operation, and withholds its answers until that is durable.
     fn settle(&mut self, number: u64, outcome: Outcome, detail: Option<&'static str>) -> Result<(), Failure> {
         let Some(running) = self.running.remove(&number) else { return Ok(()) };
+        let words: Vec<&str> = detail.into_iter().chain(running.noted.as_deref()).collect();
+        let detail = (!words.is_empty()).then(|| words.join("; "));
+        let detail = detail.as_deref();
         let report =
             Report { rows: Some(running.rows), bytes: Some(running.bytes), outcome: Some(outcome), detail };
         let withheld = running.permit.withholds();

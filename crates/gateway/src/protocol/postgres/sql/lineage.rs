@@ -216,6 +216,15 @@ impl Lineage {
         }
     }
 
+    /// Returns the columns that its rows tell something of.
+    pub(crate) fn returned(&self) -> Vec<Column> {
+        match &self.outputs {
+            Outputs::Columns(origins) => origins.iter().flat_map(Origin::columns).copied().collect(),
+            Outputs::Open(origin) => origin.columns().to_vec(),
+            Outputs::None | Outputs::Prepared(_) | Outputs::Cursor(_) => Vec::new(),
+        }
+    }
+
     /// Returns about how many bytes it takes.
     pub(crate) fn weight(&self) -> usize {
         let outputs = match &self.outputs {

@@ -183,3 +183,24 @@ fn all_options_can_be_listed() {
     let fields = place.run(&["check", "--fields", "--json"]).exits(0).json();
     assert!(fields.as_array().expect("fields").len() > 30);
 }
+
+#[test]
+fn what_init_writes_in_comments_is_valid_too() {
+    let place = Place::new();
+    place.run(&["init", "--node", "gw1"]).exits(0);
+    let text = std::fs::read_to_string(place.path("wardline.toml")).expect("written");
+    let is_field = |text: &&str| {
+        let name = text.split(" = ").next().unwrap_or_default();
+        let letters = |c: char| c.is_ascii_lowercase() || matches!(c, '_' | '.' | '"');
+        text.starts_with('[') || (text.contains(" = ") && name.chars().all(letters))
+    };
+    let uncommented: Vec<&str> = text
+        .lines()
+        .map(|line| line.strip_prefix("# ").filter(is_field).unwrap_or(line))
+        .filter(|line| !line.starts_with("tls = ") && !line.starts_with("files = "))
+        .collect();
+    assert!(uncommented.contains(&"[resource.hospital.phi.columns]"), "{uncommented:?}");
+    place.write("wardline.toml", &uncommented.join("\n"));
+    let ran = place.run(&["check"]).exits(0);
+    assert!(!ran.stdout.contains("error:"), "{ran:?}");
+}

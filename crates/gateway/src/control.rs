@@ -27,6 +27,13 @@ pub struct Upstream {
     pub protected: Option<Arc<Protected>>,
 }
 
+impl Upstream {
+    /// Tells whether both are the same database.
+    pub(crate) fn is_at(&self, other: &Upstream) -> bool {
+        self.host == other.host && self.port == other.port && self.database == other.database
+    }
+}
+
 /// Answers the gateway's questions about people, resources, policy and time.
 pub trait Control: Send + Sync + 'static {
     /// Checks a password or token, counting failures. The reason is for the trail only.

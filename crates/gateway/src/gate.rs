@@ -339,7 +339,7 @@ impl Gate {
     pub(crate) fn settle(
         &mut self,
         permit: Permit,
-        report: &Report,
+        report: &Report<'_>,
         at: Micros,
     ) -> Result<Pending, trail::Error> {
         let phase = if permit.recorded { Phase::Settled } else { Phase::Complete };
@@ -350,7 +350,7 @@ impl Gate {
         &self,
         permit: &Permit,
         phase: Phase,
-        report: &Report,
+        report: &Report<'_>,
         at: Micros,
     ) -> Result<Pending, trail::Error> {
         let Operation { subject, parameters, changes: _ } = &permit.operation;
@@ -388,11 +388,11 @@ impl Gate {
 
 /// What came of an operation.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Report {
+pub(crate) struct Report<'a> {
     pub(crate) rows: Option<u64>,
     pub(crate) bytes: Option<u64>,
     pub(crate) outcome: Option<Outcome>,
-    pub(crate) detail: Option<&'static str>,
+    pub(crate) detail: Option<&'a str>,
 }
 
 /// Asks policy directly, as at the opening of a session.

@@ -230,8 +230,12 @@ mod tests {
         r#"principal is Person in Role::"b""#,
         r#"principal == Person::"00000000000000000000000000000001""#,
     ];
-    const ACTIONS: &[&str] =
-        &["action", r#"action == Action::"Read""#, r#"action in [Action::"Write", Action::"Read"]"#];
+    const ACTIONS: &[&str] = &[
+        "action",
+        r#"action == Action::"Read""#,
+        r#"action == Action::"Unmask""#,
+        r#"action in [Action::"Write", Action::"Read"]"#,
+    ];
     const RESOURCES: &[&str] = &[
         "resource",
         "resource is Relation",
@@ -240,6 +244,8 @@ mod tests {
         r#"resource is Relation in Resource::"lab""#,
         r#"resource in Schema::"hospital/s""#,
         r#"resource == Relation::"lab/s.t""#,
+        r#"resource is Class in Resource::"lab""#,
+        r#"resource == Class::"hospital/ssn""#,
     ];
     const CONDITIONS: &[&str] = &[
         "",
@@ -290,11 +296,14 @@ mod tests {
             policies.iter().for_each(|checked| all.add(checked));
             let person = vocabulary::person(PersonId(person), "ann", &roles);
             let now = Context { address: "10.0.0.1".parse().unwrap(), at: Micros(1_795_426_200_000_000) };
-            let object = Object::Relation { schema: Arc::from("s"), name: Arc::from("t") };
+            let relation = Object::Relation { schema: Arc::from("s"), name: Arc::from("t") };
+            let class = Object::Class(Arc::from("ssn"));
             for id in &resources {
                 let resource = vocabulary::resource(&id.0);
-                for target in [vocabulary::object(&resource.uid(), &object), Some(resource.clone())].into_iter().flatten() {
-                    for action in [Action::Read, Action::Write, Action::Define] {
+                for object in [&relation, &class, &Object::Resource] {
+                    let target = vocabulary::object(&resource.uid(), object).unwrap_or_else(|| resource.clone());
+                    let actions = [Action::Read, Action::Write, Action::Define, Action::Unmask];
+                    for action in actions.into_iter().filter(|action| vocabulary::applies(*action, object)) {
                         let request = Request::new(
                             person.uid(),
                             action_uid(action).clone(),

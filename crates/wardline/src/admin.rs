@@ -56,8 +56,13 @@ pub(crate) enum Request {
     VaultList {},
     /// Record that somebody is about to read the trail.
     TrailView { what: String },
-    /// Decide, for every person, resource, action and relation.
-    AccessMatrix { relations: Vec<String>, address: IpAddr },
+    /// Decide, for every person, resource, action, relation and class of protected values.
+    AccessMatrix {
+        relations: Vec<String>,
+        #[serde(default)]
+        classes: Vec<String>,
+        address: IpAddr,
+    },
 }
 
 /// What came of a request.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use identity::scram::{Parameters, Verifier};
 use identity::{Means, Reason, password, token};
 use model::{Context, Kind, Object, Outcome, Phase, Record, ResourceId, Secret, SqlState, Verdict};
+use phi::Class;
 use registry::{NewPerson, PersonRow, TokenRow, Verifiers};
 use vault::Credential;
 
@@ -60,9 +61,9 @@ impl Node {
             Request::VaultRemove { resource } => self.vault_remove(actor, resource).await,
             Request::VaultList {} => self.vault_list(),
             Request::TrailView { what } => self.trail_view(actor, what).await,
-            Request::AccessMatrix { relations, address } => {
+            Request::AccessMatrix { relations, classes, address } => {
                 let context = Context { address, at: self.now() };
-                self.access_matrix(&relations, &context)
+                self.access_matrix(&relations, &classes, &context)
             }
         }
     }
@@ -299,7 +300,12 @@ impl Node {
         Ok(Reply::Nothing {})
     }
 
-    fn access_matrix(&self, relations: &[String], context: &Context) -> Result<Reply, Refusal> {
+    fn access_matrix(
+        &self,
+        relations: &[String],
+        classes: &[String],
+        context: &Context,
+    ) -> Result<Reply, Refusal> {
         let mut objects = vec![Object::Resource];
         for relation in relations {
             let Some((schema, name)) = relation.split_once('.') else {
@@ -311,6 +317,10 @@ impl Node {
                 Some(name) => Object::Function { schema, name: name.into() },
                 None => Object::Relation { schema, name: name.into() },
             });
+        }
+        for class in classes {
+            let class: Class = class.parse().map_err(|error| Refusal::because(&error))?;
+            objects.push(Object::Class(class.name().into()));
         }
         let snapshot = self.snapshot();
         let cells = snapshot.matrix(&objects, context).map(|cell| CellView {

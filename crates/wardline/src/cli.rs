@@ -443,7 +443,8 @@ pub(crate) enum Access {
     #[command(after_help = "\
 Examples:
   wardline access matrix
-  wardline access matrix --person ann --relation public.patients --json")]
+  wardline access matrix --person ann --relation public.patients --json
+  wardline access matrix --class ssn --class mrn")]
     Matrix {
         /// Only this person; may be given several times
         #[arg(long, value_name = "NAME")]
@@ -451,9 +452,12 @@ Examples:
         /// Only this resource; may be given several times
         #[arg(long, value_name = "NAME")]
         resource: Vec<String>,
-        /// Relation to ask about; those that roles name when left out
+        /// Relation to ask about; without this and --class, those that roles name
         #[arg(long, value_name = "SCHEMA.NAME")]
         relation: Vec<String>,
+        /// Class of protected values to ask about; without this and --relation, those in use
+        #[arg(long, value_name = "CLASS")]
+        class: Vec<String>,
         /// Client address to assume
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
         address: IpAddr,

@@ -33,7 +33,7 @@ use crate::upstream;
 /// Longest `detail` that this crate records; far below the trail's own limit.
 pub(crate) const DETAIL_BYTES_MAX: usize = 4 << 10;
 
-/// The generation of the keys behind tokens. Another one gives other tokens, so it changes with the root key only.
+/// The generation of the keys behind tokens. Under another number every token is another.
 const PHI_KEYS: u8 = 1;
 
 /// Configured resources by name.

@@ -53,3 +53,33 @@ fn tls(tls: &config::UpstreamTls) -> anyhow::Result<UpstreamTls> {
         config::UpstreamTls::Disable { exception } => UpstreamTls::Disabled { exception: exception.clone() },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use gateway::CleanColumns;
+    use model::RootKey;
+    use phi::operator::KeyId;
+
+    use super::*;
+
+    #[test]
+    fn what_is_configured_reaches_the_gateway() {
+        let text = "node = \"gw1\"\n[resource.hospital]\nprotocol = \"postgres\"\nhost = \"h\"\n\
+                    tls = { mode = \"disable\", exception = \"a test, nobody, never\" }\n\
+                    phi = { clean = [\"a.*\"], patients = [\"b.c.d\"], columns = { \"b.c.e\" = { class = \"ssn\" } } }\n\
+                    [resource.open]\nprotocol = \"postgres\"\nhost = \"h\"\n\
+                    tls = { mode = \"disable\", exception = \"a test, nobody, never\" }\n";
+        let config = Config::parse(Path::new("wardline.toml"), text).config.expect("valid");
+        check(&config).expect("sound");
+        let keys = Keys::derive(&RootKey::new([7; 32]), KeyId::new(1).expect("in range"));
+        let table = table(&config, &keys).expect("a table");
+        assert!(table["open"].protected.is_none());
+        let protected = table["hospital"].protected.as_ref().expect("protected");
+        assert_eq!(protected.columns[0].1.class, phi::Class::Ssn);
+        assert_eq!(protected.clean, [CleanColumns::Schema { schema: "a".into() }]);
+        assert_eq!(&*protected.patients[0].column, "d");
+        assert_eq!(protected.keys.id().number(), 1);
+    }
+}

@@ -39,6 +39,9 @@ fn examples_do_what_they_say() {
     check(3, "Read pg_catalog.pg_stat_activity", "deny");
     check(3, "Read pg_catalog.pg_class", "allow privacy-reads, wardline.catalogue");
     check(3, "Write public.patients", "deny");
+    check(2, "Unmask class date", "allow cohort-study-sees-dates");
+    check(2, "Unmask class ssn", "deny");
+    check(3, "Unmask class date", "deny");
 }
 
 #[test]
@@ -47,6 +50,9 @@ fn examples_follow_place_and_time() {
     let outside = Context { address: "203.0.113.9".parse().unwrap(), ..context() };
     let asked = "Read public.patients";
     check_at(&snapshot(), 2, "hospital", asked, &late, "deny analysts-in-working-hours");
+    let after = Context { at: Micros(1_806_537_600_000_000 + 9 * 3_600_000_000), ..context() };
+    check_at(&snapshot(), 2, "hospital", asked, &after, "allow role.analyst.1.read");
+    check_at(&snapshot(), 2, "hospital", "Unmask class date", &after, "deny");
     check_at(&snapshot(), 1, "hospital", asked, &late, "allow role.nurse.1.read");
     check_at(&snapshot(), 1, "hospital", asked, &outside, "deny networks");
 }

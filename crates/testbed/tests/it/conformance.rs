@@ -8,6 +8,8 @@
 mod access;
 #[path = "conformance/integrity.rs"]
 mod integrity;
+#[path = "conformance/masking.rs"]
+mod masking;
 #[path = "conformance/recording.rs"]
 mod recording;
 #[path = "conformance/secrecy.rs"]

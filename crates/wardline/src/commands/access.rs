@@ -21,10 +21,14 @@ struct Matrix<'a> {
 
 /// Runs `wardline access …`.
 pub(crate) fn run(file: &Path, command: &Access) -> anyhow::Result<ExitCode> {
-    let Access::Matrix { person, resource, relation, address, output } = command;
-    let relations =
-        if relation.is_empty() { named_by_roles(&configuration(file)?) } else { relation.clone() };
-    administer::ask(file, Request::AccessMatrix { relations, address: *address }, |reply| {
+    let Access::Matrix { person, resource, relation, class, address, output } = command;
+    let (relations, classes) = if relation.is_empty() && class.is_empty() {
+        let config = configuration(file)?;
+        (named_by_roles(&config), classes(&config))
+    } else {
+        (relation.clone(), class.clone())
+    };
+    administer::ask(file, Request::AccessMatrix { relations, classes, address: *address }, |reply| {
         let Reply::Matrix(mut cells) = reply else {
             bail!("the server answered something else; use the `wardline` that it runs")
         };
@@ -52,6 +56,16 @@ fn named_by_roles(config: &Config) -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+/// Returns the classes that resources protect or roles name.
+fn classes(config: &Config) -> Vec<String> {
+    let protections = config.resources.values().filter_map(|resource| resource.protection.as_ref());
+    let protected = protections.flat_map(|protection| &protection.columns).map(|(_, rule)| rule.class.name());
+    let rules = config.roles.iter().flat_map(|role| &role.rules);
+    let named = rules.flat_map(|rule| &rule.unmask).map(String::as_str).filter(|class| *class != "*");
+    let classes: BTreeSet<&str> = protected.chain(named).collect();
+    classes.into_iter().map(str::to_owned).collect()
 }
 
 /// What one person may do to one object, and the policies that say so.

@@ -243,9 +243,9 @@ pub(crate) const FIELDS: &[Field] = &[
     ),
     field(
         "role.*.allow.unmask",
-        "list of classes or `\"*\"`",
+        "list of classes",
         "`[]`",
-        "Classes of protected values that are seen in clear; `\"*\"` means all, and what nobody classified.",
+        "Classes of protected values that are seen in clear; `\"*\"` among them means all, and what nobody classified.",
     ),
     field(
         "policy.files",

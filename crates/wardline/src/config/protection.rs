@@ -24,7 +24,7 @@ pub(crate) struct Protection {
     pub(crate) patients: Vec<ColumnName>,
 }
 
-/// The protected columns by name, with the line each is written in. A rule with a mistake is `None`.
+/// The protected columns by name, with the place of each in the text. A rule with a mistake is `None`.
 type Columns = HashMap<ColumnName, (Option<Rule>, usize)>;
 
 /// Returns what the resource's section says; `None` when it has no such section.
@@ -49,12 +49,11 @@ fn columns(section: &Section<'_, '_>) -> Columns {
         let help = format!("write `{EXAMPLE}`, {QUOTES}");
         let Some(known) = column_name(section, "columns", &name, &help) else { continue };
         let rule = rule(&column);
-        let line = section.reader().line(name.offset);
-        if let Some((_, first)) = columns.insert(known, (rule, line)) {
-            let (field, name_text) = (section.child("columns"), &name.value);
-            let (first, second) = (first.min(line), first.max(line));
-            let message = format!("`{field}`: `{name_text}` stands in line {first} and in line {second}");
-            section.reader().error(name.offset, message, "remove one of the two");
+        if let Some((_, other)) = columns.insert(known, (rule, name.offset)) {
+            let line = section.reader().line(other.min(name.offset));
+            let message =
+                format!("`{}`: `{}` is in line {line} already", section.child("columns"), name.value);
+            section.reader().error(other.max(name.offset), message, "remove one of the two");
         }
     }
     columns
@@ -65,44 +64,40 @@ fn rule(column: &Section<'_, '_>) -> Option<Rule> {
     let class = class.and_then(|class| one_of(column, "class", &class, &Class::ALL.map(Class::name)));
     let class: Option<Class> = class.and_then(|class| class.parse().ok());
     let usage = match column.text("usage", "\"none\"") {
-        Some(usage) => one_of(column, "usage", &usage, &Usage::ALL.map(Usage::name))?.parse().ok()?,
-        None => Usage::default(),
+        Some(usage) => one_of(column, "usage", &usage, &Usage::ALL.map(Usage::name)),
+        None => Some(Usage::default().name()),
     };
-    let operator = column.text("operator", "\"token\"");
-    let operator = match &operator {
-        Some(text) => Some(At { value: operator_of(column, text)?, offset: text.offset }),
-        None => None,
+    let operator = match column.text("operator", "\"token\"") {
+        Some(text) => operator_of(column, class, &text),
+        None => class.map(Operator::usual),
     };
-    let class = class?;
-    let operator = match operator {
-        Some(operator) if operator.value.suits(class) => operator.value,
-        Some(operator) => {
-            let field = column.child("operator");
-            let message = format!("`{field}`: `{}` does not suit the class `{class}`", operator.value.name());
-            let help = format!("write one of {}", quoted(&Operator::suiting(class)));
-            column.reader().error(operator.offset, message, help);
-            return None;
-        }
-        None => Operator::usual(class),
-    };
-    Some(Rule { class, operator, usage })
+    Some(Rule { class: class?, operator: operator?, usage: usage?.parse().ok()? })
 }
 
-fn operator_of(column: &Section<'_, '_>, text: &At<String>) -> Option<Operator> {
-    match text.value.parse() {
-        Ok(operator) => Some(operator),
+/// Returns the operator that a text names; notes what is wrong with it, also that it does not suit the class.
+fn operator_of(column: &Section<'_, '_>, class: Option<Class>, text: &At<String>) -> Option<Operator> {
+    let field = column.child("operator");
+    let operator: Operator = match text.value.parse() {
+        Ok(operator) => operator,
         Err(error) => {
-            let known: Vec<&str> = Class::ALL.into_iter().flat_map(Operator::suiting).collect();
+            let known = Class::ALL.into_iter().flat_map(Operator::suiting);
             let word = text.value.split('(').next().unwrap_or_default().trim();
             let help = match nearest(word, known).filter(|meant| *meant != word) {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => "docs/formats/phi.md says what each operator does and takes".to_owned(),
             };
-            let message = format!("`{}`: {error}", column.child("operator"));
-            column.reader().error(text.offset, message, help);
-            None
+            column.reader().error(text.offset, format!("`{field}`: {error}"), help);
+            return None;
         }
+    };
+    let class = class?;
+    if !operator.suits(class) {
+        let message = format!("`{field}`: `{}` does not suit the class `{class}`", operator.name());
+        let help = format!("write one of {}", quoted(&Operator::suiting(class)));
+        column.reader().error(text.offset, message, help);
+        return None;
     }
+    Some(operator)
 }
 
 fn clean(section: &Section<'_, '_>, columns: &Columns) -> Vec<CleanColumns> {
@@ -119,8 +114,9 @@ fn clean(section: &Section<'_, '_>, columns: &Columns) -> Vec<CleanColumns> {
             continue;
         };
         if let CleanColumns::Column(name) = &entry
-            && let Some((_, line)) = columns.get(name)
+            && let Some((_, offset)) = columns.get(name)
         {
+            let line = section.reader().line(*offset);
             let message =
                 format!("`{}`: `{}` is protected in line {line}", section.child("clean"), text.value);
             section.reader().error(text.offset, message, "remove one of the two");
@@ -154,10 +150,8 @@ fn patients(section: &Section<'_, '_>, columns: &Columns, clean: &[CleanColumns]
         }
         patients.push(name);
     }
-    let shifted = columns.values().filter(|(rule, _)| {
-        rule.is_some_and(|rule| rule.operator == Operator::DateShift) && patients.is_empty()
-    });
-    if shifted.count() > 0 {
+    let shifts = |rule: &Option<Rule>| rule.is_some_and(|rule| rule.operator == Operator::DateShift);
+    if patients.is_empty() && columns.values().any(|(rule, _)| shifts(rule)) {
         let message = format!("`{}` is empty, so `date_shift` shows years only", section.child("patients"));
         let help = "name the columns that identify a patient: dates are shifted by patient";
         section.reader().warning(section.offset(), message, help);

@@ -3,6 +3,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use gateway::{CleanColumns, ColumnName, Rule};
+use phi::{Class, Operator, Usage};
+
 use super::{Certificate, Config, fields};
 
 const DOCUMENT: &str = include_str!("../../../../docs/formats/config.md");
@@ -60,4 +63,111 @@ fn weak_connections_are_told_at_each_start() {
     .expect("valid");
     assert_eq!(config.exceptions().len(), 2);
     assert!(config.exceptions()[1].contains("until 2027"));
+}
+
+const PROTECTED: &str = r#"node = "gw1"
+[resource.hospital]
+protocol = "postgres"
+host = "h"
+[resource.hospital.phi]
+clean = ["public.encounters.id", "public.departments.*", "reference.*", 'a."b.c"."*"']
+patients = ["public.patients.id"]
+[resource.hospital.phi.columns]
+"public.patients.ssn" = { class = "ssn", operator = "token", usage = "equality" }
+"public.patients.born" = { class = "date" }
+'public."Old.Patients".name' = { class = "name" }
+[resource.hospital.phi.columns."public.patients.phone"]
+class = "phone"
+operator = "partial(last=2)"
+[resource.open]
+protocol = "postgres"
+host = "h"
+[resource.closed]
+protocol = "postgres"
+host = "h"
+phi = {}
+[[role.analyst.allow]]
+resource = "hospital"
+unmask = ["age", "date"]
+"#;
+
+fn column(schema: &str, relation: &str, column: &str) -> ColumnName {
+    ColumnName { schema: schema.into(), relation: relation.into(), column: column.into() }
+}
+
+#[test]
+fn protection_reads_as_it_is_written() {
+    let config = loaded(PROTECTED).config.expect("valid");
+    let protection = config.resources["hospital"].protection.as_ref().expect("protected");
+    let rule = |class, operator, usage| Rule { class, operator, usage };
+    let partial = Operator::Partial { first: 0, last: 2, min: 6 };
+    assert_eq!(
+        protection.columns,
+        [
+            (column("public", "Old.Patients", "name"), rule(Class::Name, Operator::Redact, Usage::None)),
+            (column("public", "patients", "born"), rule(Class::Date, Operator::Year, Usage::None)),
+            (column("public", "patients", "phone"), rule(Class::Phone, partial, Usage::None)),
+            (column("public", "patients", "ssn"), rule(Class::Ssn, Operator::Token, Usage::Equality)),
+        ]
+    );
+    assert_eq!(
+        protection.clean,
+        [
+            CleanColumns::Column(column("public", "encounters", "id")),
+            CleanColumns::Relation { schema: "public".into(), relation: "departments".into() },
+            CleanColumns::Schema { schema: "reference".into() },
+            CleanColumns::Column(column("a", "b.c", "*")),
+        ]
+    );
+    assert_eq!(protection.patients, [column("public", "patients", "id")]);
+    assert_eq!(config.roles[0].rules[0].unmask, ["age", "date"]);
+}
+
+#[test]
+fn without_a_section_nothing_is_protected_and_with_an_empty_one_everything() {
+    let config = loaded(PROTECTED).config.expect("valid");
+    assert_eq!(config.resources["open"].protection, None);
+    assert_eq!(config.resources["closed"].protection, Some(super::Protection::default()));
+}
+
+#[test]
+fn a_patient_column_that_is_clean_is_worth_a_warning() {
+    let text = PROTECTED.replace("\"reference.*\"", "\"public.patients.id\"");
+    let problems = loaded(&text).problems.to_string();
+    assert!(problems.contains("wardline.toml:7:13: warning:"), "{problems}");
+    assert!(problems.contains("`public.patients.id` names patients and is clean"), "{problems}");
+}
+
+#[test]
+fn the_documented_defaults_are_those_in_force() {
+    let text = fields::FIELDS.iter().find(|field| field.path.ends_with(".operator")).expect("listed").default;
+    for class in Class::ALL {
+        let usual = Operator::usual(class).name();
+        let told = text.contains(&format!("`{class}` `\"{usual}\"`"));
+        assert_eq!(told, usual != "redact", "{class}");
+    }
+}
+
+/// Returns the TOML blocks of the documentation.
+fn examples() -> impl Iterator<Item = &'static str> {
+    DOCUMENT.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next())
+}
+
+#[test]
+fn the_documented_examples_are_valid() {
+    let without_files = |text: &str| {
+        let kept = |line: &&str| !line.starts_with("tls = ") && !line.starts_with("files = ");
+        text.lines().filter(kept).map(|line| format!("{line}\n")).collect::<String>()
+    };
+    let resource = "node = \"gw1\"\n[resource.hospital]\nprotocol = \"postgres\"\nhost = \"h\"\n";
+    let texts: Vec<String> = examples()
+        .map(|text| if text.starts_with("node") { without_files(text) } else { format!("{resource}{text}") })
+        .collect();
+    assert_eq!(texts.len(), 2);
+    for text in texts {
+        let loaded = loaded(&text);
+        assert!(loaded.problems.0.is_empty(), "{}\n{text}", loaded.problems);
+        let protection = loaded.config.expect("valid").resources["hospital"].protection.clone();
+        assert!(!protection.expect("protected").columns.is_empty());
+    }
 }

@@ -59,6 +59,52 @@ fn broken_grammar_does_not_hide_the_rest() {
     golden("check-broken-grammar.txt", &place.run(&["check"]).exits(1).stdout);
 }
 
+const MISTAKES_IN_PROTECTION: &str = r#"node = "gw1"
+[resource.hospital]
+protocol = "postgres"
+host = "h"
+[resource.hospital.phi]
+clean = ["*", "public.departments", "public.pat*.x", "public.patients.mrn", "public.notes.*", 7]
+patients = ["public.patients.*", "patients.id", "public.notes.patient_id"]
+clear = []
+[resource.hospital.phi.columns]
+"public.patients.ssn" = { class = "snn", operator = "tokn", usage = "any" }
+"public.patients.phone" = { class = "phone", operator = "year" }
+"public.patients.mrn" = { class = "mrn", operator = "partial(last=9)" }
+'public."patients".mrn' = { class = "mrn" }
+"public.patients.born" = { class = "date", operator = "bucket(size=10)", usage = "result" }
+"public.patients.name" = { operator = "redact" }
+"public.patients.zip" = "geographic"
+"patients.city" = { class = "geographic" }
+public.patients.fax = { class = "fax" }
+
+[resource.claims]
+protocol = "mysql"
+host = "h"
+phi = { clean = ["claims.*"] }
+
+[resource.lab]
+protocol = "postgres"
+host = "h"
+[resource.lab.phi.columns]
+"public.results.at" = { class = "date", operator = "date_shift" }
+
+[[role.analyst.allow]]
+resource = "hospital"
+read = ["public.*"]
+unmask = ["age", "dates", "ssn ", "public.*", 1]
+[[role.analyst.allow]]
+resource = "*"
+unmask = "*"
+"#;
+
+#[test]
+fn mistakes_in_protection_are_told_at_once() {
+    let place = Place::new();
+    place.write("wardline.toml", MISTAKES_IN_PROTECTION);
+    golden("check-protection.txt", &place.run(&["check"]).exits(1).stdout);
+}
+
 #[test]
 fn plaintext_is_for_loopback_only() {
     let place = Place::new();
@@ -136,4 +182,25 @@ fn all_options_can_be_listed() {
     assert!(place.run(&["check", "--fields"]).exits(0).stdout.contains("listener.postgres.sessions_max"));
     let fields = place.run(&["check", "--fields", "--json"]).exits(0).json();
     assert!(fields.as_array().expect("fields").len() > 30);
+}
+
+#[test]
+fn what_init_writes_in_comments_is_valid_too() {
+    let place = Place::new();
+    place.run(&["init", "--node", "gw1"]).exits(0);
+    let text = std::fs::read_to_string(place.path("wardline.toml")).expect("written");
+    let is_field = |text: &&str| {
+        let name = text.split(" = ").next().unwrap_or_default();
+        let letters = |c: char| c.is_ascii_lowercase() || matches!(c, '_' | '.' | '"');
+        text.starts_with('[') || (text.contains(" = ") && name.chars().all(letters))
+    };
+    let uncommented: Vec<&str> = text
+        .lines()
+        .map(|line| line.strip_prefix("# ").filter(is_field).unwrap_or(line))
+        .filter(|line| !line.starts_with("tls = ") && !line.starts_with("files = "))
+        .collect();
+    assert!(uncommented.contains(&"[resource.hospital.phi.columns]"), "{uncommented:?}");
+    place.write("wardline.toml", &uncommented.join("\n"));
+    let ran = place.run(&["check"]).exits(0);
+    assert!(!ran.stdout.contains("error:"), "{ran:?}");
 }

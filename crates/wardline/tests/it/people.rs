@@ -267,3 +267,29 @@ fn the_matrix_says_what_policy_decides() {
     assert!(text.contains("role.nurse.1.write"), "{text}");
     assert!(!text.contains("bob"), "{text}");
 }
+
+#[test]
+fn the_matrix_shows_who_sees_which_class() {
+    let place = Place::ready();
+    let classified = "[resource.hospital.phi.columns]\n\"public.patients.ssn\" = { class = \"ssn\" }\n[[role.nurse.allow]]";
+    let config = CONFIG.replace("[[role.nurse.allow]]", classified);
+    place.write("wardline.toml", &config.replace("read = [\"public.claims\"]", "unmask = [\"age\"]"));
+    place.add("ann", "nurse").exits(0);
+    place.add("bob", "analyst").exits(0);
+    let line = |text: &str, person: &str, object: &str| {
+        let words = [person, "hospital", object].join(" ");
+        let lines: Vec<String> =
+            text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let found = lines.iter().find_map(|line| line.strip_prefix(&format!("{words} ")));
+        found.unwrap_or_else(|| panic!("no line of {words}:\n{text}")).to_owned()
+    };
+    let text = place.run(&["access", "matrix"]).exits(0).stdout;
+    assert_eq!(line(&text, "bob", "class age"), "Unmask role.analyst.1.unmask");
+    assert_eq!(line(&text, "bob", "class ssn"), "nothing");
+    assert_eq!(line(&text, "ann", "class age"), "nothing");
+    let one = place.run(&["access", "matrix", "--class", "age", "--person", "bob"]).exits(0).stdout;
+    assert_eq!(line(&one, "bob", "class age"), "Unmask role.analyst.1.unmask");
+    assert!(!one.contains("class ssn") && !one.contains("public.patients"), "{one}");
+    let unknown = place.run(&["access", "matrix", "--class", "snn"]).exits(1);
+    assert!(unknown.stderr.contains("unknown class `snn`; known are name,"), "{unknown:?}");
+}

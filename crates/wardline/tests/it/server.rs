@@ -222,6 +222,16 @@ fn a_reload_takes_effect_or_changes_nothing() {
     let refused = server.logs("reload refused");
     assert!(refused.contains("unknown key `nonsense`"), "{refused}");
     assert!(may_in_force(&place), "the configuration in force stays");
+    // So does what is protected, which comes into force with the rest.
+    let classified =
+        CONFIG.replace("[[role.nurse.allow]]", "phi = { clean = [\"x\"] }\n[[role.nurse.allow]]");
+    place.write("wardline.toml", &classified);
+    server.signal("HUP");
+    let refused = server.logs("reload refused");
+    assert!(refused.contains("`x` names no columns"), "{refused}");
+    place.write("wardline.toml", &classified.replace("[\"x\"]", "[\"x.*\"]"));
+    server.signal("HUP");
+    server.logs("configuration activated");
     // A role that somebody holds may go; it then grants nothing.
     let without = CONFIG.replace("[[role.nurse.allow]]", "[[role.other.allow]]");
     place.write("wardline.toml", &without);

@@ -18,6 +18,8 @@ pub(crate) struct Protection {
     pub(crate) rules: HashMap<Column, Rule>,
     /// Columns that somebody looked at and found free of identifiers.
     pub(crate) clean: HashSet<Column>,
+    /// What the protected columns are called.
+    pub(crate) names: HashMap<Column, Box<str>>,
 }
 
 /// A column that is not seen: its rule, or `None` where nobody classified it.
@@ -68,6 +70,9 @@ impl Plan {
     }
 }
 
+/// The most columns that an entry names; beyond, it says how many.
+const NOTED_MAX: usize = 64;
+
 /// Why a statement is not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -102,6 +107,33 @@ impl Protection {
         }
         let of_relation = self.rules.iter().filter(|(known, _)| known.relation == column.relation);
         of_relation.into_iter().any(|(_, rule)| !sees(rule.class))
+    }
+
+    /// Says, for the record, which protected columns the statements return something of: masked ones, and those that the
+    /// person sees as they are. Nothing where there are none.
+    pub(crate) fn note<'l>(
+        &self,
+        lineage: impl Iterator<Item = &'l Lineage>,
+        sees: impl Fn(Class) -> bool,
+    ) -> Option<Box<str>> {
+        let mut columns: Vec<Column> = lineage.flat_map(Lineage::returned).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        let protected =
+            columns.iter().filter_map(|column| Some((self.rules.get(column)?, self.names.get(column)?)));
+        let (clear, masked): (Vec<_>, Vec<_>) = protected.partition(|(rule, _)| sees(rule.class));
+        let mut words = String::new();
+        for (what, columns) in [("masked", masked), ("in clear", clear)] {
+            if columns.is_empty() {
+                continue;
+            }
+            let separator = if words.is_empty() { "" } else { "; " };
+            let names: Vec<&str> = columns.iter().take(NOTED_MAX).map(|(_, name)| &***name).collect();
+            let more = columns.len() - names.len();
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            words += &format!("{separator}{what} {}: {}{more}", columns.len(), names.join(", "));
+        }
+        (!words.is_empty()).then(|| words.into())
     }
 
     /// Decides how the result of a statement leaves, for somebody who sees these classes and no others.
@@ -205,6 +237,8 @@ mod tests {
         rule(SSN, Class::Ssn, Usage::None);
         rule(NAME, Class::Name, Usage::Result);
         rule(PATIENT, Class::PatientId, Usage::Join);
+        protection.names.insert(SSN, "ssn".into());
+        protection.names.insert(NAME, "name".into());
         for number in [1, 3] {
             protection.clean.insert(Column { relation: 20002, number });
         }
@@ -264,6 +298,18 @@ mod tests {
         assert_eq!(plan("SELECT (p).* FROM patients p", &[]), Err(Refusal::Open));
         assert_eq!(plan("DO 'begin end'", &[]), Err(Refusal::Kind("DO")));
         assert_eq!(plan("SELECT most_common_vals FROM pg_stats", &[]), Err(Refusal::Opaque));
+    }
+
+    #[test]
+    fn what_was_masked_and_what_was_clear_is_noted() {
+        let note = |text: &str, seen: &[Class]| {
+            let inspection = inspect(text, &catalogue_of_hospital(), &FOLLOWING).unwrap();
+            protection().note(inspection.lineage.iter(), |class| seen.contains(&class)).map(String::from)
+        };
+        let text = "SELECT ssn, upper(name), 1 FROM patients; SELECT name FROM patients";
+        assert_eq!(note(text, &[Class::Name]).unwrap(), "masked 1: ssn; in clear 1: name");
+        assert_eq!(note(text, &[]).unwrap(), "masked 2: ssn, name");
+        assert_eq!(note("SELECT ward FROM encounters", &[]), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
+use foldhash::{HashMap, HashMapExt};
 
 use super::plan::Protection;
 use crate::protected::{CleanColumns, ColumnName, Protected, Rule};
@@ -34,7 +34,7 @@ impl Protection {
             });
             table.columns.push((column.into(), number));
         });
-        let mut protection = Protection { rules: HashMap::new(), clean: HashSet::new() };
+        let mut protection = Protection::default();
         for (oid, table) in &tables {
             for (name, column) in &table.columns {
                 let lineage = ancestors(*oid, catalogue);
@@ -46,6 +46,9 @@ impl Protection {
                 let named: Vec<ColumnName> = named.collect();
                 if let Some(rule) = named.iter().find_map(|name| rules.get(name)) {
                     protection.rules.insert(*column, *rule);
+                    protection
+                        .names
+                        .insert(*column, format!("{}.{}.{name}", table.schema, table.name).into());
                 } else if named.iter().any(|name| protected.clean.iter().any(|clean| clean.holds(name))) {
                     protection.clean.insert(*column);
                 }

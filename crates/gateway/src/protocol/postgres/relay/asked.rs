@@ -392,7 +392,12 @@ impl<C: Control> Relay<C> {
                 Admission::Now(_) | Admission::Recorded(_) => Ok(self.refuse_parse(name, denied(), None)),
             };
         };
+        let followed = match &*inspection.lineage {
+            [only] => Some(Arc::new(only.clone())),
+            _ => None,
+        };
         let known = Arc::new(Known {
+            lineage: followed,
             needs: resolved.needs.into_owned().into(),
             effect: resolved.effect,
             command: "EXECUTE",
@@ -773,8 +778,10 @@ impl<C: Control> Relay<C> {
             Then::Call => return,
         };
         let masked = masking.clone().map(|by| Box::new(Masked::new(by, formats, announced)));
+        let noted = then.inspection().and_then(|inspection| self.noted(&inspection));
         if let Some(running) = self.running.get_mut(&number) {
             running.masked = masked;
+            running.noted = noted;
         }
     }
 

@@ -2,7 +2,8 @@
 //! result, and the words of errors.
 //!
 //! Deliberately absent: the decisions themselves (`mask`). What cannot be masked yet is refused before it is sent:
-//! results of the commands EXECUTE and FETCH, protected columns in COPY, function calls by number.
+//! protected columns in COPY, function calls by number, and by a message of the protocol running what a command prepared
+//! or declared.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use phi::RowContext;
 
 use super::super::codec::{Severity, WireError};
 use super::super::mask::{self, Means, Plan, Protection, Refusal, Rows, Unshowable};
-use super::super::sql::Inspection;
+use super::super::sql::{Inspection, Known, Lineage, SessionEffect};
 use super::super::track::Announced;
 use super::Relay;
 use crate::control::Control;
@@ -114,6 +115,20 @@ impl Masked {
     }
 }
 
+/// Returns the plan of what a prepared statement or a cursor returns.
+fn inner(
+    protection: &Protection,
+    sight: Sight,
+    known: Option<Arc<Lineage>>,
+    what: &'static str,
+) -> Result<Plan, Refusal> {
+    let known = known.ok_or(Refusal::Kind(what))?;
+    match protection.plan(&known, |class| sight.sees(class))? {
+        plan @ (Plan::Columns(_) | Plan::Plain) => Ok(plan),
+        Plan::Prepared(_) | Plan::Cursor(_) => Err(Refusal::Kind(what)),
+    }
+}
+
 /// Returns the year of a time, in UTC.
 fn year(at: Micros) -> u16 {
     /// The mean length of a year in the Gregorian calendar, in microseconds.
@@ -181,17 +196,48 @@ impl<C: Control> Relay<C> {
         }
         let mut plans = Vec::with_capacity(inspection.statements);
         for lineage in &inspection.lineage {
-            let plan = protection.plan(lineage, |class| sight.sees(class))?;
-            plans.push(match plan {
-                Plan::Columns(_) if lineage.copies() && plan.masks() => {
-                    return Err(Refusal::Kind("COPY of protected columns"));
+            let plan = match protection.plan(lineage, |class| sight.sees(class))? {
+                Plan::Prepared(name) => {
+                    let known = self.track.prepared(&name).filter(|_| !inspection.names(&name));
+                    let known = known.and_then(|known| known.lineage.clone());
+                    // The resource plans it anew when objects change, by what they are then.
+                    let current = self.catalogue.current().catalogue.digest();
+                    let known = known.filter(|known| known.catalogue == current);
+                    inner(&protection, sight, known, "EXECUTE of a statement that is not known")?
                 }
-                Plan::Columns(_) | Plan::Plain => plan,
-                Plan::Prepared(_) => return Err(Refusal::Kind("EXECUTE")),
-                Plan::Cursor(_) => return Err(Refusal::Kind("FETCH")),
-            });
+                Plan::Cursor(name) => {
+                    let known = self.track.cursor(&name).filter(|_| !inspection.names(&name));
+                    let known = known.and_then(|known| known.lineage.clone());
+                    inner(&protection, sight, known, "FETCH from a cursor that is not known")?
+                }
+                plan @ (Plan::Columns(_) | Plan::Plain) => plan,
+            };
+            if lineage.copies() && plan.masks() {
+                return Err(Refusal::Kind("COPY of protected columns"));
+            }
+            plans.push(plan);
         }
         Ok(Some(Arc::new(Masking { protected, protection, sight, plans: plans.into(), year: year(at) })))
+    }
+
+    /// Says for the record which protected columns a text returns, masked and in clear.
+    pub(super) fn noted(&mut self, inspection: &Inspection) -> Option<Box<str>> {
+        let protected = self.target.protected.clone()?;
+        let sight = self.gate.sight(self.shared.control.now());
+        let protection = self.catalogue.current().protection(&protected);
+        let run: Vec<Arc<Known>> =
+            inspection.session.iter().filter_map(|effect| self.run_by(effect)).collect();
+        let followed = run.iter().filter_map(|known| known.lineage.as_deref());
+        protection.note(inspection.lineage.iter().chain(followed), |class| sight.sees(class))
+    }
+
+    /// Returns what an effect on the session runs that was named before.
+    fn run_by(&self, effect: &SessionEffect) -> Option<Arc<Known>> {
+        if let SessionEffect::Execute { name } = effect {
+            return self.track.prepared(name);
+        }
+        let SessionEffect::Fetch { name } = effect else { return None };
+        self.track.cursor(name)
     }
 
     /// Returns an error or a notice as it leaves.

@@ -4,7 +4,7 @@
 //! the resource's in `answered`.
 //!
 //! INVARIANT: an operation reaches `Upbox` only with a `Permit`; what came of it leaves `Outbox` only past its gate.
-//! Deliberately absent: masking, which will stand between `answered` and the outbox.
+//! What stands between `answered` and the outbox for people who do not see everything is in `masking`.
 
 mod answered;
 mod asked;
@@ -51,6 +51,8 @@ struct Running {
     renamed: u64,
     /// How its results are masked; `None` where they leave as they come.
     masked: Option<Box<masking::Masked>>,
+    /// What the record says of protected columns.
+    noted: Option<Box<str>>,
 }
 
 /// What a message waits for before it is looked at again.
@@ -221,6 +223,11 @@ impl<C: Control> Relay<C> {
     /// Decides again whether the session may be there at all.
     fn renew(&mut self) {
         self.gate.renew(self.shared.control.snapshot());
+        // What is protected comes with the configuration, as the policy does. A resource that moved is another one.
+        let configured = self.shared.control.resource(&self.target.id.0);
+        if let Some(configured) = configured.filter(|configured| configured.is_at(&self.target)) {
+            self.target = configured;
+        }
         let needs = [model::Need { action: Action::Connect, object: model::Object::Resource }];
         let decision = self.gate.decide(&needs, self.shared.control.now());
         if decision.verdict == model::Verdict::Deny {
@@ -399,6 +406,7 @@ impl<C: Control> Relay<C> {
             awaited: 0,
             renamed: self.track.renamed,
             masked: None,
+            noted: None,
         };
         self.running.insert(self.operations, running);
         self.operations
@@ -407,6 +415,9 @@ impl<C: Control> Relay<C> {
     /// Records what came of an operation, and withholds its answers until that is durable.
     fn settle(&mut self, number: u64, outcome: Outcome, detail: Option<&'static str>) -> Result<(), Failure> {
         let Some(running) = self.running.remove(&number) else { return Ok(()) };
+        let words: Vec<&str> = detail.into_iter().chain(running.noted.as_deref()).collect();
+        let detail = (!words.is_empty()).then(|| words.join("; "));
+        let detail = detail.as_deref();
         let report =
             Report { rows: Some(running.rows), bytes: Some(running.bytes), outcome: Some(outcome), detail };
         let withheld = running.permit.withholds();

@@ -203,6 +203,8 @@ pub(crate) struct Lineage {
     pub(crate) relations: Box<[u32]>,
     /// It runs or reads what is not known, which may show anything.
     pub(crate) opaque: bool,
+    /// The catalogue it was followed with.
+    pub(crate) catalogue: [u8; 32],
 }
 
 impl Lineage {
@@ -211,6 +213,15 @@ impl Lineage {
         match self.kind {
             Kind::CopyOut(_) => true,
             Kind::Data | Kind::CopyIn | Kind::Explain | Kind::Session | Kind::Other(_) => false,
+        }
+    }
+
+    /// Returns the columns that its rows tell something of.
+    pub(crate) fn returned(&self) -> Vec<Column> {
+        match &self.outputs {
+            Outputs::Columns(origins) => origins.iter().flat_map(Origin::columns).copied().collect(),
+            Outputs::Open(origin) => origin.columns().to_vec(),
+            Outputs::None | Outputs::Prepared(_) | Outputs::Cursor(_) => Vec::new(),
         }
     }
 
@@ -324,6 +335,7 @@ impl<'a> Follow<'a> {
             assigned: self.assigned.into(),
             relations: self.relations.into(),
             opaque: self.opaque,
+            catalogue: self.catalogue.digest(),
         }
     }
 }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use model::{Action, Need, Object};
 
 pub(crate) use catalogue::{Catalogue, Rows};
-use lineage::Lineage;
+pub(crate) use lineage::Lineage;
 
 use statement::{Outcome, Secret};
 use walk::Walk;
@@ -178,6 +178,8 @@ pub(crate) struct Known {
     pub(crate) objects: Box<[Box<str>]>,
     /// It may make or change objects.
     pub(crate) changes_catalogue: bool,
+    /// Where the values come from that it returns, if the limits asked for it.
+    pub(crate) lineage: Option<Arc<Lineage>>,
 }
 
 /// An inspection together with what the session prepared and declared before.
@@ -199,6 +201,32 @@ impl Inspection {
         let names = self.needs.len() + self.objects.len() + self.session.len();
         let followed = self.lineage.iter().map(Lineage::weight).sum::<usize>();
         size_of::<Inspection>() + self.statement.len() + self.literals.len() + names * NAME_BYTES + followed
+    }
+
+    /// Tells whether the text itself makes or forgets a statement or cursor of that name.
+    pub(crate) fn names(&self, wanted: &str) -> bool {
+        self.session.iter().any(|effect| match effect {
+            SessionEffect::Prepare { name, .. }
+            | SessionEffect::Declare { name, .. }
+            | SessionEffect::Deallocate(Some(name))
+            | SessionEffect::Close(Some(name)) => **name == *wanted,
+            SessionEffect::Deallocate(None) | SessionEffect::Close(None) | SessionEffect::DiscardAll => true,
+            SessionEffect::Begin
+            | SessionEffect::Commit { .. }
+            | SessionEffect::Rollback { .. }
+            | SessionEffect::Savepoint(_)
+            | SessionEffect::Release(_)
+            | SessionEffect::RollbackTo(_)
+            | SessionEffect::PrepareTransaction
+            | SessionEffect::Execute { .. }
+            | SessionEffect::Fetch { .. }
+            | SessionEffect::DiscardOther
+            | SessionEffect::Listen(_)
+            | SessionEffect::Unlisten(_)
+            | SessionEffect::SetRole
+            | SessionEffect::Set { .. }
+            | SessionEffect::Reset(_) => false,
+        })
     }
 
     /// Resolves the names of statements and cursors: `prepared` and `cursor` look up what the session had *before*
@@ -368,6 +396,7 @@ fn read(text: &str, catalogue: &Catalogue, limits: &Limits) -> Result<Inspection
     let mut whole = Whole::default();
     let mut lineage = Vec::with_capacity(tree.len());
     for raw in tree.iter() {
+        walk.follows = limits.lineage.then(|| part_bytes(text, raw.stmt_len));
         if limits.lineage {
             let bytes = part_bytes(text, raw.stmt_len);
             lineage.push(lineage::of(catalogue, limits.depth_max, bytes, raw.stmt()));

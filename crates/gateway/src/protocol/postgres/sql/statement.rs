@@ -12,7 +12,7 @@ use pg_raw_parse::nodes::{
 use pg_raw_parse::raw::{AlterTableType, DiscardMode, ObjectType, TransactionStmtKind, VariableSetKind};
 
 use super::walk::{Walk, constant, is_absent, is_own_setting, names};
-use super::{CopyDirection, Effect, Known, SessionEffect};
+use super::{CopyDirection, Effect, Known, SessionEffect, lineage};
 
 /// What one statement came to, besides what its walk gathered.
 pub(super) struct Outcome {
@@ -817,7 +817,9 @@ impl Known {
         let effect = walk.effect();
         let mut needs = walk.needs.clone();
         needs.sort_unstable();
+        let lineage = walk.follows.map(|bytes| lineage::of(walk.catalogue, walk.depth_max, bytes, query));
         let known = Known {
+            lineage: lineage.map(Arc::new),
             effect,
             command,
             changes_catalogue: walk.defines || needs.iter().any(|need| need.action == Action::Execute),

@@ -48,6 +48,8 @@ pub(super) struct Walk<'a> {
     pub(super) defines: bool,
     /// `set_config` with constant arguments: name, value.
     pub(super) settings: Vec<(&'a str, &'a str)>,
+    /// What is prepared or declared is followed too: how long the statement is.
+    pub(super) follows: Option<usize>,
 }
 
 impl<'a> Walk<'a> {
@@ -69,6 +71,7 @@ impl<'a> Walk<'a> {
             writes: false,
             defines: false,
             settings: Vec::new(),
+            follows: None,
         }
     }
 

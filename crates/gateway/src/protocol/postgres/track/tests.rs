@@ -10,6 +10,7 @@ use super::*;
 
 fn known(objects: &str) -> Arc<Known> {
     Arc::new(Known {
+        lineage: None,
         needs: Box::new([]),
         effect: Effect::Read,
         command: "EXECUTE",

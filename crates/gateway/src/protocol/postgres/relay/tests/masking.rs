@@ -180,15 +180,38 @@ async fn what_cannot_be_followed_is_not_run() {
     scene.client.expect("EZ").await;
     let answer = [done("DECLARE CURSOR"), ready(b'T')].concat();
     scene.query("DECLARE c CURSOR FOR SELECT ssn FROM patients", &answer).await;
-    for asked in [simple("FETCH c"), [execute("c", 0), sync()].concat()] {
-        scene.client.send(&asked).await;
-        let (kind, _) = scene.server.message().await.unwrap();
-        assert!(kind == b'Q' || kind == b'D', "only what fails is sent");
-        if kind == b'D' {
-            scene.server.expect("S").await;
-        }
-        scene.server.send(&[error("26000"), ready(b'E')].concat()).await;
+    scene.client.send(&[execute("c", 0), sync()].concat()).await;
+    scene.server.expect("DS").await;
+    scene.server.send(&[error("26000"), ready(b'E')].concat()).await;
+    scene.client.expect("EZ").await;
+    for unknown in ["FETCH d", "EXECUTE q", "DECLARE e CURSOR FOR SELECT 1; FETCH e"] {
+        scene.client.send(&simple(unknown)).await;
+        let sent = scene.server.expect("Q").await;
+        assert!(!sent[0].starts_with(unknown.as_bytes()), "{unknown}");
+        scene.server.send(&[error("42601"), ready(b'E')].concat()).await;
         scene.client.expect("EZ").await;
     }
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn what_a_cursor_or_a_prepared_statement_returns_is_masked_as_its_query_is() {
+    let mut scene = scene().await;
+    let made = |tag: &str| [done(tag), ready(b'T')].concat();
+    scene.query("DECLARE c CURSOR FOR SELECT ssn, name FROM patients", &made("DECLARE CURSOR")).await;
+    scene.query("PREPARE q AS SELECT ssn, name FROM patients", &made("PREPARE")).await;
+    for asked in ["FETCH 2 FROM c", "EXECUTE q"] {
+        let answer =
+            [description(&[SSN, NAME]), data(&[CANARY, "Ann"]), done("FETCH 1"), ready(b'T')].concat();
+        let got = scene.query(asked, &answer).await;
+        assert_eq!(kinds(&got), "TDCZ");
+        hides(&got);
+        assert!(got[1].1.ends_with(b"Ann"));
+    }
+    scene.client.send(&simple("PREPARE oracle AS SELECT 1 FROM patients WHERE ssn = $1")).await;
+    let sent = scene.server.expect("Q").await;
+    assert!(!sent[0].starts_with(b"PREPARE"));
+    scene.server.send(&[error("42601"), ready(b'E')].concat()).await;
+    scene.client.expect("EZ").await;
     scene.end().await;
 }

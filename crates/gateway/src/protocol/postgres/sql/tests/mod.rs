@@ -287,6 +287,7 @@ fn prepared_statements_and_cursors_resolve() {
     let known = |effect, needs: &Inspection| {
         let needs = needs.needs.clone();
         Some(Arc::new(Known {
+            lineage: None,
             needs,
             effect,
             command: "SELECT",

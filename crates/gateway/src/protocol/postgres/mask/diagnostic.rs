@@ -3,6 +3,8 @@
 //! A message may quote a value: one that does not convert, a row that breaks a constraint, whatever a function raises.
 //! Those of the classes that speak of the statement's own text and names, of the transaction or the connection stay;
 //! of all others the text is withheld. What is never passed: detail beyond those classes, context, internal queries.
+//! What is raised within a function, a trigger among them, may have any code, text and names: it has a context, and of
+//! it only severity, position and a code of PostgreSQL's own pass.
 //! Source: PostgreSQL documentation, "Error and Notice Message Fields" and appendix "PostgreSQL Error Codes".
 
 use crate::protocol::postgres::codec::{self, Malformed};
@@ -21,14 +23,19 @@ pub(crate) fn canonical(frame: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed
     let kind = frame.first().copied().unwrap_or(b'N');
     let fields = codec::error_fields(frame)?;
     let code = fields.iter().find(|(kind, _)| *kind == b'C').map_or(&b""[..], |(_, code)| code);
-    let names = NAMING.iter().any(|class| code.starts_with(*class));
+    let within = fields.iter().any(|(kind, _)| *kind == b'W');
+    // PL/pgSQL's RAISE takes any code.
+    let raised = fields.contains(&(b'R', b"exec_stmt_raise"));
+    let code: &[u8] = if raised { b"P0001" } else { code };
+    let names = !within && !raised && NAMING.iter().any(|class| code.starts_with(*class));
     codec::message(out, kind, |out| {
         for (kind, value) in &fields {
             let value: &[u8] = match kind {
                 // Severity, code, position in the statement's own text, and where in PostgreSQL it was raised.
-                b'S' | b'V' | b'C' | b'P' | b'F' | b'L' | b'R' => value,
+                b'C' => code,
+                b'S' | b'V' | b'P' | b'F' | b'L' | b'R' => value,
                 // The names of schema, table, column, type and constraint.
-                b's' | b't' | b'c' | b'd' | b'n' => value,
+                b's' | b't' | b'c' | b'd' | b'n' if !within && !raised => value,
                 b'M' | b'H' if names => value,
                 b'M' => withheld(code),
                 _ => continue,
@@ -92,6 +99,25 @@ mod tests {
         assert!(text.contains("npatients_ssn_key"), "{text}");
         let syntax = error(&[(b'S', b"ERROR"), (b'C', b"42601"), (b'M', b"syntax error"), (b'P', b"8")]);
         assert_eq!(shown(&syntax), syntax);
+    }
+
+    #[test]
+    fn what_a_function_raises_is_withheld_whatever_its_code() {
+        for more in
+            [(b'W', b"PL/pgSQL function told() line 1 at RAISE".as_slice()), (b'R', b"exec_stmt_raise")]
+        {
+            let frame = error(&[
+                (b'S', b"ERROR"),
+                (b'C', b"91283"),
+                (b'M', b"900-12-3456"),
+                (b'H', b"900-12-3456"),
+                (b'c', b"900-12-3456"),
+                more,
+            ]);
+            let text = String::from_utf8(shown(&frame)).unwrap();
+            assert!(!text.contains("900-12"), "{text}");
+            assert_eq!(text.contains("P0001"), more.0 == b'R', "{text}");
+        }
     }
 
     proptest! {

@@ -18,6 +18,8 @@ pub(crate) struct Protection {
     pub(crate) rules: HashMap<Column, Rule>,
     /// Columns that somebody looked at and found free of identifiers.
     pub(crate) clean: HashSet<Column>,
+    /// The columns of views, with those that each comes from; `None` where that is not known.
+    pub(crate) views: HashMap<Column, Option<Box<[Column]>>>,
     /// What the protected columns are called.
     pub(crate) names: HashMap<Column, Box<str>>,
 }
@@ -49,6 +51,8 @@ pub(crate) enum Shown {
 /// How a statement's result leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
+    /// There is none: rows that come all the same are of a rule that the statement does not show.
+    Nothing,
     /// As it is; how many columns there are is not known.
     Plain,
     /// Column by column.
@@ -63,7 +67,7 @@ impl Plan {
     /// Tells whether something does not leave as it is.
     pub(crate) fn masks(&self) -> bool {
         match self {
-            Plan::Plain => false,
+            Plan::Nothing | Plan::Plain => false,
             Plan::Columns(shown) => shown.iter().any(|shown| *shown != Shown::Plain),
             Plan::Prepared(_) | Plan::Cursor(_) => true,
         }
@@ -102,11 +106,19 @@ impl Protection {
 
     /// Tells whether the column is not seen by somebody who sees these classes. Number 0 is the whole row.
     pub(crate) fn hides(&self, column: Column, sees: &impl Fn(Class) -> bool) -> bool {
-        if column.number != 0 {
-            return self.hidden(column, sees).is_some();
+        let of_view = |from: &Option<Box<[Column]>>| match from {
+            Some(from) => from.iter().any(|column| self.hidden(*column, sees).is_some()),
+            None => true,
+        };
+        if column.number == 0 {
+            let within = |known: &Column| known.relation == column.relation;
+            return self.rules.iter().any(|(known, rule)| within(known) && !sees(rule.class))
+                || self.views.iter().any(|(known, from)| within(known) && of_view(from));
         }
-        let of_relation = self.rules.iter().filter(|(known, _)| known.relation == column.relation);
-        of_relation.into_iter().any(|(_, rule)| !sees(rule.class))
+        match self.views.get(&column) {
+            Some(from) => of_view(from) || self.rules.get(&column).is_some_and(|rule| !sees(rule.class)),
+            None => self.hidden(column, sees).is_some(),
+        }
     }
 
     /// Says, for the record, which protected columns the statements return something of: masked ones, and those that the
@@ -156,7 +168,7 @@ impl Protection {
             self.assigns(*column, from, &sees)?;
         }
         match &lineage.outputs {
-            Outputs::None => Ok(Plan::Plain),
+            Outputs::None => Ok(Plan::Nothing),
             Outputs::Prepared(name) => Ok(Plan::Prepared(name.clone())),
             Outputs::Cursor(name) => Ok(Plan::Cursor(name.clone())),
             Outputs::Open(Origin::Unknown) => Err(Refusal::Open),
@@ -249,7 +261,7 @@ mod tests {
         let inspection = inspect(text, &catalogue_of_hospital(), &FOLLOWING).unwrap();
         let [lineage] = &*inspection.lineage else { panic!("not one statement") };
         let plan = protection().plan(lineage, |class| seen.contains(&class))?;
-        Ok(if plan.masks() { plan } else { Plan::Plain })
+        Ok(if plan.masks() || plan == Plan::Nothing { plan } else { Plan::Plain })
     }
 
     fn columns(shown: &[Shown]) -> Result<Plan, Refusal> {
@@ -317,7 +329,7 @@ mod tests {
         let copy = "INSERT INTO encounters (ward) SELECT ssn FROM patients";
         assert_eq!(plan(copy, &[]), Err(Refusal::Assigns(SSN)));
         assert_eq!(plan("INSERT INTO patients (ssn) VALUES ('1')", &[]), Err(Refusal::Assigns(SSN)));
-        assert_eq!(plan("INSERT INTO patients (mrn) VALUES ('1')", &[]), Ok(Plan::Plain));
-        assert_eq!(plan("UPDATE encounters SET ward = 'x' WHERE id = 1", &[]), Ok(Plan::Plain));
+        assert_eq!(plan("INSERT INTO patients (mrn) VALUES ('1')", &[]), Ok(Plan::Nothing));
+        assert_eq!(plan("UPDATE encounters SET ward = 'x' WHERE id = 1", &[]), Ok(Plan::Nothing));
     }
 }

@@ -7,7 +7,7 @@ use foldhash::{HashMap, HashMapExt};
 use super::plan::Protection;
 use crate::protected::{CleanColumns, ColumnName, Protected, Rule};
 use crate::protocol::postgres::sql::Catalogue;
-use crate::protocol::postgres::sql::lineage::Column;
+use crate::protocol::postgres::sql::lineage::{self, Column, Origin};
 
 /// How many generations of partitions or children are followed.
 const GENERATIONS_MAX: usize = 32;
@@ -54,6 +54,10 @@ impl Protection {
                 }
             }
         }
+        lineage::views(catalogue, |column, origin| {
+            let from = (*origin != Origin::Unknown).then(|| origin.columns().into());
+            protection.views.insert(column, from);
+        });
         protection
     }
 }

@@ -83,7 +83,7 @@ impl Rows {
             }
             Plan::Columns(shown) => shown,
             Plan::Plain => &[],
-            Plan::Prepared(_) | Plan::Cursor(_) => return Err(Unshowable::Disagrees),
+            Plan::Nothing | Plan::Prepared(_) | Plan::Cursor(_) => return Err(Unshowable::Disagrees),
         };
         let mut cells = Vec::with_capacity(fields.len());
         for (at, field) in fields.iter().enumerate() {
@@ -285,6 +285,8 @@ mod tests {
         let protection = protection("redact");
         let plain = compile(&protection, &Plan::Plain, &[(Some(NAME), TEXT)]);
         assert!(plain.unwrap().is_none());
+        let unasked = compile(&protection, &Plan::Nothing, &[(None, TEXT)]);
+        assert_eq!(unasked.unwrap_err(), Unshowable::Disagrees);
         let hidden = compile(&protection, &Plan::Plain, &[(Some(SSN), TEXT)]);
         assert_eq!(hidden.unwrap_err(), Unshowable::Disagrees);
         let unclassified = Column { relation: 20001, number: 5 };

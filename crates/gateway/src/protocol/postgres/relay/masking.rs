@@ -124,7 +124,7 @@ fn inner(
 ) -> Result<Plan, Refusal> {
     let known = known.ok_or(Refusal::Kind(what))?;
     match protection.plan(&known, |class| sight.sees(class))? {
-        plan @ (Plan::Columns(_) | Plan::Plain) => Ok(plan),
+        plan @ (Plan::Columns(_) | Plan::Plain | Plan::Nothing) => Ok(plan),
         Plan::Prepared(_) | Plan::Cursor(_) => Err(Refusal::Kind(what)),
     }
 }
@@ -210,7 +210,7 @@ impl<C: Control> Relay<C> {
                     let known = known.and_then(|known| known.lineage.clone());
                     inner(&protection, sight, known, "FETCH from a cursor that is not known")?
                 }
-                plan @ (Plan::Columns(_) | Plan::Plain) => plan,
+                plan @ (Plan::Columns(_) | Plan::Plain | Plan::Nothing) => plan,
             };
             if lineage.copies() && plan.masks() {
                 return Err(Refusal::Kind("COPY of protected columns"));

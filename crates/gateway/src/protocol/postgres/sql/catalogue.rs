@@ -68,6 +68,8 @@ pub(super) struct Relation {
     pub(super) columns: Vec<Column>,
     /// The query of a view or a materialised view.
     pub(super) query: Option<Box<str>>,
+    /// Rules of users say what changing its rows does.
+    pub(super) has_rules: bool,
     /// What following `query` gave; made at first use.
     pub(super) view: OnceLock<Arc<View>>,
 }
@@ -183,7 +185,8 @@ impl Catalogue {
         ),
         // A row for each column; for what came with PostgreSQL a row for each relation, with all names.
         "SELECT c.oid::text, n.nspname, c.relname, a.attnum::text, a.attname, \
-         (t.typcategory = 'A')::text, CASE WHEN a.attgenerated <> '' THEN 'SELECT ' || pg_get_expr(d.adbin, d.adrelid) END \
+         (t.typcategory = 'A')::text, CASE a.attgenerated WHEN '' THEN NULL WHEN 's' THEN 'SELECT ' || pg_get_expr(d.adbin, d.adrelid) \
+          ELSE 'SELECT ' || pg_get_expr(d.adbin, d.adrelid) || ' AS virtual' END \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid \
          JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum \
          WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND a.attnum > 0 AND NOT a.attisdropped \
@@ -192,7 +195,9 @@ impl Catalogue {
          WHERE c.oid < 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND a.attnum > 0 AND NOT a.attisdropped \
          GROUP BY c.oid, n.nspname, c.relname",
         "SELECT n.nspname, c.relname, pg_get_viewdef(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind = 'm' AND c.oid >= 16384 ORDER BY c.oid",
+         WHERE c.relkind = 'm' AND c.oid >= 16384 \
+         UNION ALL SELECT DISTINCT n.nspname, c.relname, NULL FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class \
+         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE r.rulename <> '_RETURN' AND c.oid >= 16384",
         "SELECT i.inhrelid::text, i.inhparent::text FROM pg_inherits i ORDER BY i.inhrelid, i.inhseqno",
         "COMMIT",
     ];
@@ -324,6 +329,7 @@ impl Catalogue {
             proof: OnceLock::new(),
             oid: 0,
             columns: Vec::new(),
+            has_rules: false,
             view: OnceLock::new(),
         };
         self.relations.entry(Box::from(name)).or_default().push(relation);
@@ -357,7 +363,10 @@ impl Catalogue {
         let [schema, name, query] = row else { return None };
         let named = self.relations.get_mut(name.as_deref()?)?;
         let relation = named.iter_mut().find(|relation| schema.as_deref() == Some(&*relation.schema))?;
-        relation.query = query.as_deref().map(Box::from);
+        match query {
+            Some(query) => relation.query = Some(Box::from(query.as_str())),
+            None => relation.has_rules = true,
+        }
         Some(())
     }
 
@@ -376,6 +385,12 @@ impl Catalogue {
                 each(&relation.schema, &relation.name, &column.name, number);
             }
         }
+    }
+
+    /// Returns the views of users.
+    pub(super) fn views(&self) -> impl Iterator<Item = &Relation> {
+        let users = self.relations.values().flatten().filter(|relation| !relation.builtin);
+        users.filter(|relation| relation.query.is_some())
     }
 
     /// Returns the relations that a relation inherits from, by OID.

@@ -41,7 +41,7 @@ pub(crate) enum Origin {
     Clean,
     /// It is the value of this column.
     Column(Column),
-    /// It is computed from these columns, sorted, each once.
+    /// It is computed from these columns, sorted, each once; from none, where it may only fail or take its time.
     Computed {
         columns: Box<[Column]>,
         /// The computation gives a value whatever the columns hold: it neither fails nor takes time by them, nor
@@ -87,7 +87,7 @@ impl Origin {
             total &= origin.is_total();
             columns.extend_from_slice(origin.columns());
         }
-        if columns.is_empty() {
+        if columns.is_empty() && total {
             return Origin::Clean;
         }
         columns.sort_unstable();
@@ -103,7 +103,8 @@ impl Origin {
     /// Returns the origin of something computed from this value.
     fn computed(self, total: bool) -> Origin {
         match self {
-            Origin::Clean => Origin::Clean,
+            Origin::Clean if total => Origin::Clean,
+            Origin::Clean => Origin::Computed { columns: Box::default(), total },
             Origin::Unknown => Origin::Unknown,
             Origin::Column(column) => Origin::Computed { columns: Box::new([column]), total },
             Origin::Computed { columns, total: before } => {
@@ -247,6 +248,20 @@ const COLUMNS_MAX: usize = 1664;
 /// How many names a `FROM` clause or a `WITH` clause brings at most: looking one up is a search.
 const NAMES_MAX: usize = 500;
 
+/// Calls with each column of the resource's views, and where it comes from.
+pub(crate) fn views(catalogue: &Catalogue, mut each: impl FnMut(Column, &Origin)) {
+    for relation in catalogue.views() {
+        let query = relation.query.as_deref().unwrap_or_default();
+        let mut follow = Follow::new(catalogue, DEPTH_MAX, query.len() * BUDGET_PER_BYTE);
+        let columns = follow.columns_of_view(relation);
+        for (at, known) in relation.columns.iter().enumerate() {
+            let column = Column { relation: relation.oid, number: known.number };
+            let origin = columns.columns.get(at).map(|column| &column.origin);
+            each(column, origin.filter(|_| !follow.opaque).unwrap_or(&Origin::Unknown));
+        }
+    }
+}
+
 /// Follows values through one statement.
 struct Follow<'a> {
     catalogue: &'a Catalogue,
@@ -263,6 +278,8 @@ struct Follow<'a> {
     depth_max: usize,
     /// How much more is looked at: a text costs in proportion to its length, however it is nested.
     budget: usize,
+    /// Something was computed that may fail or take its time, or rows were read for it.
+    risky: bool,
     /// Views that are being followed.
     within: Vec<&'a Relation>,
     /// Unqualified names mean `pg_catalog`, as in a definition that PostgreSQL printed under an empty search path.
@@ -284,6 +301,7 @@ impl<'a> Follow<'a> {
             depth: 0,
             depth_max: depth_max.min(DEPTH_MAX),
             budget,
+            risky: false,
             within: Vec::new(),
             pinned: false,
         }
@@ -307,6 +325,22 @@ impl<'a> Follow<'a> {
         self.opaque |= left.is_none();
         self.budget = left.unwrap_or(0);
         left.is_some()
+    }
+
+    /// Follows a part of which not everything is computed, depending on values: what may fail or take its time would
+    /// tell which.
+    fn lazily(&mut self, inner: impl FnOnce(&mut Self) -> Origin) -> Origin {
+        let before = std::mem::replace(&mut self.risky, false);
+        let origin = inner(self);
+        let total = !self.risky;
+        self.risky |= before;
+        origin.computed(total)
+    }
+
+    /// Notes whether a computation gives a value whatever it is given.
+    fn step(&mut self, origin: Origin, total: bool) -> Origin {
+        self.risky |= !total;
+        origin.computed(total)
     }
 
     /// Something that is not known: it may be or show anything.

@@ -83,20 +83,25 @@ impl<'a> Follow<'a> {
             Node::TypeCast(cast) => {
                 let total = is_text(cast.type_name());
                 self.cast(cast.type_name());
-                self.value(cast.arg()).computed(total)
+                let origin = self.value(cast.arg());
+                // A constant becomes a value before anything runs.
+                let total = total || operand(cast.arg()).is_some();
+                self.step(origin, total)
             }
             Node::CollateClause(collate) => self.value(collate.arg()).computed(true),
             Node::NullTest(test) => self.value(test.arg()).computed(true),
             Node::BooleanTest(test) => self.value(test.arg()).computed(true),
-            Node::BoolExpr(expr) => self.values(expr.args()).computed(true),
+            Node::BoolExpr(expr) => self.lazily(|follow| follow.values(expr.args())),
             Node::SubLink(link) => self.subquery(link),
             Node::CaseExpr(case) => {
                 self.builtin_operator("=");
-                let arms = self.values(case.args());
-                self.value(case.arg()).and(arms).and(self.value(case.defresult()))
+                self.lazily(|follow| {
+                    let arms = follow.values(case.args());
+                    follow.value(case.arg()).and(arms).and(follow.value(case.defresult()))
+                })
             }
             Node::CaseWhen(when) => self.value(when.expr()).and(self.value(when.result())),
-            Node::CoalesceExpr(expr) => self.values(expr.args()).computed(true),
+            Node::CoalesceExpr(expr) => self.lazily(|follow| follow.values(expr.args())),
             Node::MinMaxExpr(expr) => self.values(expr.args()).computed(true),
             Node::RowExpr(row) => self.values(row.args()).computed(true),
             Node::A_ArrayExpr(array) => self.values(array.elements()).computed(true),
@@ -112,7 +117,7 @@ impl<'a> Follow<'a> {
                 // A field of a row may be a function of it.
                 let named = indirection.indirection().iter().filter_map(|step| step.as_str());
                 let is_function = named.into_iter().any(|name| !self.catalogue.functions(name).is_empty());
-                if is_function { self.unknown() } else { origin.computed(false) }
+                if is_function { self.unknown() } else { self.step(origin, false) }
             }
             Node::GroupingFunc(grouping) => self.values(grouping.args()).computed(true),
             Node::SetToDefault(_) => Origin::Clean,
@@ -128,11 +133,13 @@ impl<'a> Follow<'a> {
                     let value = pair.value().map_or(Origin::Clean, |value| self.value(value.raw_expr()));
                     self.value(pair.key()).and(value)
                 });
-                Origin::all(pairs).computed(false)
+                let pairs = Origin::all(pairs);
+                self.step(pairs, false)
             }
             Node::JsonArrayConstructor(array) => {
                 let values = array.exprs().iter().map(|value| self.value(value.raw_expr()));
-                Origin::all(values).computed(false)
+                let values = Origin::all(values);
+                self.step(values, false)
             }
             Node::JsonIsPredicate(test) => self.value(test.expr()).computed(true),
             // What else the grammar has is not followed: XML, SQL/JSON queries, MERGE's own function, WHERE CURRENT OF.
@@ -143,12 +150,20 @@ impl<'a> Follow<'a> {
     // ---- operators and functions ----
 
     fn operator(&mut self, expr: &'a A_Expr) -> Origin {
+        if is_lazy(expr) { self.lazily(|follow| follow.operators(expr)) } else { self.operators(expr) }
+    }
+
+    fn operators(&mut self, expr: &'a A_Expr) -> Origin {
         // `a || b || c …` leans to the left: it is a loop, so that only real nesting costs stack.
         let mut parts = Vec::new();
         let mut next = expr;
         loop {
-            parts.push(self.value(next.rexpr()).computed(self.is_total(next)));
+            let (right, total) = (self.value(next.rexpr()), self.is_total(next));
+            parts.push(self.step(right, total));
             let Node::A_Expr(left) = next.lexpr() else { break };
+            if is_lazy(left) {
+                break;
+            }
             next = left;
         }
         parts.push(self.value(next.lexpr()));
@@ -159,10 +174,13 @@ impl<'a> Follow<'a> {
             let joins = names(next.name()).1 == "||";
             let arrays = joins && origin.columns().iter().any(|column| self.catalogue.is_array(*column));
             if arrays || !self.is_total(next) {
-                origin = origin.computed(false);
+                origin = self.step(origin, false);
                 break;
             }
             let Node::A_Expr(left) = next.lexpr() else { break };
+            if is_lazy(left) {
+                break;
+            }
             next = left;
         }
         origin.computed(true)
@@ -200,7 +218,11 @@ impl<'a> Follow<'a> {
         for sort in call.agg_order().iter() {
             origin = origin.and(self.value(sort.node()));
         }
-        origin = origin.and(self.value(call.agg_filter()));
+        if !is_absent(call.agg_filter()) {
+            // What is given to it is computed for the rows that pass.
+            origin = self
+                .lazily(|follow| follow.values(call.args()).and(follow.value(call.agg_filter())).and(origin));
+        }
         if let Some(window) = call.over() {
             origin = origin.and(self.window(window));
         }
@@ -209,13 +231,13 @@ impl<'a> Follow<'a> {
         let revealing = REVEALING_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
         if builtin && builtin::function(name) == Builtin::Harmless && !revealing {
             let total = TOTAL_FUNCTIONS.binary_search(&name).is_ok();
-            return origin.computed(total);
+            return self.step(origin, total);
         }
         if schema == Some("information_schema") && name.starts_with("_pg_") {
-            return origin.computed(false);
+            return self.step(origin, false);
         }
         if users && functions(self.catalogue, schema, name).all(|function| function.harmless) {
-            return origin.computed(false);
+            return self.step(origin, false);
         }
         self.unknown()
     }
@@ -241,6 +263,7 @@ impl<'a> Follow<'a> {
 
     fn subquery(&mut self, link: &'a SubLink) -> Origin {
         let columns = self.query(link.subselect());
+        self.risky = true;
         let inner = match columns.columns.as_slice() {
             [only] if columns.open.is_none() => only.origin.clone(),
             _ => columns.whole(),
@@ -305,6 +328,19 @@ impl<'a> Follow<'a> {
             None => self.equal(&left, &right),
         }
     }
+}
+
+/// Tells whether only some of what it names is computed, depending on values.
+fn is_lazy(expr: &A_Expr) -> bool {
+    use A_Expr_Kind as K;
+    matches!(
+        expr.kind,
+        K::AEXPR_IN
+            | K::AEXPR_BETWEEN
+            | K::AEXPR_NOT_BETWEEN
+            | K::AEXPR_BETWEEN_SYM
+            | K::AEXPR_NOT_BETWEEN_SYM
+    )
 }
 
 /// Returns the constant or parameter that a node is, also where it is cast.

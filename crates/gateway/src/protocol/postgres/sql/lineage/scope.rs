@@ -481,12 +481,19 @@ impl<'a> Follow<'a> {
         let mut inner = Follow::new(self.catalogue, self.depth_max, expression.len() * BUDGET_PER_BYTE);
         inner.pinned = true;
         inner.scopes.push(Scope::of(Item::named(None, columns.clone())));
-        let origin = Origin::all(select.target_list().iter().map(|target| inner.value(target.val())));
-        if inner.opaque { Origin::Unknown } else { origin }
+        let targets = || select.target_list().iter();
+        let origin = Origin::all(targets().map(|target| inner.value(target.val())));
+        // What is stored was computed when the row was written; a virtual column is computed when it is read.
+        let stored = targets().all(|target| target.name().is_none());
+        match origin {
+            _ if inner.opaque => Origin::Unknown,
+            Origin::Computed { columns, total } => Origin::Computed { columns, total: total || stored },
+            other => other,
+        }
     }
 
     /// Follows a view's definition, once for the catalogue.
-    fn columns_of_view(&mut self, relation: &'a Relation) -> NamedColumns {
+    pub(super) fn columns_of_view(&mut self, relation: &'a Relation) -> NamedColumns {
         let view = match relation.view.get() {
             Some(view) => Arc::clone(view),
             None => {

@@ -401,7 +401,10 @@ impl<'a> Follow<'a> {
 
     /// Opens the scope of a relation that is changed.
     fn target_scope(&mut self, range: &RangeVar) -> NamedColumns {
-        let columns = self.relation(range.schemaname(), range.relname().unwrap_or_default());
+        let relname = range.relname().unwrap_or_default();
+        // A rule may do anything, and return it.
+        self.opaque |= candidates(self.catalogue, range.schemaname(), relname).any(|known| known.has_rules);
+        let columns = self.relation(range.schemaname(), relname);
         let name = range.alias().and_then(|alias| alias.aliasname()).or(range.relname());
         self.scopes.push(Scope::of(Item::named(name, columns.clone())));
         columns

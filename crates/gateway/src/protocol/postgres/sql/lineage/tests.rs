@@ -34,6 +34,7 @@ fn list(columns: &[Column]) -> String {
 fn origin(origin: &Origin) -> String {
     match origin {
         Origin::Clean => "-".to_owned(),
+        Origin::Computed { columns, total: _ } if columns.is_empty() => "-".to_owned(),
         Origin::Column(column) => name(*column).to_owned(),
         Origin::Computed { columns, total: true } => format!("f({})", list(columns)),
         Origin::Computed { columns, total: false } => format!("f({})!", list(columns)),

@@ -16,3 +16,5 @@ mod leaks;
 mod postgres;
 #[path = "it/through_gateway.rs"]
 mod through_gateway;
+#[path = "it/utility.rs"]
+mod utility;

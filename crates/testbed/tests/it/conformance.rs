@@ -17,4 +17,4 @@ mod secrecy;
 #[path = "conformance/setup.rs"]
 mod setup;
 #[path = "conformance/stage.rs"]
-mod stage;
+pub(crate) mod stage;

@@ -26,7 +26,7 @@ impl Canaries {
             for form in [text, &back, halves[0], halves[1]] {
                 self.form(form.as_bytes(), value);
             }
-            if text.len() >= SHORTEST + 1 {
+            if text.len() > SHORTEST {
                 self.form(hex(text).as_bytes(), value);
                 self.form(hex(&back).as_bytes(), value);
                 self.base64(text, value);

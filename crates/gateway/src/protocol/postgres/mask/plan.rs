@@ -74,6 +74,8 @@ impl Plan {
     }
 }
 
+/// Relations below came with PostgreSQL.
+const FIRST_USER_OID: u32 = 16384;
 /// The most columns that an entry names; beyond, it says how many.
 const NOTED_MAX: usize = 64;
 
@@ -106,6 +108,10 @@ impl Protection {
 
     /// Tells whether the column is not seen by somebody who sees these classes. Number 0 is the whole row.
     pub(crate) fn hides(&self, column: Column, sees: &impl Fn(Class) -> bool) -> bool {
+        // PostgreSQL's own relations: those that show values of others are not followed in the first place.
+        if column.relation < FIRST_USER_OID {
+            return false;
+        }
         let of_view = |from: &Option<Box<[Column]>>| match from {
             Some(from) => from.iter().any(|column| self.hidden(*column, sees).is_some()),
             None => true,

@@ -285,6 +285,9 @@ mod tests {
         let protection = protection("redact");
         let plain = compile(&protection, &Plan::Plain, &[(Some(NAME), TEXT)]);
         assert!(plain.unwrap().is_none());
+        let catalogue = Column { relation: 1259, number: 2 };
+        let plain = compile(&protection, &columns(&[Shown::Plain]), &[(Some(catalogue), TEXT)]);
+        assert!(plain.unwrap().is_none());
         let unasked = compile(&protection, &Plan::Nothing, &[(None, TEXT)]);
         assert_eq!(unasked.unwrap_err(), Unshowable::Disagrees);
         let hidden = compile(&protection, &Plan::Plain, &[(Some(SSN), TEXT)]);

@@ -9,6 +9,8 @@
 mod canary;
 #[path = "leaks/stage.rs"]
 pub(crate) mod stage;
+#[path = "leaks/wire.rs"]
+mod wire;
 
 use std::fmt::{self, Write as _};
 use std::thread;

@@ -183,8 +183,8 @@ impl Catalogue {
             harmless!("p.oid"),
             " ORDER BY p.oid",
         ),
-        // A row for each column; for what came with PostgreSQL a row for each relation, with all names.
-        "SELECT c.oid::text, n.nspname, c.relname, a.attnum::text, a.attname, \
+        // A row for each column (as text: a name is cut at 63 bytes); for what came with PostgreSQL a row for each relation, with all names.
+        "SELECT c.oid::text, n.nspname, c.relname, a.attnum::text, a.attname::text, \
          (t.typcategory = 'A')::text, CASE a.attgenerated WHEN '' THEN NULL WHEN 's' THEN 'SELECT ' || pg_get_expr(d.adbin, d.adrelid) \
           ELSE 'SELECT ' || pg_get_expr(d.adbin, d.adrelid) || ' AS virtual' END \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid \

@@ -6,7 +6,7 @@ use pg_raw_parse::raw::{A_Expr_Kind, BoolExprType, SubLinkType};
 use pg_raw_parse::{ConstValue, Node};
 
 use super::super::builtin::{self, Builtin};
-use super::super::walk::{functions, is_absent, names};
+use super::super::walk::{constant, functions, is_absent, is_own_setting, names};
 use super::{Follow, Operand, Origin, Use};
 
 /// Built-in functions that give a value whatever they are given, without more rows or fewer.
@@ -233,6 +233,9 @@ impl<'a> Follow<'a> {
             let total = TOTAL_FUNCTIONS.binary_search(&name).is_ok();
             return self.step(origin, total);
         }
+        if builtin && name == "set_config" && sets_constant(call) {
+            return self.step(origin, false);
+        }
         if schema == Some("information_schema") && name.starts_with("_pg_") {
             return self.step(origin, false);
         }
@@ -327,6 +330,15 @@ impl<'a> Follow<'a> {
             Some((column, operand)) => self.uses.push((*column, Use::Equality { operand, every })),
             None => self.equal(&left, &right),
         }
+    }
+}
+
+/// Tells whether `set_config` does what a harmless `SET` does.
+fn sets_constant(call: &FuncCall) -> bool {
+    let mut arguments = call.args().iter().map(constant);
+    match (arguments.next().flatten(), arguments.next().flatten()) {
+        (Some(name), Some(value)) => is_own_setting(name, Some(value)),
+        _ => false,
     }
 }
 

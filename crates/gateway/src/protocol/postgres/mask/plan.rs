@@ -44,7 +44,7 @@ pub(crate) enum Shown {
     Plain,
     /// Masked by the rule of this column; redacted where it has none.
     Masked(Column),
-    /// Replaced by a constant of its type: computed from columns that are not seen.
+    /// Replaced by NULL: computed from columns that are not seen.
     Redacted,
 }
 

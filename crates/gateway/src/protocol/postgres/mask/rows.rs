@@ -29,6 +29,8 @@ pub(crate) enum Unshowable {
 enum Cell {
     Plain,
     Masked(Mask),
+    /// NULL whatever it is: of a value computed from hidden ones, whether it is NULL tells something of them.
+    Absent,
 }
 
 /// How the rows of one result leave.
@@ -93,10 +95,10 @@ impl Rows {
                 (Shown::Plain, None) => Cell::Plain,
                 (Shown::Plain, Some(_)) => return Err(Unshowable::Disagrees),
                 (Shown::Masked(column), _) => Cell::Masked(means.mask(column, &means.type_of(field))),
-                (Shown::Redacted, _) => Cell::Masked(Mask::redact(Class::UniqueCode, &means.type_of(field))),
+                (Shown::Redacted, _) => Cell::Absent,
             });
         }
-        let masks = cells.iter().any(|cell| matches!(cell, Cell::Masked(_)));
+        let masks = cells.iter().any(|cell| !matches!(cell, Cell::Plain));
         Ok(masks.then(|| Rows { cells: cells.into() }))
     }
 
@@ -141,7 +143,7 @@ impl Rows {
                     put_length(out, value.len())?;
                     out.extend_from_slice(value);
                 }
-                (_, None) => out.extend_from_slice(&NULL),
+                (Cell::Absent, _) | (_, None) => out.extend_from_slice(&NULL),
                 (Cell::Masked(mask), Some(value)) => {
                     let format = format_of(formats, at)?;
                     let at = out.len();

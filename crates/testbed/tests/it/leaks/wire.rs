@@ -23,6 +23,7 @@ fn bind_formats(portal: &str, statement: &str, formats: &[i16]) -> Vec<u8> {
     message(Some(b'B'), &body)
 }
 
+#[allow(clippy::too_many_lines, reason = "a flat list of cases")]
 fn scripts() -> Vec<(&'static str, Held, Script)> {
     let sync = || front::SYNC.to_vec();
     let run = |text: &str, formats: &[i16]| {

@@ -55,13 +55,14 @@ pub trait DiskFile: fmt::Debug + Send {
 }
 
 /// Writes a whole file so that after a crash either the old or the new one is there, and returns when the new
-/// one is durable.
+/// one is durable. A sync that fails for lack of space is no lack of space to the caller, who would try again: after a
+/// failed sync nothing is known.
 pub(crate) fn replace(disk: &dyn Disk, path: &str, bytes: &[u8]) -> io::Result<()> {
     let temporary = format!("{path}.new");
     disk.write(&temporary, bytes)?;
-    disk.sync(&temporary)?;
+    disk.sync(&temporary).map_err(io::Error::other)?;
     disk.rename(&temporary, path)?;
-    disk.sync_dir(parent(path))
+    disk.sync_dir(parent(path)).map_err(io::Error::other)
 }
 
 /// Returns the folder part of a relative path.

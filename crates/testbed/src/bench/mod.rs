@@ -131,17 +131,8 @@ impl Gateway {
     fn load(&self, sides: &[Side], pace: Pace, scratch: &Path, figures: &mut Figures) -> Result<()> {
         for mode in MODES.into_iter().filter(|mode| self.modes.iter().any(|wanted| wanted == mode)) {
             for &clients in &self.clients {
-                for side in sides {
-                    let shape = Shape { mode, clients, select_only: true };
-                    let load = measure::load(side, shape, pace.seconds, scratch)?;
-                    eprintln!("bench: {:<9} {mode:<8} x {clients:<2} {:>8.0} /s", side.name, load.tps);
-                    let name = |measure: &str| format!("{measure}.{}.{mode}.{clients}", side.name);
-                    figures.add(name("tps"), load.tps, "1/s");
-                    figures.add(name("p50_ms"), load.p50_ms, "ms");
-                    figures.add(name("p99_ms"), load.p99_ms, "ms");
-                    // Without a process in the middle there is none to spend anything.
-                    figures.add(name("cpu_us_per_query"), load.cpu_us_per_query.unwrap_or(0.0), "us");
-                }
+                let shape = Shape { mode, clients, select_only: true };
+                each(sides, mode, shape, pace, scratch, figures)?;
             }
         }
         Ok(())
@@ -149,19 +140,34 @@ impl Gateway {
 
     fn tpcb(&self, sides: &[Side], pace: Pace, scratch: &Path, figures: &mut Figures) -> Result<()> {
         for &clients in &self.clients {
-            for side in sides {
-                let shape = Shape { mode: "simple", clients, select_only: false };
-                let load = measure::load(side, shape, pace.seconds, scratch)?;
-                eprintln!("bench: {:<9} tpcb     x {clients:<2} {:>8.0} /s", side.name, load.tps);
-                let name = |measure: &str| format!("{measure}.{}.tpcb.{clients}", side.name);
-                figures.add(name("tps"), load.tps, "1/s");
-                figures.add(name("p50_ms"), load.p50_ms, "ms");
-                figures.add(name("p99_ms"), load.p99_ms, "ms");
-                figures.add(name("cpu_us_per_query"), load.cpu_us_per_query.unwrap_or(0.0), "us");
-            }
+            let shape = Shape { mode: "simple", clients, select_only: false };
+            each(sides, "tpcb", shape, pace, scratch, figures)?;
         }
         Ok(())
     }
+}
+
+/// Runs one shape against each side in turn.
+fn each(
+    sides: &[Side],
+    what: &str,
+    shape: Shape,
+    pace: Pace,
+    scratch: &Path,
+    figures: &mut Figures,
+) -> Result<()> {
+    let clients = shape.clients;
+    for side in sides {
+        let load = measure::load(side, shape, pace.seconds, scratch)?;
+        eprintln!("bench: {:<9} {what:<8} x {clients:<2} {:>8.0} /s", side.name, load.tps);
+        let name = |measure: &str| format!("{measure}.{}.{what}.{clients}", side.name);
+        figures.add(name("tps"), load.tps, "1/s");
+        figures.add(name("p50_ms"), load.p50_ms, "ms");
+        figures.add(name("p99_ms"), load.p99_ms, "ms");
+        // Without a process in the middle there is none to spend anything.
+        figures.add(name("cpu_us_per_query"), load.cpu_us_per_query.unwrap_or(0.0), "us");
+    }
+    Ok(())
 }
 
 fn known(given: &[String], all: &[&str], what: &str) -> Result<()> {

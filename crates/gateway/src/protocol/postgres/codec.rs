@@ -298,6 +298,15 @@ pub(crate) fn parse(frame: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     Ok((name, text))
 }
 
+/// Tells whether a `Parse` gives a parameter a type that did not come with PostgreSQL.
+pub(crate) fn parse_has_user_types(frame: &[u8]) -> bool {
+    const FIRST_USER_OID: u32 = 16384;
+    let mut fields = Fields::of(frame, "Parse");
+    let types = fields.cstr().and_then(|_| fields.cstr()).and_then(|_| fields.count());
+    let mut oids = (0..types.unwrap_or(0)).map(|_| fields.i32());
+    oids.any(|oid| oid.map_or(true, |oid| oid.cast_unsigned() >= FIRST_USER_OID))
+}
+
 /// A `Bind`: the portal it makes, the statement it takes, and where its parameters are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bind<'a> {

@@ -197,7 +197,8 @@ impl<C: Control> Relay<C> {
 
     /// Returns what a text means, or `None` while the catalogue is being read.
     fn inspect(&mut self, text: &[u8]) -> Option<Result<Arc<Inspection>, Unreadable>> {
-        if !self.catalogue.is_fresh() && self.may_refresh() {
+        // While the transaction holds its own changes back, reading would wait for the locks of this very session.
+        if !self.redefined && !self.catalogue.is_fresh() && self.may_refresh() {
             self.refresh_catalogue();
             return None;
         }
@@ -263,7 +264,8 @@ impl<C: Control> Relay<C> {
         let admission = {
             let resolved = inspection.resolve(|n| self.track.prepared(n), |n| self.track.cursor(n));
             let changes = self.changes(&inspection, resolved.effect);
-            let operation = Operation { subject: inspection.clone(), parameters: Vec::new(), changes };
+            let subject = self.subject(&inspection);
+            let operation = Operation { subject, parameters: Vec::new(), changes };
             self.gate.admit(operation, &resolved.needs, at).map_err(Failure::Trail)?
         };
         let then = Then::Query { inspection, masking };
@@ -276,6 +278,19 @@ impl<C: Control> Relay<C> {
             Admission::Refused(pending) => self.refuse_query(denied(), Some(pending)),
         }
         Ok(Step::Done)
+    }
+
+    /// Returns what the record says of a text: with the objects of what it runs by a name that was given before.
+    fn subject(&self, inspection: &Arc<Inspection>) -> Arc<dyn Subject> {
+        let run = inspection.session.iter().filter_map(|effect| self.run_by(effect));
+        let mut objects: Vec<Box<str>> = run.flat_map(|known| known.objects.to_vec()).collect();
+        if objects.is_empty() {
+            return inspection.clone();
+        }
+        objects.extend(inspection.objects.iter().cloned());
+        objects.sort_unstable();
+        objects.dedup();
+        Arc::new(Running { inspection: inspection.clone(), objects: objects.into() })
     }
 
     /// Records that a statement could show what its person may not see.
@@ -382,7 +397,12 @@ impl<C: Control> Relay<C> {
         if self.track.statements.len() >= NAMES_MAX || !self.track.has_room(&inspection) {
             return self.refuse_unknown(b"53400", "too many prepared statements in this session", at);
         }
-        let resolved = inspection.resolve(|n| self.track.prepared(n), |n| self.track.cursor(n));
+        let mut resolved = inspection.resolve(|n| self.track.prepared(n), |n| self.track.cursor(n));
+        if codec::parse_has_user_types(frame) && !self.catalogue.current().catalogue.all_types_plain() {
+            // Checking a parameter of such a type may run code.
+            let object = Object::Function { schema: "?".into(), name: "a parameter's type".into() };
+            resolved.needs.to_mut().push(Need { action: Action::Execute, object });
+        }
         let Some(allowed) = self.gate.allows(&resolved.needs, at) else {
             let operation = Operation { subject: inspection.clone(), parameters: Vec::new(), changes: true };
             let admission = self.gate.admit(operation, &resolved.needs, at).map_err(Failure::Trail)?;
@@ -445,7 +465,11 @@ impl<C: Control> Relay<C> {
         if self.is_outdated(&statement) {
             return self.refuse_outdated(at);
         }
-        if self.target.protected.is_some() && !self.catalogue.is_fresh() && self.may_refresh() {
+        if self.target.protected.is_some()
+            && !self.redefined
+            && !self.catalogue.is_fresh()
+            && self.may_refresh()
+        {
             self.refresh_catalogue();
             return Ok(Step::Waits);
         }
@@ -496,7 +520,7 @@ impl<C: Control> Relay<C> {
             Some(inspection) => {
                 let resolved = inspection.resolve(|n| self.track.prepared(n), |n| self.track.cursor(n));
                 let changes = large || self.changes(inspection, resolved.effect);
-                let operation = Operation { subject: inspection.clone(), parameters, changes };
+                let operation = Operation { subject: self.subject(inspection), parameters, changes };
                 self.gate.admit(operation, &resolved.needs, at)
             }
             None => {
@@ -936,6 +960,31 @@ fn failing_text(error: &WireError) -> &'static str {
 fn denied() -> WireError {
     WireError::new(Severity::Error, b"42501", "refused by policy")
         .hint("Ask for access, or for what your roles allow: `wardline access matrix` shows it.")
+}
+
+/// A text that runs what was named before.
+#[derive(Debug)]
+struct Running {
+    inspection: Arc<Inspection>,
+    objects: Box<[Box<str>]>,
+}
+
+impl Subject for Running {
+    fn action(&self) -> Action {
+        self.inspection.action()
+    }
+    fn command(&self) -> &str {
+        self.inspection.command()
+    }
+    fn statement(&self) -> &str {
+        self.inspection.statement()
+    }
+    fn objects(&self) -> &[Box<str>] {
+        &self.objects
+    }
+    fn literals(&self) -> &[u8] {
+        self.inspection.literals()
+    }
 }
 
 fn plain(known: &Known) -> Arc<dyn Subject> {

@@ -232,7 +232,7 @@ impl<C: Control> Relay<C> {
     }
 
     /// Returns what an effect on the session runs that was named before.
-    fn run_by(&self, effect: &SessionEffect) -> Option<Arc<Known>> {
+    pub(super) fn run_by(&self, effect: &SessionEffect) -> Option<Arc<Known>> {
         if let SessionEffect::Execute { name } = effect {
             return self.track.prepared(name);
         }

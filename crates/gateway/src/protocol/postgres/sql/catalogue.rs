@@ -117,6 +117,8 @@ pub(crate) struct Catalogue {
     all_types_plain: bool,
     /// Type names that a user's cast function makes.
     cast_targets: HashSet<Box<str>>,
+    /// Type names whose values a user's cast function takes.
+    cast_sources: HashSet<Box<str>>,
     /// User code may run where no name of it is written: implicit casts, operator classes.
     hidden_code: bool,
     /// Columns whose values are arrays.
@@ -138,7 +140,8 @@ impl Catalogue {
     /// returns none, go to [`Catalogue::from_rows`]. The search path is empty so that definitions come out qualified.
     pub(crate) const QUERIES: [&'static str; 12] = [
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-        "SET LOCAL search_path = ''",
+        // Printing a definition takes a lock; whoever changes the relation may be waiting for this reading.
+        "SET LOCAL search_path = ''; SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '20s'",
         "SELECT n.nspname, c.relname, c.relkind::text, (c.oid < 16384)::text, (c.relpersistence = 't')::text, \
          (c.relkind = 'f' OR EXISTS (SELECT FROM pg_inherits i JOIN pg_class f ON f.oid = i.inhrelid \
           WHERE i.inhparent = c.oid AND f.relkind = 'f'))::text, c.relrowsecurity::text, \
@@ -175,8 +178,8 @@ impl Catalogue {
         concat!(
             "SELECT t.typname, c.castcontext::text, p.proname, (p.oid < 16384)::text, (",
             harmless!("p.oid"),
-            ")::text FROM pg_cast c JOIN pg_type t ON t.oid = c.casttarget JOIN pg_proc p ON p.oid = c.castfunc \
-             WHERE c.oid >= 16384 ORDER BY c.oid",
+            ")::text, s.typname FROM pg_cast c JOIN pg_type t ON t.oid = c.casttarget JOIN pg_type s ON s.oid = c.castsource \
+             JOIN pg_proc p ON p.oid = c.castfunc WHERE c.oid >= 16384 ORDER BY c.oid",
         ),
         concat!(
             "SELECT p.proname FROM pg_amproc a JOIN pg_proc p ON p.oid = a.amproc WHERE p.oid >= 16384 AND NOT ",
@@ -213,6 +216,7 @@ impl Catalogue {
             types: HashMap::new(),
             all_types_plain: false,
             cast_targets: HashSet::new(),
+            cast_sources: HashSet::new(),
             hidden_code: true,
             arrays: HashSet::new(),
             parents: HashMap::new(),
@@ -262,6 +266,11 @@ impl Catalogue {
         self.known && !self.hidden_code
     }
 
+    /// Tells whether the types are known.
+    pub(super) fn proves_types(&self) -> bool {
+        self.known
+    }
+
     pub(super) fn relations(&self, name: &str) -> &[Relation] {
         self.relations.get(name).map_or(&[], Vec::as_slice)
     }
@@ -294,13 +303,18 @@ impl Catalogue {
     }
 
     /// Tells whether every type of users is plain.
-    pub(super) fn all_types_plain(&self) -> bool {
+    pub(crate) fn all_types_plain(&self) -> bool {
         self.all_types_plain
     }
 
     /// Tells whether a user's cast function makes values of a type so called.
     pub(super) fn is_cast_target(&self, name: &str) -> bool {
         !self.cast_targets.is_empty() && self.cast_targets.contains(name)
+    }
+
+    /// Tells whether a user's cast function may take a value of a type so called.
+    pub(super) fn is_cast_source(&self, name: &str) -> bool {
+        !self.cast_sources.is_empty() && self.cast_sources.contains(name)
     }
 
     fn add_relation(&mut self, row: &[Option<String>]) -> Option<()> {
@@ -446,9 +460,13 @@ impl Catalogue {
     }
 
     fn add_cast(&mut self, row: &[Option<String>]) -> Option<()> {
-        let [target, context, name, builtin, harmless] = row else { return None };
+        let [target, context, name, builtin, harmless, source @ ..] = row else { return None };
         let target = target.as_deref()?;
         if !is_harmless(name.as_deref()?, flag(builtin)?, flag(harmless)?) {
+            // A value of it may be cast where no cast is written.
+            if let Some(source) = source.first().and_then(Option::as_deref) {
+                self.cast_sources.insert(Box::from(source));
+            }
             // Building json looks for a cast to json of every value's type, and runs it unasked.
             self.hidden_code |= context.as_deref()? == "i" || target == "json" || target == "jsonb";
             self.cast_targets.insert(Box::from(target));

@@ -105,7 +105,7 @@ fn data<'a>(walk: &mut Walk<'a>, session: &mut Vec<SessionEffect>, node: Node<'a
         Node::PrepareStmt(prepare) => {
             let known = Known::of(walk, prepare.query());
             for argument in prepare.argtypes().iter() {
-                walk.type_name(Some(argument));
+                walk.value_of(Some(argument));
             }
             let effect = if walk.unproven_type { Effect::Write } else { Effect::Control };
             session.push(SessionEffect::Prepare { name: name(prepare.name()), statement: Arc::new(known) });

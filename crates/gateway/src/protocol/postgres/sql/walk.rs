@@ -429,7 +429,7 @@ impl<'a> Walk<'a> {
                 // Each is a list of the call and its column definitions.
                 self.exprs(function.functions());
                 for column in function.coldeflist().iter() {
-                    self.type_name(column.type_name());
+                    self.value_of(column.type_name());
                 }
             }
             Node::RangeTableFunc(table) => {
@@ -437,7 +437,7 @@ impl<'a> Walk<'a> {
                 self.expr(table.rowexpr());
                 self.exprs(table.namespaces());
                 for column in table.columns().iter() {
-                    self.type_name(column.type_name());
+                    self.value_of(column.type_name());
                     self.expr(column.colexpr());
                     self.expr(column.coldefexpr());
                 }
@@ -492,7 +492,7 @@ impl<'a> Walk<'a> {
         match node {
             Node::A_Expr(expr) => Some(self.a_expr(expr)),
             Node::TypeCast(cast) => {
-                self.type_name(cast.type_name());
+                self.value_of(cast.type_name());
                 // A bare string becomes the type by the type's own input.
                 if constant(cast.arg()).is_none() {
                     self.cast_to(cast.type_name());
@@ -600,9 +600,9 @@ impl<'a> Walk<'a> {
             }
             Node::XmlSerialize(xml) => {
                 self.expr(xml.expr());
-                self.type_name(xml.type_name());
+                self.value_of(xml.type_name());
             }
-            Node::ColumnDef(column) => self.type_name(column.type_name()),
+            Node::ColumnDef(column) => self.value_of(column.type_name()),
             _ => self.expr_json(node),
         }
     }
@@ -644,7 +644,7 @@ impl<'a> Walk<'a> {
                 self.json_behavior(function.on_error());
             }
             Node::JsonTableColumn(column) => {
-                self.type_name(column.type_name());
+                self.value_of(column.type_name());
                 self.exprs(column.columns());
                 self.json_behavior(column.on_empty());
                 self.json_behavior(column.on_error());
@@ -708,7 +708,7 @@ impl<'a> Walk<'a> {
 
     fn json_output(&mut self, output: Option<&'a JsonOutput>) {
         if let Some(output) = output {
-            self.type_name(output.type_name());
+            self.value_of(output.type_name());
             self.cast_to(output.type_name());
         }
     }
@@ -802,7 +802,10 @@ impl<'a> Walk<'a> {
                 Builtin::Unknown => {}
             }
             let runs_type = builtin::runs_type_input(name) && !catalogue.all_types_plain();
-            self.unproven |= runs_type || catalogue.is_cast_target(name);
+            self.unproven |= runs_type;
+            if catalogue.is_cast_target(name) {
+                self.need_function("?", name);
+            }
         }
         known |= schema == Some("information_schema") && name.starts_with("_pg_");
         if !known {
@@ -852,7 +855,9 @@ impl<'a> Walk<'a> {
                 for function in catalogue.functions(name).iter().filter(|f| f.as_column) {
                     self.user_function(function);
                 }
-                self.unproven |= catalogue.is_cast_target(name);
+                if catalogue.is_cast_target(name) {
+                    self.need_function("?", name);
+                }
             }
             Node::A_Indices(indices) => {
                 self.expr(indices.lidx());
@@ -907,7 +912,21 @@ impl<'a> Walk<'a> {
     /// A value of unknown type becomes one of the named type.
     fn cast_to(&mut self, name: Option<&'a TypeName>) {
         let base = name.and_then(|name| name.names().iter().next_back()).and_then(|part| part.sval());
-        self.unproven |= base.is_some_and(|base| self.catalogue.is_cast_target(base));
+        if let Some(base) = base.filter(|base| self.catalogue.is_cast_target(base)) {
+            self.need_function("?", base);
+        }
+    }
+
+    /// A value of the named type is made: what checks or casts it may be code of a user, and needs the right to run it.
+    pub(super) fn value_of(&mut self, name: Option<&'a TypeName>) {
+        let before = std::mem::replace(&mut self.unproven_type, false);
+        self.type_name(name);
+        let base = name.and_then(|name| name.names().iter().next_back()).and_then(|part| part.sval());
+        let base = base.unwrap_or_default();
+        if self.catalogue.proves_types() && (self.unproven_type || self.catalogue.is_cast_source(base)) {
+            self.need_function("?", base);
+        }
+        self.unproven_type |= before;
     }
 
     // ---- what changes rows ----

@@ -123,5 +123,10 @@ mod tests {
         let mut expected: Vec<_> = [1, 2, 4, 5, 6, 7].map(|number| column(20001, number)).to_vec();
         expected.extend([column(20002, 3), column(20005, 1)]);
         assert_eq!(clean, expected);
+        // Of a view: what its columns come from.
+        assert_eq!(protection.views.get(&column(20006, 3)), Some(&Some([column(20001, 3)].into())));
+        assert!(protection.hides(column(20006, 3), &|_| false));
+        assert!(!protection.hides(column(20006, 2), &|_| false));
+        assert!(protection.hides(column(20006, 0), &|_| false));
     }
 }

@@ -167,12 +167,12 @@ async fn relay<C: Control>(
     let Dialed { stream: upstream, parameters, process, key } = dialed;
     let cancel = CancelTarget { session: session.clone(), upstream: target.clone(), process, key };
     let key_bytes = if greeted.minor >= 2 { 32 } else { 4 };
-    let (number, key) = shared.sessions.cancellable(cancel, key_bytes);
+    let (number, key) = shared.sessions.cancellable(cancel.clone(), key_bytes);
     let ended = match welcome(&mut greeted.stream, &parameters, number, &key).await {
         Ok(()) => {
             let control = &*shared.control;
             let gate = Gate::new(session.clone(), control.trail().clone(), control.snapshot());
-            Relay::new(shared.clone(), gate, target, greeted.stream, upstream).run().await
+            Relay::new(shared.clone(), gate, target, greeted.stream, upstream, cancel).run().await
         }
         Err(failure) => (Ending::ClientLeft, Duration::ZERO, Some(failure)),
     };

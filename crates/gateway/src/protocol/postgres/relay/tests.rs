@@ -244,6 +244,7 @@ impl Scene {
             },
             control: world.clone(),
             sessions: Sessions::new(),
+            seats: Arc::default(),
             catalogues: Catalogues::new(),
             verdicts: Verdicts::new(),
             drain: draining,

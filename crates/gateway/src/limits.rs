@@ -9,6 +9,10 @@ pub struct Limits {
     pub sessions_max: usize,
     /// Sessions at once of one person.
     pub sessions_per_person_max: usize,
+    /// Connections at once that have not signed in; they take no place of a session.
+    pub handshakes_max: usize,
+    /// Of these, from one address: nobody locks the others out by connecting and saying nothing.
+    pub handshakes_per_address_max: usize,
     /// From accepting a connection to the end of its sign-in.
     pub handshake_timeout: Duration,
     /// For connecting and logging in at the resource.
@@ -30,6 +34,8 @@ impl Default for Limits {
         Limits {
             sessions_max: 1_000,
             sessions_per_person_max: 50,
+            handshakes_max: 1_000,
+            handshakes_per_address_max: 128,
             handshake_timeout: Duration::from_secs(30),
             dial_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_mins(15),

@@ -3,12 +3,14 @@
 //! Deliberately absent: what happens on a connection (`serve`), and plaintext beyond the loopback interface:
 //! there is no option for it.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -29,6 +31,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections that are being told so at once; more are closed without a word.
 const REFUSALS_MAX: usize = 64;
+/// Refusals are logged this often, with their number; each is counted.
+const REFUSALS_LOG_PAUSE: Duration = Duration::from_secs(1);
 /// For sessions to end after they were cut.
 const CUT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -87,14 +91,16 @@ pub(crate) struct Shared<C> {
     pub(crate) config: ListenerConfig,
     pub(crate) control: Arc<C>,
     pub(crate) sessions: Sessions,
+    /// Sessions that are signed in.
+    pub(crate) seats: Arc<Open>,
     pub(crate) catalogues: Catalogues,
     pub(crate) verdicts: Verdicts,
     pub(crate) drain: watch::Receiver<Drain>,
 }
 
-/// Connections that are open, those still in their handshake included.
+/// Connections of one kind, counted: all that are open, those still in their handshake included, or all that are signed in.
 #[derive(Debug, Default)]
-struct Open {
+pub(crate) struct Open {
     count: AtomicUsize,
     /// Told when the count reaches zero.
     none: Notify,
@@ -102,7 +108,7 @@ struct Open {
 
 impl Open {
     /// Counts one more; `None` when `max` are open.
-    fn enter(self: &Arc<Open>, max: usize) -> Option<Entered> {
+    pub(crate) fn enter(self: &Arc<Open>, max: usize) -> Option<Entered> {
         let next = |count: usize| (count < max).then_some(count + 1);
         self.count.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).ok()?;
         Some(Entered { open: Arc::clone(self) })
@@ -125,7 +131,7 @@ impl Open {
 
 /// One open connection, until dropped.
 #[derive(Debug)]
-struct Entered {
+pub(crate) struct Entered {
     open: Arc<Open>,
 }
 
@@ -133,6 +139,59 @@ impl Drop for Entered {
     fn drop(&mut self) {
         if self.open.count.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.open.none.notify_waiters();
+        }
+    }
+}
+
+/// Connections that have not signed in, by where they come from.
+#[derive(Debug, Default)]
+struct Anteroom {
+    /// All of them, and by address.
+    waiting: Mutex<(usize, HashMap<IpAddr, usize>)>,
+}
+
+impl Anteroom {
+    /// Counts one more from an address; where there are too many, returns the bound that says so.
+    fn enter(self: &Arc<Anteroom>, from: IpAddr, limits: &Limits) -> Result<Waiting, usize> {
+        let from = network(from);
+        let mut waiting = self.waiting.lock();
+        let (all, places) = &mut *waiting;
+        if *all >= limits.handshakes_max {
+            return Err(limits.handshakes_max);
+        }
+        let here = places.get(&from).copied().unwrap_or_default();
+        if here >= limits.handshakes_per_address_max {
+            return Err(limits.handshakes_per_address_max);
+        }
+        places.insert(from, here + 1);
+        *all += 1;
+        Ok(Waiting { anteroom: Arc::clone(self), from })
+    }
+}
+
+/// Returns what counts as one address: whoever has an address of IPv6 has 2^64 of them.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+    }
+}
+
+/// One connection that has not signed in, until dropped.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    anteroom: Arc<Anteroom>,
+    from: IpAddr,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut waiting = self.anteroom.waiting.lock();
+        let (all, places) = &mut *waiting;
+        *all -= 1;
+        match places.get(&self.from) {
+            Some(1) | None => drop(places.remove(&self.from)),
+            Some(here) => drop(places.insert(self.from, here - 1)),
         }
     }
 }
@@ -193,6 +252,7 @@ impl Listener {
             config,
             control,
             sessions: Sessions::new(),
+            seats: Arc::default(),
             catalogues: Catalogues::new(),
             verdicts: Verdicts::new(),
             drain: draining,
@@ -201,7 +261,9 @@ impl Listener {
             shared: Arc::new(shared),
             workers: workers.clone(),
             open: Arc::clone(&open),
+            anteroom: Arc::default(),
             refusing: Arc::default(),
+            refused: Mutex::new((Instant::now(), 0)),
         };
         let accepting = tokio::spawn(door.accept(socket));
         Ok(Listener { address, drain_timeout, open, drain, accepting })
@@ -241,6 +303,9 @@ struct Door<C> {
     open: Arc<Open>,
     /// Connections being told that they are one too many.
     refusing: Arc<Open>,
+    anteroom: Arc<Anteroom>,
+    /// When refusals may be logged again, and how many were not.
+    refused: Mutex<(Instant, u64)>,
 }
 
 impl<C: Control> Door<C> {
@@ -272,24 +337,42 @@ impl<C: Control> Door<C> {
             tracing::debug!(%error, "accepted connection is closed");
             return Ok(());
         }
-        let Some(entered) = self.open.enter(self.shared.config.limits.sessions_max) else {
-            self.refuse(socket, peer);
-            return Ok(());
+        let waiting = match self.anteroom.enter(peer.ip(), &self.shared.config.limits) {
+            Ok(waiting) => waiting,
+            Err(limit) => {
+                self.refuse(socket, peer, limit);
+                return Ok(());
+            }
         };
+        // Bounded by those who wait and those who have a seat.
+        let Some(entered) = self.open.enter(usize::MAX) else { return Ok(()) };
         let socket = socket.into_std()?;
         let (handle, load) = self.workers.pick();
         let occupied = Occupied::new(entered, load);
         let shared = Arc::clone(&self.shared);
         handle.spawn(async move {
             let _occupied = occupied;
-            crate::serve::connection(shared, socket, peer).await;
+            crate::serve::connection(shared, socket, peer, waiting).await;
         });
         Ok(())
     }
 
-    fn refuse(&self, mut socket: TcpStream, peer: SocketAddr) {
+    /// A flood is not one of log lines too.
+    fn log_refusal(&self, peer: SocketAddr, limit: usize) {
+        let mut refused = self.refused.lock();
+        let (due, unsaid) = &mut *refused;
+        let now = Instant::now();
+        if now < *due {
+            *unsaid += 1;
+            return;
+        }
+        tracing::warn!(%peer, limit, unsaid = *unsaid, "too many connections that have not signed in");
+        (*due, *unsaid) = (now + REFUSALS_LOG_PAUSE, 0);
+    }
+
+    fn refuse(&self, mut socket: TcpStream, peer: SocketAddr, limit: usize) {
         metrics::counter!("gateway_connections_refused_total").increment(1);
-        tracing::warn!(%peer, limit = self.shared.config.limits.sessions_max, "too many connections");
+        self.log_refusal(peer, limit);
         let Some(entered) = self.refusing.enter(REFUSALS_MAX) else { return };
         tokio::spawn(async move {
             let _entered = entered;
@@ -326,28 +409,68 @@ mod tests {
         }
     }
 
+    /// What a client is told that connects from `from` and asks for a session.
+    async fn greeted(listener: SocketAddr, from: &str) -> Vec<u8> {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
+        let mut client = socket.connect(listener).await.unwrap();
+        let mut startup = Vec::new();
+        codec::put_startup(&mut startup, [("user", "nora"), ("database", "hospital")].into_iter());
+        client.write_all(&startup).await.unwrap();
+        let mut told = vec![0; 256];
+        let count = client.read(&mut told).await.unwrap();
+        told.truncate(count);
+        told
+    }
+
     #[tokio::test]
     async fn one_too_many_is_told_so_and_drain_waits_for_the_rest() {
         let workers = Workers::start(1).unwrap();
-        let limits = Limits { sessions_max: 1, ..Limits::default() };
+        let limits =
+            Limits { handshakes_per_address_max: 3, handshakes_max: 4, sessions_max: 1, ..Limits::default() };
         let config = plaintext("127.0.0.1:0", limits);
         let listener = Listener::bind(config, Arc::new(OnePerson), &workers).await.unwrap();
         let address = listener.address();
-        let first = TcpStream::connect(address).await.unwrap();
-        while listener.sessions() == 0 {
+        let mut silent = Vec::new();
+        for _ in 0..3 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        while listener.sessions() < 3 {
             tokio::task::yield_now().await;
         }
-        let mut second = TcpStream::connect(address).await.unwrap();
-        let mut startup = Vec::new();
-        codec::put_startup(&mut startup, [("user", "nora")].into_iter());
-        second.write_all(&startup).await.unwrap();
-        let mut told = Vec::new();
-        second.read_to_end(&mut told).await.unwrap();
+        let told = greeted(address, "127.0.0.1").await;
         assert_eq!(codec::error_field(&told, b'C').unwrap(), Some(&b"53300"[..]));
-        assert_eq!(listener.sessions(), 1);
-        drop(first);
+        assert_eq!(listener.sessions(), 3);
+        // Whoever comes from elsewhere is asked for the password.
+        assert_eq!(greeted(address, "127.0.0.2").await[..1], *b"R");
+        silent.pop();
+        while listener.sessions() > 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(greeted(address, "127.0.0.1").await[..1], *b"R");
+        drop(silent);
         listener.drain().await;
         assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[test]
+    fn the_anteroom_counts_by_address_and_in_all() {
+        let anteroom = Arc::<Anteroom>::default();
+        let limits = Limits { handshakes_max: 3, handshakes_per_address_max: 2, ..Limits::default() };
+        let enter = |from: &str| anteroom.enter(from.parse().unwrap(), &limits);
+        let first = enter("2001:db8::1").unwrap();
+        let _second = enter("2001:db8::ffff:1").unwrap();
+        assert_eq!(enter("2001:db8::2").unwrap_err(), 2, "one network of 64 bits is one address");
+        let _third = enter("2001:db8:0:1::1").unwrap();
+        assert_eq!(enter("192.0.2.1").unwrap_err(), 3);
+        drop(first);
+        let mapped = enter("::ffff:192.0.2.1").unwrap();
+        assert_eq!(enter("192.0.2.1").unwrap_err(), 3);
+        drop((mapped, _second, _third));
+        assert_eq!(*anteroom.waiting.lock(), (0, HashMap::new()));
+        let _four = enter("::ffff:192.0.2.1").unwrap();
+        let _mapped = enter("192.0.2.1").unwrap();
+        assert_eq!(enter("192.0.2.1").unwrap_err(), 2);
     }
 
     #[tokio::test]

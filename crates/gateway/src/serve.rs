@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::control::{Control, Upstream};
 use crate::error::{Denial, Ending, Failure};
 use crate::gate::{Gate, decide};
-use crate::listen::Shared;
+use crate::listen::{Shared, Waiting};
 use crate::protocol::postgres::catalogues::Slot;
 use crate::protocol::postgres::codec::{self, Severity, WireError};
 use crate::protocol::postgres::dial::{self, Dialed};
@@ -31,9 +31,10 @@ pub(crate) async fn connection<C: Control>(
     shared: Arc<Shared<C>>,
     socket: std::net::TcpStream,
     peer: SocketAddr,
+    waiting: Waiting,
 ) {
     let ended = match TcpStream::from_std(socket) {
-        Ok(socket) => serve(&shared, socket, peer).await,
+        Ok(socket) => serve(&shared, socket, peer, waiting).await,
         Err(error) => Err(Failure::Client(error)),
     };
     match ended {
@@ -53,6 +54,7 @@ async fn serve<C: Control>(
     shared: &Arc<Shared<C>>,
     socket: TcpStream,
     peer: SocketAddr,
+    waiting: Waiting,
 ) -> Result<Ending, Failure> {
     let limits = shared.config.limits;
     let began = Instant::now();
@@ -69,6 +71,11 @@ async fn serve<C: Control>(
         Ok(principal) => principal,
         Err(reason) => return refuse_sign_in(shared, greeted, peer, reason, began).await,
     };
+    let Some(_seat) = shared.seats.enter(limits.sessions_max) else {
+        tracing::warn!(%peer, limit = limits.sessions_max, "too many sessions");
+        return refuse(&mut greeted.stream, &Denial::TooMany, began).await;
+    };
+    drop(waiting);
     let session = Arc::new(session_of(&greeted, principal, peer));
     let Some(devices) = shared.sessions.enter(&session, limits.sessions_per_person_max) else {
         return refuse(&mut greeted.stream, &Denial::TooMany, began).await;
@@ -167,12 +174,12 @@ async fn relay<C: Control>(
     let Dialed { stream: upstream, parameters, process, key } = dialed;
     let cancel = CancelTarget { session: session.clone(), upstream: target.clone(), process, key };
     let key_bytes = if greeted.minor >= 2 { 32 } else { 4 };
-    let (number, key) = shared.sessions.cancellable(cancel, key_bytes);
+    let (number, key) = shared.sessions.cancellable(cancel.clone(), key_bytes);
     let ended = match welcome(&mut greeted.stream, &parameters, number, &key).await {
         Ok(()) => {
             let control = &*shared.control;
             let gate = Gate::new(session.clone(), control.trail().clone(), control.snapshot());
-            Relay::new(shared.clone(), gate, target, greeted.stream, upstream).run().await
+            Relay::new(shared.clone(), gate, target, greeted.stream, upstream, cancel).run().await
         }
         Err(failure) => (Ending::ClientLeft, Duration::ZERO, Some(failure)),
     };

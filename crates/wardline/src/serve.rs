@@ -104,6 +104,8 @@ async fn listen(node: &Arc<Node>, config: &Config, workers: &Workers) -> anyhow:
     let limits = Limits {
         sessions_max: wanted.sessions_max,
         sessions_per_person_max: wanted.sessions_per_person_max,
+        handshakes_max: wanted.handshakes_max,
+        handshakes_per_address_max: wanted.handshakes_per_address_max,
         handshake_timeout: wanted.handshake_timeout,
         dial_timeout: wanted.dial_timeout,
         idle_timeout: wanted.idle_timeout,

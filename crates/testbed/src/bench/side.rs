@@ -122,6 +122,8 @@ pub(crate) fn wardline(cluster: &Cluster, password: &str, folder: &Path) -> Resu
     let mut toml = String::from("node = \"bench\"\n\n[listener.postgres]\n");
     writeln!(toml, "address = \"127.0.0.1:{port}\"\nsessions_max = {CLIENTS_MAX}")?;
     writeln!(toml, "sessions_per_person_max = {CLIENTS_MAX}")?;
+    // All of its clients connect from one address, and at the same moment.
+    writeln!(toml, "handshakes_per_address_max = {CLIENTS_MAX}")?;
     writeln!(toml, "tls = {{ certificate = {:?}, key = {:?} }}", pair.certificate, pair.key)?;
     writeln!(
         toml,

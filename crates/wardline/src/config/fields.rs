@@ -85,6 +85,18 @@ pub(crate) const FIELDS: &[Field] = &[
         "Sessions one person may have open at once.",
     ),
     field(
+        "listener.postgres.handshakes_max",
+        "1 to 100000",
+        "`1000`",
+        "Connections at once that have not signed in. They do not count as sessions; one more is refused with SQLSTATE 53300, or closed where it asks for TLS.",
+    ),
+    field(
+        "listener.postgres.handshakes_per_address_max",
+        "1 to 100000",
+        "`128`",
+        "Of these, from one IPv4 address or one IPv6 network of 64 bits. Raise it where many clients that connect at the same moment share an address.",
+    ),
+    field(
         "listener.postgres.handshake_timeout_ms",
         "100 to 600000",
         "`30000`",

@@ -101,6 +101,8 @@ fn listener(top: &Section<'_, '_>, base: &Path) -> Option<Listener> {
         scram: section.boolean("scram").is_some_and(|at| at.value),
         sessions_max: narrow(section.number("sessions_max", 1..=100_000, 1_000)),
         sessions_per_person_max: narrow(section.number("sessions_per_person_max", 1..=100_000, 50)),
+        handshakes_max: narrow(section.number("handshakes_max", 1..=100_000, 1_000)),
+        handshakes_per_address_max: narrow(section.number("handshakes_per_address_max", 1..=100_000, 128)),
         handshake_timeout: milliseconds("handshake_timeout_ms", 30_000),
         dial_timeout: milliseconds("dial_timeout_ms", 10_000),
         idle_timeout: Duration::from_secs(section.number("idle_timeout_s", 1..=604_800, 900)),

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use identity::scram::{self, Binding, ClientKeys, Mechanism, Parameters};
@@ -15,6 +16,7 @@ use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::codec::{self, Back, Fields, HEADER, Malformed};
@@ -22,6 +24,7 @@ use super::sql;
 use crate::control::Upstream;
 use crate::error::Failure;
 use crate::limits::READ_BYTES;
+use crate::session::CancelTarget;
 use crate::stream::Stream;
 use crate::tls::{ClientTls, UpstreamTls, end_point_hash};
 
@@ -35,6 +38,8 @@ const ROWS_BYTES_MAX: usize = 64 << 20;
 const ROWS_MAX: usize = 1_000_000;
 /// What one value or row costs beside its text.
 const ROW_OVERHEAD_BYTES: usize = size_of::<Option<String>>();
+/// Between two requests to stop what an ended session left running, and for each of them.
+const HALT_PAUSE: Duration = Duration::from_millis(250);
 /// Major versions that are tested.
 const VERSIONS: std::ops::RangeInclusive<u32> = 13..=18;
 
@@ -156,6 +161,27 @@ pub(crate) async fn cancel(upstream: &Upstream, process: u32, key: &[u8]) -> Res
     // The server closes when it is done, mostly without saying goodbye in TLS.
     match stream.read(&mut [0; 1]).await {
         Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Stops what a connection runs and ends it, so that nothing of it is done or committed later. Returns when the server
+/// has closed; how long that may take is the caller's to say.
+pub(crate) async fn halt(stream: &mut Stream, of: &CancelTarget) {
+    loop {
+        // Again and again: a cancel stops one statement, and more of them may have been sent behind it.
+        let cancelling = timeout(HALT_PAUSE, cancel(&of.upstream, of.process, &of.key)).await;
+        if let Err(failure) = cancelling.unwrap_or(Err(Failure::UpstreamSilent)) {
+            tracing::warn!(resource = %of.upstream.id, error = %failure, "a cancel request did not arrive");
+        }
+        // Whoever reads nothing more gets nothing more to do; its answers are dropped, so that it never waits for room.
+        let closed = async {
+            let _ = stream.shutdown().await;
+            let mut piece = [0; 4096];
+            while let Ok(1..) = stream.read(&mut piece).await {}
+        };
+        if timeout(HALT_PAUSE, closed).await.is_ok() {
+            return;
+        }
     }
 }
 

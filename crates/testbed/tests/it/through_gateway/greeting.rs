@@ -199,7 +199,8 @@ fn limits_at_the_door() {
     let cluster = stage::cluster(Version::V15).expect("PostgreSQL 15");
     let gateway = stage::builder(&cluster)
         .person("bob", &[ROLE_ALL])
-        .listener_field("sessions_max", "10")
+        .listener_field("sessions_max", "3")
+        .listener_field("handshakes_per_address_max", "8")
         .listener_field("sessions_per_person_max", "2")
         .listener_field("handshake_timeout_ms", "2000")
         .listener_field("message_bytes_max", "100000")
@@ -267,13 +268,24 @@ fn silent_handshakes(ann: &Conninfo) {
 
 fn in_all(ann: &Conninfo, bob: &Conninfo) {
     let mut held = again(ann);
-    // Nine more that only hold their place.
+    // As many as may be that say nothing, all from one address.
     let silent: Vec<TcpStream> =
-        (0..9).map(|_| TcpStream::connect((bob.host.as_str(), bob.port)).expect("a connection")).collect();
+        (0..8).map(|_| TcpStream::connect((bob.host.as_str(), bob.port)).expect("a connection")).collect();
     assert!(Wire::connect(bob).is_err(), "one too many got in");
     answers(&mut held);
     drop(silent);
     answers(&mut again(bob));
+    // Three sessions, of whomever.
+    let (mut other, mut third) = (again(ann), again(bob));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let error = loop {
+        let error = Wire::connect(bob).expect_err("one session too many").to_string();
+        if error.contains("53300") || Instant::now() > deadline {
+            break error;
+        }
+    };
+    assert!(error.contains("53300") && error.contains("too many sessions"), "{error}");
+    [&mut held, &mut other, &mut third].into_iter().for_each(answers);
 }
 
 fn oversized(ann: &Conninfo) {

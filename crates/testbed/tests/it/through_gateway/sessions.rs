@@ -227,6 +227,26 @@ fn the_end_of_the_resource_is_told() {
     answers(&through);
 }
 
+/// Somebody's last statements do not outlive the right to run them: neither the one that runs nor the one behind it.
+#[test]
+fn what_a_disabled_person_runs_is_cancelled() {
+    let cluster = stage::cluster(Version::V15).expect("PostgreSQL 15");
+    cluster.psql_in(RESOURCE, "create table ledger (n int); insert into ledger values (0)").expect("a table");
+    let gateway = stage::builder(&cluster).start().expect("Wardline");
+    let mut wire = Wire::connect(&stage::through(&gateway)).expect("a session");
+    let slow = |n: u32| front::query(&format!("update ledger set n = {n} from pg_sleep(3)"));
+    wire.send(&[slow(1), slow(2)].concat()).expect("sent");
+    stage::until_run(&cluster, "update ledger", 1);
+    let begun = Instant::now();
+    gateway.cli(&["user", "disable", PERSON]).expect("disabled");
+    let said = wire.rest().expect("an end");
+    assert_eq!(said.last().and_then(|m| m.field(b'C')).as_deref(), Some("57P01"), "{said:?}");
+    stage::until_run(&cluster, "update ledger", 0);
+    assert!(begun.elapsed() < Duration::from_secs(3), "the statement ran to its end");
+    thread::sleep(Duration::from_secs(5));
+    assert_eq!(cluster.psql_in(RESOURCE, "select n from ledger").expect("a row"), "0");
+}
+
 #[test]
 fn a_drain_lets_operations_finish() {
     let cluster = stage::cluster(Version::V15).expect("PostgreSQL 15");

@@ -24,6 +24,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::buffers::{Housekeeping, Inbox, Upbox};
 use super::catalogues::Slot;
 use super::codec::{Severity, Status, WireError};
+use super::dial;
 use super::outbox::Outbox;
 use super::sql::Inspection;
 use super::track::Track;
@@ -32,6 +33,7 @@ use crate::error::{Ending, Failure};
 use crate::gate::{Admitting, Gate, Permit, Report, Subject};
 use crate::limits::{PIPELINE_MAX, UPSTREAM_BACKLOG_BYTES};
 use crate::listen::{Drain, Shared};
+use crate::session::CancelTarget;
 use crate::stream::Stream;
 
 /// An operation that was sent, until it is settled.
@@ -81,6 +83,8 @@ pub(crate) struct Relay<C: Control> {
     catalogue: Arc<Slot>,
     client: Stream,
     upstream: Stream,
+    /// How the resource is told to stop what it does.
+    cancel: CancelTarget,
     inbox: Inbox,
     answers: Inbox,
     outbox: Outbox,
@@ -124,6 +128,8 @@ impl<C: Control> std::fmt::Debug for Relay<C> {
 
 /// How long the last words to a client may take.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the resource may take to stop what it does; below what a drain gives to sessions that were cut.
+const HALT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a failed refresh of the catalogue keeps sessions from asking for another.
 const REFRESH_PAUSE: Duration = Duration::from_secs(5);
 
@@ -134,6 +140,7 @@ impl<C: Control> Relay<C> {
         target: Arc<Upstream>,
         client: Stream,
         upstream: Stream,
+        cancel: CancelTarget,
     ) -> Relay<C> {
         let catalogue = shared.catalogues.slot(&target);
         Relay {
@@ -143,6 +150,7 @@ impl<C: Control> Relay<C> {
             catalogue,
             client,
             upstream,
+            cancel,
             inbox: Inbox::default(),
             answers: Inbox::default(),
             outbox: Outbox::default(),
@@ -181,10 +189,14 @@ impl<C: Control> Relay<C> {
                 (ending, words.filter(|_| !self.fatal), Some(failure))
             }
         };
-        let settled = self.settle_all();
+        // A client that leaves leaves its last statement to the resource, as without Wardline; who is sent away may not.
+        let sent_away = ending != Ending::ClientLeft && !matches!(failure, Some(Failure::Upstream(_)));
+        let halt = sent_away && (!self.running.is_empty() || !self.track.expected.is_empty());
+        let settled =
+            self.settle_all(halt.then_some("the session was ended: the resource is told to cancel"));
         // What the resource said before its end is the client's, once its entries are durable.
         let ended_by_upstream = self.leaving || matches!(failure, Some(Failure::Upstream(_)));
-        self.part(words, settled && ended_by_upstream).await;
+        self.part(words, settled && ended_by_upstream, halt).await;
         (ending, idle, failure)
     }
 
@@ -433,7 +445,7 @@ impl<C: Control> Relay<C> {
 
     /// Settles what never got an answer. A read that was sent and not answered is recorded too. Returns whether the
     /// entries are on their way.
-    fn settle_all(&mut self) -> bool {
+    fn settle_all(&mut self, detail: Option<&'static str>) -> bool {
         let mut numbers: Vec<u64> = self.running.keys().copied().collect();
         numbers.sort_unstable();
         let withheld = self.running.values().any(|running| running.permit.withholds());
@@ -441,7 +453,7 @@ impl<C: Control> Relay<C> {
         for number in numbers {
             // What is withheld waits for all of these entries, whichever of them it belongs to.
             self.outbox.hold_from(held);
-            if let Err(failure) = self.settle(number, Outcome::Unknown, None) {
+            if let Err(failure) = self.settle(number, Outcome::Unknown, detail) {
                 tracing::warn!(%failure, "an operation could not be settled");
                 return false;
             }
@@ -453,8 +465,8 @@ impl<C: Control> Relay<C> {
     }
 
     /// Says what is left to say, within a deadline, and closes both connections. What is withheld goes out only if it
-    /// is `kept`, and when its entries are durable.
-    async fn part(mut self, words: Option<WireError>, kept: bool) {
+    /// is `kept`, and when its entries are durable. With `halt` the resource is told to stop what it does.
+    async fn part(mut self, words: Option<WireError>, kept: bool, halt: bool) {
         if !kept {
             self.outbox.cut();
         }
@@ -463,7 +475,16 @@ impl<C: Control> Relay<C> {
             words.encode(&mut bytes);
             self.outbox.push(&bytes);
         }
-        self.upbox.housekeeping(Housekeeping::Terminate, b"X\0\0\0\x04");
+        if halt {
+            // First: what runs at the resource does not wait for a client that does not read.
+            metrics::counter!("gateway_sessions_halted_total").increment(1);
+            if timeout(HALT_TIMEOUT, dial::halt(&mut self.upstream, &self.cancel)).await.is_err() {
+                let session = self.gate.session();
+                tracing::warn!(resource = %session.resource, "the resource did not stop what an ended session ran");
+            }
+        } else {
+            self.upbox.housekeeping(Housekeeping::Terminate, b"X\0\0\0\x04");
+        }
         let farewell = async {
             let flushed = std::future::poll_fn(|cx| match self.poll_release(cx) {
                 Ok(_) if self.outbox.is_empty() => Poll::Ready(()),
@@ -472,8 +493,10 @@ impl<C: Control> Relay<C> {
             });
             flushed.await;
             let _ = self.client.shutdown().await;
-            let _ = std::future::poll_fn(|cx| self.upbox.poll_write(&mut self.upstream, cx)).await;
-            let _ = self.upstream.shutdown().await;
+            if !halt {
+                let _ = std::future::poll_fn(|cx| self.upbox.poll_write(&mut self.upstream, cx)).await;
+                let _ = self.upstream.shutdown().await;
+            }
         };
         let _ = timeout(LAST_WORDS_TIMEOUT, farewell).await;
     }

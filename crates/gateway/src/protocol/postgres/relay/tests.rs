@@ -25,7 +25,7 @@ use crate::held::{HeldTrail, PATIENCE};
 use crate::limits::Limits;
 use crate::listen::{ListenerConfig, ListenerTls};
 use crate::protected::Protected;
-use crate::session::{Session, Sessions};
+use crate::session::{CancelTarget, Session, Sessions};
 
 /// Long enough that something wrongly released would have come; what is right never depends on it.
 const QUIET: Duration = Duration::from_millis(120);
@@ -80,6 +80,10 @@ impl Control for World {
 
 /// Nora may do everything, or read everything but `patients`.
 fn policy(version: u64, all: bool) -> Arc<Snapshot> {
+    policy_with(version, all, false)
+}
+
+fn policy_with(version: u64, all: bool, disabled: bool) -> Arc<Snapshot> {
     let patterns = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>();
     let place = Place { file: "test".into(), line: 1 };
     let everything = patterns(if all { &["*"] } else { &[] });
@@ -95,7 +99,7 @@ fn policy(version: u64, all: bool) -> Arc<Snapshot> {
         place: place.clone(),
     };
     let roles = [Role { name: "nurse".into(), rules: vec![rule], place }];
-    let nora = Person { id: PersonId(1), name: "nora".into(), roles: vec!["nurse".into()], disabled: false };
+    let nora = Person { id: PersonId(1), name: "nora".into(), roles: vec!["nurse".into()], disabled };
     let resources = [ResourceId("hospital".into())];
     let sources = Sources { roles: &roles, cedar: &[], people: &[nora], resources: &resources, classes: &[] };
     Arc::new(Snapshot::compile(&sources, version).unwrap())
@@ -189,7 +193,9 @@ struct Scene {
     server: Side,
     world: Arc<World>,
     session: JoinHandle<(Ending, Duration, Option<Failure>)>,
-    _drain: watch::Sender<Drain>,
+    /// Where the resource takes cancel requests.
+    cancels: TcpListener,
+    drain: watch::Sender<Drain>,
 }
 
 async fn pair() -> (TcpStream, TcpStream) {
@@ -212,10 +218,11 @@ impl Scene {
     }
 
     async fn protecting(limits: Limits, protected: Option<Arc<Protected>>, known: Catalogue) -> Scene {
+        let cancels = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = Arc::new(Upstream {
             id: ResourceId("hospital".into()),
             host: "127.0.0.1".into(),
-            port: 1,
+            port: cancels.local_addr().unwrap().port(),
             database: "hospital".into(),
             tls: crate::tls::UpstreamTls::Disabled { exception: "test".into() },
             protected,
@@ -237,6 +244,7 @@ impl Scene {
             },
             control: world.clone(),
             sessions: Sessions::new(),
+            seats: Arc::default(),
             catalogues: Catalogues::new(),
             verdicts: Verdicts::new(),
             drain: draining,
@@ -249,13 +257,19 @@ impl Scene {
             peer,
             client: "test".into(),
         });
+        let cancel = CancelTarget {
+            session: session.clone(),
+            upstream: upstream.clone(),
+            process: 77,
+            key: vec![9; 4],
+        };
         let gate = Gate::new(session, world.held.trail.clone(), world.snapshot());
         let (client, near) = pair().await;
         let (far, server) = pair().await;
-        let relay = Relay::new(shared, gate, upstream, Stream::Plain(near), Stream::Plain(far));
+        let relay = Relay::new(shared, gate, upstream, Stream::Plain(near), Stream::Plain(far), cancel);
         let session = tokio::spawn(relay.run());
         let side = |stream| Side { stream, arrived: Vec::new() };
-        Scene { client: side(client), server: side(server), world, session, _drain: drain }
+        Scene { client: side(client), server: side(server), world, session, cancels, drain }
     }
 
     fn hold(&self) {
@@ -270,6 +284,12 @@ impl Scene {
     fn publish(&self, version: u64, all: bool) {
         *self.world.snapshot.lock() = policy(version, all);
         self.world.versions.send_replace(version);
+    }
+
+    /// Disables the person.
+    fn withdraw(&self) {
+        *self.world.snapshot.lock() = policy_with(2, true, true);
+        self.world.versions.send_replace(2);
     }
 
     /// Asks a simple query, answers it with `answer`, and returns what the client gets.

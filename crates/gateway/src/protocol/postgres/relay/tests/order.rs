@@ -192,3 +192,73 @@ async fn a_commit_after_a_write_is_a_write() {
     scene.release();
     scene.server.expect("Q").await;
 }
+
+/// The next cancel request that reaches the resource.
+async fn cancelled(cancels: &TcpListener) {
+    let (mut stream, _) = timeout(PATIENCE, cancels.accept()).await.expect("a cancel request").unwrap();
+    let mut got = Vec::new();
+    let mut piece = [0; 20];
+    while got.len() < 16 {
+        let count = stream.read(&mut piece).await.unwrap();
+        assert!(count > 0, "{got:?}");
+        got.extend_from_slice(&piece[..count]);
+    }
+    let mut wanted = Vec::new();
+    codec::put_cancel(&mut wanted, 77, &[9; 4]);
+    assert_eq!(got, wanted);
+}
+
+/// Whoever is sent away while a statement runs does not have it done after all.
+#[tokio::test]
+async fn what_runs_is_cancelled_when_the_session_is_ended() {
+    for cut in [false, true] {
+        let mut scene = Scene::begin().await;
+        scene.client.send(&[simple("DELETE FROM notes"), simple("DELETE FROM patients")].concat()).await;
+        scene.server.expect("QQ").await;
+        if cut {
+            scene.drain.send_replace(Drain::Cut);
+        } else {
+            scene.withdraw();
+        }
+        // As long as the resource goes on it is told again: the first request stopped one statement of two.
+        cancelled(&scene.cancels).await;
+        cancelled(&scene.cancels).await;
+        assert_eq!(kinds(&scene.server.rest().await), "", "nothing more was asked");
+        drop(scene.server);
+        let got = scene.client.rest().await;
+        assert!(
+            got.last().is_some_and(|(kind, body)| *kind == b'E' && body.windows(5).any(|w| w == b"57P01"))
+        );
+        let (ending, _, failure) = timeout(PATIENCE, scene.session).await.expect("it ends").unwrap();
+        assert!(matches!((ending, failure), (Ending::Revoked | Ending::Drained, None)));
+    }
+}
+
+/// A resource that does not take the request holds nobody for long.
+#[tokio::test]
+async fn a_cancel_that_does_not_arrive_is_given_up() {
+    let mut scene = Scene::begin().await;
+    scene.client.send(&simple("DELETE FROM notes")).await;
+    scene.server.expect("Q").await;
+    scene.withdraw();
+    assert_eq!(kinds(&scene.client.rest().await), "E");
+    timeout(PATIENCE, scene.session).await.expect("it ends").unwrap();
+}
+
+/// Nothing is cancelled for a session at rest, nor for a client that left by itself.
+#[tokio::test]
+async fn nothing_is_cancelled_without_need() {
+    let mut scene = Scene::begin().await;
+    scene.still_serves().await;
+    scene.withdraw();
+    assert_eq!(kinds(&scene.client.rest().await), "E");
+    assert_eq!(kinds(&scene.server.rest().await), "X");
+    assert!(timeout(QUIET, scene.cancels.accept()).await.is_err());
+
+    let mut scene = Scene::begin().await;
+    scene.client.send(&simple("DELETE FROM notes")).await;
+    scene.server.expect("Q").await;
+    drop(scene.client);
+    assert_eq!(kinds(&scene.server.rest().await), "X");
+    assert!(timeout(QUIET, scene.cancels.accept()).await.is_err());
+}

@@ -231,7 +231,12 @@ fn the_end_of_the_resource_is_told() {
 #[test]
 fn what_a_disabled_person_runs_is_cancelled() {
     let cluster = stage::cluster(Version::V15).expect("PostgreSQL 15");
-    cluster.psql_in(RESOURCE, "create table ledger (n int); insert into ledger values (0)").expect("a table");
+    cluster
+        .psql_in(
+            RESOURCE,
+            "create table ledger (n int); insert into ledger values (0); grant all on ledger to app",
+        )
+        .expect("a table");
     let gateway = stage::builder(&cluster).start().expect("Wardline");
     let mut wire = Wire::connect(&stage::through(&gateway)).expect("a session");
     let slow = |n: u32| front::query(&format!("update ledger set n = {n} from pg_sleep(3)"));

@@ -33,6 +33,17 @@ pub enum Error {
         /// The wrapped key's file.
         file: String,
     },
+    /// The key of a month is not there though entries were written under it. No other is made in its place.
+    #[error(
+        "`{file}` is missing, and entry {index} is under that key: bring the file back from a backup of the trail's \
+         folder, or what the key protects can never be read again"
+    )]
+    KeyLost {
+        /// The wrapped key's file.
+        file: String,
+        /// An entry that needs it.
+        index: u64,
+    },
     /// The folder holds the log of another origin.
     #[error("the folder holds the log of `{found}`, not of `{expected}`")]
     Origin {
@@ -147,6 +158,8 @@ pub enum DamageKind {
     Heartbeat,
     /// A wrapped key does not open.
     Key,
+    /// The sealed literals of an entry do not open.
+    Literal,
 }
 
 impl DamageKind {
@@ -171,6 +184,7 @@ impl DamageKind {
             DamageKind::Time => "time runs backwards",
             DamageKind::Heartbeat => "missing heartbeat",
             DamageKind::Key => "wrapped key does not open",
+            DamageKind::Literal => "sealed literals do not open",
         }
     }
 }

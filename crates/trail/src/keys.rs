@@ -14,6 +14,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::disk::{self, Disk};
 use crate::error::{Damage, DamageKind, Error};
+use crate::used::entry_under;
 
 /// The length of every symmetric key.
 pub(crate) const KEY_BYTES: usize = 32;
@@ -26,7 +27,7 @@ pub(crate) const WRAPPED_BYTES: usize = NONCE_BYTES + KEY_BYTES + TAG_BYTES;
 
 const FILE_MAGIC: [u8; 8] = *b"WLKEY\0\0\x01";
 const FILE_HEAD_BYTES: usize = 16;
-const CHECKPOINT_KEY_FILE: &str = "keys/checkpoint.key";
+pub(crate) const CHECKPOINT_KEY_FILE: &str = "keys/checkpoint.key";
 /// The verifier's half of the checkpoint key, in clear, for whoever wants to check the log.
 pub(crate) const VERIFIER_FILE: &str = "verifier.txt";
 
@@ -180,18 +181,39 @@ impl Keys {
         Ok(None)
     }
 
-    /// Reads the key of a class and month, or makes it.
+    /// Returns the name of the log.
+    pub(crate) fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Reads the key of a class and month, or makes it if nothing was ever written under it.
     pub(crate) fn class_or_new(&self, disk: &dyn Disk, class: Class, month: u32) -> Result<Key, Error> {
+        if let Some(key) = self.class_or_lost(disk, class, month)? {
+            return Ok(key);
+        }
+        let (file, key) = (class_file(class, month), Key::random());
+        self.write(disk, &file, class, month, &key)
+            .map_err(|source| Error::io("write a class key", source))?;
+        Ok(key)
+    }
+
+    /// Reads the key of a class and month; `None` when there is none and nothing was ever written under it.
+    pub(crate) fn class_or_lost(
+        &self,
+        disk: &dyn Disk,
+        class: Class,
+        month: u32,
+    ) -> Result<Option<Key>, Error> {
         let file = class_file(class, month);
         let name = file.rsplit('/').next().unwrap_or(&file);
         let names = disk.list(disk::parent(&file)).map_err(|source| Error::io("list the keys", source))?;
         if names.iter().any(|known| known == name) {
-            return self.class(disk, class, month);
+            return self.class(disk, class, month).map(Some);
         }
-        let key = Key::random();
-        self.write(disk, &file, class, month, &key)
-            .map_err(|source| Error::io("write a class key", source))?;
-        Ok(key)
+        match entry_under(self, disk, class, month)? {
+            Some(index) => Err(Error::KeyLost { file, index }),
+            None => Ok(None),
+        }
     }
 
     fn write(&self, disk: &dyn Disk, file: &str, class: Class, id: u32, key: &Key) -> std::io::Result<()> {

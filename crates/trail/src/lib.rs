@@ -34,6 +34,7 @@ mod scan;
 mod seal;
 mod segment;
 mod tree;
+mod used;
 mod verify;
 
 use std::cell::RefCell;
@@ -51,6 +52,7 @@ pub use crate::core::{Failed, State};
 pub use disk::{Disk, DiskFile, Folder};
 pub use error::{Damage, DamageKind, Error};
 pub use leaf::{LEAF_BYTES, LEAF_VERSION, Leaf, commitment};
+pub use open::{check_keys, check_keys_on};
 pub use options::{Clock, HEARTBEAT_GAP_MAX, Options, SEGMENT_BYTES_MIN};
 pub use pending::{Pending, Receipt};
 pub use read::{Entries, Entry, Reader};

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -11,13 +12,13 @@ use tlog::{Checkpoint, NoteSigner, NoteVerifier};
 use crate::allocate;
 use crate::commit::Committer;
 use crate::core::{Core, PROBE_FILE, Parts, RESERVE_FILE, SPARE_FILE};
-use crate::disk::Disk;
+use crate::disk::{Disk, Folder};
 use crate::error::{DamageKind, Error};
 use crate::keeper::Keeper;
-use crate::keys::{Keys, VERIFIER_FILE, day_of};
+use crate::keys::{CHECKPOINT_KEY_FILE, Class, Keys, VERIFIER_FILE, day_of, month_of};
 use crate::options::Options;
 use crate::recover::recover;
-use crate::scan::{damage, segments};
+use crate::scan::{Scan, damage, segments};
 use crate::seal::LiteralKeys;
 use crate::tree::{Tree, read_checkpoint};
 
@@ -67,18 +68,58 @@ pub(crate) fn open(
     Ok((core, threads))
 }
 
-/// Reads the log's signing key and last checkpoint, or makes both for a new log.
-fn identity(disk: &Arc<dyn Disk>, keys: &Keys, origin: &str) -> Result<(Arc<NoteSigner>, Checkpoint), Error> {
+/// Looks whether the keys that [`crate::Trail::open`] needs are there, and changes nothing. Also beside a process that
+/// writes.
+///
+/// # Errors
+/// When opening would be refused for a key that is missing or another one.
+pub fn check_keys(folder: &Path, root: &RootKey, options: &Options) -> Result<(), Error> {
+    let disk = Folder::open(folder).map_err(|source| Error::io("open the trail's folder", source))?;
+    check_keys_on(&disk, root, options)
+}
+
+/// As [`check_keys`], on any disk.
+///
+/// # Errors
+/// As [`check_keys`].
+pub fn check_keys_on(disk: &dyn Disk, root: &RootKey, options: &Options) -> Result<(), Error> {
+    let keys = Keys::new(root, &options.origin);
+    let numbers = segments(disk)?;
+    if !log_begun(disk, &options.origin, !numbers.is_empty())?.has_key {
+        return Ok(());
+    }
+    let verifier = keys.checkpoint_signer(disk)?.verifier();
+    read_checkpoint(disk, &options.origin, verifier)?;
+    if let Some(last) = numbers.last() {
+        keys.class_or_lost(disk, Class::Record, Scan::open(disk, *last)?.header.month)?;
+    }
+    keys.class_or_lost(disk, Class::Literal, month_of((options.clock)())).map(drop)
+}
+
+/// Which parts of a log are in the folder.
+struct Begun {
+    has_key: bool,
+    has_checkpoint: bool,
+}
+
+/// Refuses the log of another origin, and one whose signing key is missing.
+fn log_begun(disk: &dyn Disk, origin: &str, has_segments: bool) -> Result<Begun, Error> {
     let list = |path| disk.list(path).map_err(|source| Error::io("list the trail's files", source));
     let has_key = list("keys")?.iter().any(|name| name == "checkpoint.key");
     let has_checkpoint = list("tree")?.iter().any(|name| name == "checkpoint");
-    let has_segments = !segments(&**disk)?.is_empty();
     if has_key {
-        check_origin(&**disk, origin)?;
+        check_origin(disk, origin)?;
     } else if has_checkpoint || has_segments {
-        let file = "keys/checkpoint.key".to_owned();
+        let file = CHECKPOINT_KEY_FILE.to_owned();
         return Err(Error::Damaged(damage(file, None, None, DamageKind::Missing)));
     }
+    Ok(Begun { has_key, has_checkpoint })
+}
+
+/// Reads the log's signing key and last checkpoint, or makes both for a new log.
+fn identity(disk: &Arc<dyn Disk>, keys: &Keys, origin: &str) -> Result<(Arc<NoteSigner>, Checkpoint), Error> {
+    let has_segments = !segments(&**disk)?.is_empty();
+    let Begun { has_key, has_checkpoint } = log_begun(&**disk, origin, has_segments)?;
     let signer =
         if has_key { keys.checkpoint_signer(&**disk)? } else { keys.create_checkpoint_signer(&**disk)? };
     let signer = Arc::new(signer);

@@ -10,7 +10,7 @@ use tlog::Checkpoint;
 
 use crate::commit::Active;
 use crate::disk::Disk;
-use crate::error::{DamageKind, Error};
+use crate::error::{Damage, DamageKind, Error};
 use crate::keys::{Class, Keys, SegmentKeys};
 use crate::leaf::{LEAF_BYTES, Leaf, commitment};
 use crate::record::kind_number;
@@ -108,7 +108,13 @@ impl Recovery<'_> {
                 DamageKind::Chain,
             )));
         }
-        let class = self.keys.class(&**self.disk, Class::Record, scan.header.month)?;
+        let class =
+            self.keys.class(&**self.disk, Class::Record, scan.header.month).map_err(|error| match error {
+                Error::Damaged(Damage { file, kind: DamageKind::Missing, .. }) => {
+                    Error::KeyLost { file, index: scan.header.first }
+                }
+                error => error,
+            })?;
         let keys = SegmentKeys::open(&class, &scan.header.key_aad(), &scan.header.wrapped);
         let Some(keys) = keys else {
             return Err(Error::Damaged(damage(scan.name, Some(0), Some(scan.header.first), DamageKind::Key)));

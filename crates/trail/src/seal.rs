@@ -88,6 +88,14 @@ fn aad(origin: &str, day: u32, session: u128, operation: u64) -> Vec<u8> {
     aad
 }
 
+/// Returns the day under whose key a value was sealed; `None` for what is no sealed value.
+pub(crate) fn sealed_day(sealed: &[u8]) -> Option<u32> {
+    match sealed.first_chunk::<SEALED_HEAD_BYTES>()? {
+        [SEALED_VERSION, day @ ..] => Some(u32::from_le_bytes(*day)),
+        _ => None,
+    }
+}
+
 /// Opens sealed values; remembers the keys of the days it saw.
 #[derive(Default)]
 pub(crate) struct Unsealer {
@@ -103,9 +111,8 @@ impl Unsealer {
         of: (u128, u64),
         sealed: &[u8],
     ) -> Result<Vec<u8>, Error> {
-        let (head, rest) = sealed.split_first_chunk::<SEALED_HEAD_BYTES>().ok_or(Error::Sealed)?;
-        let [SEALED_VERSION, d0, d1, d2, d3] = *head else { return Err(Error::Sealed) };
-        let day = u32::from_le_bytes([d0, d1, d2, d3]);
+        let day = sealed_day(sealed).ok_or(Error::Sealed)?;
+        let rest = sealed.get(SEALED_HEAD_BYTES..).unwrap_or_default();
         let key = match self.days.entry(day) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(place) => {

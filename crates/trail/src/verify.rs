@@ -2,27 +2,28 @@
 //!
 //! Level 1: the checkpoint's signature, origin and key. 2: tiles ⇐ leaves ⇐ root, everything recomputed.
 //! 3: sequence, time, heartbeats of the leaves, and the chain of frames. 5: with the root key, every frame
-//! decrypts and every record is the one its leaf commits to. (4 is for the archive.)
+//! decrypts, every record is the one its leaf commits to, and the literals sealed in it open. (4 is for the archive.)
 //!
 //! Deliberately absent: any trust in who wrote the folder, any network, any repair.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use model::{Kind, RootKey};
+use model::{Kind, Record, RootKey};
 use tlog::{Bundle, Checkpoint, Hash, NoteVerifier, Tile, TileBuilder, decode_bundle, leaf_hash};
 
 use crate::disk::{Disk, Folder};
 use crate::error::{Damage, DamageKind, Error};
-use crate::keys::{Class, Keys, SegmentKeys, VERIFIER_FILE};
+use crate::keys::{CHECKPOINT_KEY_FILE, Class, Keys, SegmentKeys, VERIFIER_FILE};
 use crate::leaf::{LEAF_BYTES, Leaf, commitment};
 use crate::options::HEARTBEAT_GAP_MAX;
 use crate::read::read_verifier;
 use crate::record;
 use crate::scan::{Position, Remains, Scan, Step, damage, segments};
+use crate::seal::{Unsealer, sealed_day};
 use crate::segment::{FrameHeader, FrameOpener, FramePlace, Records, chain_origin, segment_file};
 use crate::tree::{CHECKPOINT_FILE, read_bundle, read_if_there, read_tile, tree_file};
 
@@ -415,18 +416,38 @@ impl Run<'_, '_> {
             return Ok(());
         }
         let keys = self.options.root_key.map(|root| Keys::new(root, self.verifier.name()));
-        if let Some(keys) = &keys
-            && let Some(file) =
-                keys.unopened(self.disk).map_err(|source| Error::io("list the keys", source))?
-        {
-            self.found(5, &file, None, None, DamageKind::Key);
+        if let Some(keys) = &keys {
+            self.keys(keys)?;
         }
-        let mut walk = Walk { keys, classes: BTreeMap::new(), opener: FrameOpener::new(), end: None };
+        let mut walk = Walk {
+            keys,
+            classes: BTreeMap::new(),
+            opener: FrameOpener::new(),
+            literals: Literals::default(),
+            end: None,
+        };
         for number in &numbers {
             self.segment(*number, numbers.last() == Some(number), &mut walk)?;
             if self.enough() {
                 return Ok(());
             }
+        }
+        Ok(())
+    }
+
+    /// The files of the keys: each opens, and the one that signs is there and is the one of this log.
+    fn keys(&mut self, keys: &Keys) -> Result<(), Error> {
+        let unopened = keys.unopened(self.disk).map_err(|source| Error::io("list the keys", source))?;
+        if let Some(file) = unopened {
+            self.found(5, &file, None, None, DamageKind::Key);
+        }
+        match keys.checkpoint_signer(self.disk) {
+            Ok(signer) if signer.verifier() == self.verifier => {}
+            Ok(_) => self.found(5, CHECKPOINT_KEY_FILE, None, None, DamageKind::Key),
+            Err(Error::Damaged(damage)) => self.found(5, CHECKPOINT_KEY_FILE, None, None, damage.kind),
+            // Found above.
+            Err(Error::RootKey { .. }) => {}
+            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -512,8 +533,18 @@ impl Run<'_, '_> {
         let mut records = Records(raw);
         let mut index = header.first;
         for canonical in records.by_ref() {
-            if let Some(kind) = self.record(index, canonical, header.time_us, keys)? {
-                self.found(5, &name, offset, Some(index), kind);
+            let record = decoded(canonical);
+            match self.record(index, record.as_ref(), canonical, header.time_us, keys)? {
+                Some(kind) => self.found(5, &name, offset, Some(index), kind),
+                None => {
+                    let of = (walk.keys.as_ref(), record.as_ref());
+                    if let (Some(keys), Some(record)) = of
+                        && let Some((file, kind)) = walk.literals.check(keys, self.disk, record)?
+                    {
+                        let offset = offset.filter(|_| file.is_none());
+                        self.found(5, file.as_deref().unwrap_or(&name), offset, Some(index), kind);
+                    }
+                }
             }
             index += 1;
         }
@@ -527,18 +558,14 @@ impl Run<'_, '_> {
     fn record(
         &mut self,
         index: u64,
+        record: Option<&Record<'_>>,
         canonical: &[u8],
         time_us: u64,
         keys: &SegmentKeys,
     ) -> Result<Option<DamageKind>, Error> {
         self.report.records += 1;
-        let mut again = Vec::with_capacity(canonical.len());
-        let kind = match record::decode(canonical) {
-            Ok(record) if record::encode(&record, &mut again).is_ok() && again == canonical => {
-                record.kind as u8
-            }
-            Ok(_) | Err(_) => return Ok(Some(DamageKind::Record)),
-        };
+        let Some(record) = record else { return Ok(Some(DamageKind::Record)) };
+        let kind = record.kind as u8;
         if index >= self.report.size {
             return Ok(None);
         }
@@ -583,11 +610,53 @@ impl Run<'_, '_> {
     }
 }
 
+/// Reads a record; `None` when it is not in canonical form.
+fn decoded(canonical: &[u8]) -> Option<Record<'static>> {
+    let record = record::decode(canonical).ok()?;
+    let mut again = Vec::with_capacity(canonical.len());
+    (record::encode(&record, &mut again).is_ok() && again == canonical).then_some(record)
+}
+
+/// Opens what is sealed in the records, to see that it can be opened.
+#[derive(Default)]
+struct Literals {
+    unsealer: Unsealer,
+    /// Days of which a finding was made: the first entry is named, the others do not open for the same reason.
+    named: BTreeSet<Option<u32>>,
+}
+
+impl Literals {
+    /// Returns what is wrong, and the key's file where it is the file.
+    fn check(
+        &mut self,
+        keys: &Keys,
+        disk: &dyn Disk,
+        record: &Record<'_>,
+    ) -> Result<Option<(Option<String>, DamageKind)>, Error> {
+        let Some(sealed) = record.sealed.as_deref() else { return Ok(None) };
+        let day = sealed_day(sealed);
+        if self.named.contains(&day) {
+            return Ok(None);
+        }
+        let of = (record.session.map_or(0, |id| id.0), record.operation.map_or(0, |id| id.0));
+        let wrong = match self.unsealer.open(keys, disk, keys.origin(), of, sealed) {
+            Ok(_) => return Ok(None),
+            Err(Error::Sealed) => (None, DamageKind::Literal),
+            Err(Error::Damaged(damage)) => (Some(damage.file), damage.kind),
+            Err(Error::RootKey { file }) => (Some(file), DamageKind::Key),
+            Err(error) => return Err(error),
+        };
+        self.named.insert(day);
+        Ok(Some(wrong))
+    }
+}
+
 /// What is carried from segment to segment.
 struct Walk {
     keys: Option<Keys>,
     classes: BTreeMap<u32, crate::keys::Key>,
     opener: FrameOpener,
+    literals: Literals,
     /// Where the segment before ended, if it ended well.
     end: Option<Position>,
 }

@@ -17,11 +17,11 @@ fn small_options() -> Options {
 }
 
 /// A record of this number, sometimes with a text that does not compress.
-fn numbered(number: u64, random: &mut Random) -> model::Record<'static> {
+fn numbered(trail: &Trail, number: u64, random: &mut Random) -> model::Record<'static> {
     let mut record = select(number);
     let bytes =
         (0..random.below(12) * random.below(200)).map(|_| random.next().to_le_bytes()[0]).collect::<Vec<_>>();
-    record.sealed = Some(bytes.into());
+    record.sealed = Some(trail.sealer().seal(record.session.unwrap().0, number, &bytes).into());
     record
 }
 
@@ -30,8 +30,10 @@ fn record_until_failure(trail: &Trail, random: &mut Random, start: u64) -> Vec<(
     let mut acknowledged = Vec::new();
     for round in 0..200 {
         let numbers: Vec<u64> = (0..=random.below(6) as u64).map(|n| start + round * 10 + n).collect();
-        let pending: Vec<_> =
-            numbers.iter().filter_map(|n| Some((*n, trail.record(&numbered(*n, random)).ok()?))).collect();
+        let pending: Vec<_> = numbers
+            .iter()
+            .filter_map(|n| Some((*n, trail.record(&numbered(trail, *n, random)).ok()?)))
+            .collect();
         for (number, pending) in pending {
             if let Ok(receipt) = pending.wait() {
                 acknowledged.push((receipt.index(), number));

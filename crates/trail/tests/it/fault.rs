@@ -209,6 +209,94 @@ fn a_missing_checkpoint_or_key_is_refused() {
     }
 }
 
+/// A closed trail with sealed literals in entries 2 to 4.
+fn sealed_trail() -> MemoryDisk {
+    let disk = MemoryDisk::default();
+    let trail = open(&disk).unwrap();
+    for n in 0..3 {
+        let mut record = select(n);
+        record.sealed = Some(trail.sealer().seal(record.session.unwrap().0, n, b"MRN 0012345").into());
+        let _receipt = trail.record(&record).unwrap().wait().unwrap();
+    }
+    trail.close().unwrap();
+    disk
+}
+
+fn key_file(disk: &MemoryDisk, class: &str) -> String {
+    let prefix = format!("keys/{class}-");
+    disk.files().into_iter().find(|file| file.starts_with(&prefix)).unwrap()
+}
+
+fn findings_with_key(disk: &MemoryDisk) -> Vec<(DamageKind, String, Option<u64>)> {
+    let options = VerifyOptions { root_key: Some(&root()), ..VerifyOptions::default() };
+    let findings = verify_on(disk, options).unwrap().findings;
+    findings.into_iter().map(|f| (f.damage.kind, f.damage.file, f.damage.index)).collect()
+}
+
+#[test]
+fn a_lost_key_of_a_month_is_found_and_never_replaced() {
+    for class in ["literal", "record"] {
+        let disk = sealed_trail();
+        assert_eq!(findings_with_key(&disk), []);
+        let file = key_file(&disk, class);
+        let kept = disk.bytes(&file);
+        disk.delete(&file);
+        let named = match class {
+            "literal" => (DamageKind::Missing, file.clone(), Some(2)),
+            _ => (DamageKind::Key, "segments/0000000000.seg".to_owned(), Some(0)),
+        };
+        assert_eq!(findings_with_key(&disk), [named]);
+        let refused = open(&disk).unwrap_err();
+        assert!(matches!(&refused, Error::KeyLost { file: lost, .. } if *lost == file), "{refused}");
+        let words = refused.to_string();
+        assert!(words.contains(&file) && words.contains("from a backup"), "{words}");
+        let checked = trail::check_keys_on(&disk, &root(), &options()).unwrap_err();
+        assert!(matches!(checked, Error::KeyLost { .. }), "{checked}");
+        assert!(!disk.files().contains(&file), "no other key took its place");
+        // With the file back everything is as it was.
+        trail::Disk::write(&disk, &file, &kept).unwrap();
+        trail::check_keys_on(&disk, &root(), &options()).unwrap();
+        open(&disk).unwrap().close().unwrap();
+        assert_eq!(findings_with_key(&disk), []);
+    }
+}
+
+#[test]
+fn a_replaced_literal_key_is_found() {
+    let disk = sealed_trail();
+    let file = key_file(&disk, "literal");
+    // Another key under the same root key, from a log of the same name.
+    let other = sealed_trail();
+    trail::Disk::write(&disk, &file, &other.bytes(&file)).unwrap();
+    let segment = "segments/0000000000.seg".to_owned();
+    assert_eq!(findings_with_key(&disk), [(DamageKind::Literal, segment, Some(2))]);
+}
+
+#[test]
+fn a_month_without_sealed_literals_may_get_its_key() {
+    let disk = MemoryDisk::default();
+    let trail = open(&disk).unwrap();
+    let _receipt = trail.record(&select(1)).unwrap().wait().unwrap();
+    trail.close().unwrap();
+    let file = key_file(&disk, "literal");
+    disk.delete(&file);
+    open(&disk).unwrap().close().unwrap();
+    assert!(disk.files().contains(&file));
+}
+
+#[test]
+fn the_key_that_signs_is_missed_and_known() {
+    let file = "keys/checkpoint.key";
+    let disk = sealed_trail();
+    let other = sealed_trail();
+    disk.delete(file);
+    assert_eq!(findings_with_key(&disk), [(DamageKind::Missing, file.to_owned(), None)]);
+    assert!(matches!(trail::check_keys_on(&disk, &root(), &options()), Err(Error::Damaged(_))));
+    trail::Disk::write(&disk, file, &other.bytes(file)).unwrap();
+    assert_eq!(findings_with_key(&disk), [(DamageKind::Key, file.to_owned(), None)]);
+    assert!(trail::check_keys_on(&disk, &root(), &options()).is_err());
+}
+
 #[test]
 fn the_tree_is_made_again_from_the_frames() {
     let disk = MemoryDisk::default();

@@ -18,7 +18,8 @@ fn closed_trail() -> MemoryDisk {
     let mut random = Random::new(5);
     for n in 0..800 {
         let mut record = select(n);
-        record.sealed = Some((0..150).map(|_| random.next().to_le_bytes()[0]).collect::<Vec<_>>().into());
+        let text = (0..100).map(|_| random.next().to_le_bytes()[0]).collect::<Vec<_>>();
+        record.sealed = Some(trail.sealer().seal(record.session.unwrap().0, n, &text).into());
         let pending = trail.record(&record).unwrap();
         if n % 5 == 0 {
             let _receipt = pending.wait().unwrap();

@@ -133,7 +133,8 @@ fn a_record_larger_than_a_segment_gets_one_of_its_own() {
     let trail = Trail::open_on(Arc::new(disk.clone()), &root(), options()).unwrap();
     let mut random = crate::memory::Random::new(9);
     let mut record = select(1);
-    record.sealed = Some((0..3 << 20).map(|_| random.next().to_le_bytes()[3]).collect::<Vec<_>>().into());
+    let text = (0..3 << 20).map(|_| random.next().to_le_bytes()[3]).collect::<Vec<_>>();
+    record.sealed = Some(trail.sealer().seal(record.session.unwrap().0, 1, &text).into());
     let index = trail.record(&record).unwrap().wait().unwrap().index();
     let _receipt = trail.record(&select(2)).unwrap().wait().unwrap();
     trail.close().unwrap();

@@ -62,8 +62,18 @@ fn surroundings(config: &Config) -> Vec<Problem> {
         problems.push(Problem::error(folder.path(), format!("{error:#}")));
     } else {
         problems.extend(credentials(config, &folder));
+        problems.extend(trail_keys(config, &folder));
     }
     problems
+}
+
+/// Looks for the keys without which the trail does not open.
+fn trail_keys(config: &Config, folder: &DataFolder) -> Option<Problem> {
+    let place = folder.trail();
+    // A root key that is missing is told with the credentials.
+    let root = load_root_key(&folder.root_key()).ok().filter(|_| place.exists())?;
+    let error = trail::check_keys(&place, &root, &trail::Options::new(config.node.as_str())).err()?;
+    Some(Problem::error(&place, format!("{:#}", anyhow::Error::from(error))))
 }
 
 /// Looks for a readable credential of each resource.

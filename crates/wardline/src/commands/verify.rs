@@ -89,7 +89,9 @@ fn damage_or_fail(error: Error, place: &Place) -> anyhow::Result<Finding> {
         _ if has_rest && lacks_key => {
             Damage { file: "verifier.txt".to_owned(), offset: None, index: None, kind: DamageKind::Missing }
         }
-        Error::RootKey { .. } | Error::Option { .. } | Error::Io { .. } => return Err(error.into()),
+        Error::RootKey { .. } | Error::KeyLost { .. } | Error::Option { .. } | Error::Io { .. } => {
+            return Err(error.into());
+        }
         error => bail!("the trail cannot be checked: {error}"),
     };
     Ok(Finding { level: 1, damage })

@@ -197,6 +197,32 @@ fn damage_is_named() {
     assert!(missing.stdout.contains("verifier.txt"), "{missing:?}");
 }
 
+/// Whoever looks hears of a lost key, before `serve` does, and nothing takes its place.
+#[test]
+fn a_lost_key_is_said_by_all() {
+    let place = Place::ready();
+    place.add("ann", "nurse").exits(0);
+    for prefix in ["checkpoint", "record-"] {
+        let keys = files_under(&place.path("data/trail/keys"));
+        let named = |file: &&std::path::PathBuf| {
+            file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))
+        };
+        let file = keys.iter().find(named).expect("a key");
+        let away = place.path("away.key");
+        fs::rename(file, &away).expect("moved");
+        let verified = place.run(&["verify"]).exits(1);
+        assert!(verified.stdout.contains("DAMAGED: "), "{verified:?}");
+        let name = file.file_name().expect("a name").to_string_lossy();
+        for (command, code) in [("check", 1), ("serve", 2)] {
+            let ran = place.run(&[command]).exits(code);
+            assert!(format!("{ran:?}").contains(&*name), "{ran:?}");
+        }
+        assert!(!file.exists(), "another key took its place");
+        fs::rename(&away, file).expect("moved back");
+        place.run(&["verify"]).exits(0);
+    }
+}
+
 #[test]
 fn the_tree_is_exported_for_others() {
     let place = Place::ready();

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use super::dial::{self, LoginKeys};
 use super::mask::Protection;
-use super::sql::Catalogue;
+use super::sql::{Catalogue, Rows};
 use crate::control::Upstream;
 use crate::error::Failure;
 use crate::protected::Protected;
@@ -81,10 +81,14 @@ impl Catalogues {
 
     /// Returns the resource's place; sessions keep it. There are as many as databases that were ever configured.
     pub(crate) fn slot(&self, upstream: &Upstream) -> Arc<Slot> {
-        let Upstream { id: _, host, port, database, tls: _, protected: _ } = upstream;
+        let Upstream { id: _, host, port, database, tls: _, protected } = upstream;
         let place = Place { host: host.clone(), port: *port, database: database.clone() };
         let mut slots = self.slots.lock();
         let slot = slots.entry(place).or_insert_with(|| Arc::new(Slot::new(Arc::clone(&self.versions))));
+        if protected.is_some() && !slot.follows.swap(true, Ordering::Relaxed) {
+            // What was read before does not tell where values come from.
+            slot.stale();
+        }
         Arc::clone(slot)
     }
 
@@ -108,7 +112,7 @@ impl Catalogues {
             return outcome;
         }
         let ticket = slot.begin();
-        let outcome = read(upstream, credential, keys).await;
+        let outcome = read(upstream, credential, keys, slot.follows.load(Ordering::Relaxed)).await;
         slot.end(&ticket, outcome)
     }
 }
@@ -117,13 +121,15 @@ async fn read(
     upstream: &Upstream,
     credential: &vault::Credential,
     keys: &LoginKeys,
+    follows: bool,
 ) -> Result<Catalogue, Failure> {
     let parameters = [("application_name", "wardline catalogue"), ("client_encoding", "UTF8")];
     let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let mut dialed = dial::dial(upstream, credential, &parameters, keys).await?;
     let mut answers = Vec::with_capacity(Catalogue::QUERIES.len());
-    for query in Catalogue::QUERIES {
-        answers.push(dial::rows(&mut dialed.stream, query).await?);
+    for (at, query) in Catalogue::QUERIES.into_iter().enumerate() {
+        let needless = !follows && Catalogue::FOR_LINEAGE.contains(&at);
+        answers.push(if needless { Rows::new() } else { dial::rows(&mut dialed.stream, query).await? });
     }
     dial::leave(dialed.stream).await;
     // A large catalogue takes tens of milliseconds to build; sessions share this thread.
@@ -143,6 +149,8 @@ pub(crate) struct Slot {
     flight: tokio::sync::Mutex<()>,
     /// The last version of all slots: a resource may move from one slot to another, and its verdicts must not.
     versions: Arc<AtomicU64>,
+    /// A resource here protects something: what following values needs is read too.
+    follows: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -175,6 +183,7 @@ impl Slot {
             state: Mutex::default(),
             flight: tokio::sync::Mutex::new(()),
             versions,
+            follows: AtomicBool::new(false),
         }
     }
 
@@ -257,7 +266,6 @@ impl Slot {
 pub(crate) mod tests {
     use model::ResourceId;
 
-    use super::super::sql::Rows;
     use super::*;
     use crate::tls::UpstreamTls;
 

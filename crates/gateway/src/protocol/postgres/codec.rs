@@ -287,24 +287,27 @@ pub(crate) fn query(frame: &[u8]) -> Result<&[u8], Malformed> {
     Ok(text)
 }
 
-/// Reads name and text of `Parse`, checking the parameter types' layout.
-pub(crate) fn parse(frame: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+/// A `Parse`: the statement's name and text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Parse<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) text: &'a [u8],
+    /// A parameter is given a type that did not come with PostgreSQL.
+    pub(crate) user_types: bool,
+}
+
+/// Reads a `Parse`.
+pub(crate) fn parse(frame: &[u8]) -> Result<Parse<'_>, Malformed> {
+    const FIRST_USER_OID: u32 = 16384;
     let mut fields = Fields::of(frame, "Parse");
     let name = fields.cstr()?;
     let text = fields.cstr()?;
-    let types = fields.count()?;
-    fields.bytes(types * 4)?;
+    let mut user_types = false;
+    for _ in 0..fields.count()? {
+        user_types |= fields.i32()?.cast_unsigned() >= FIRST_USER_OID;
+    }
     fields.end()?;
-    Ok((name, text))
-}
-
-/// Tells whether a `Parse` gives a parameter a type that did not come with PostgreSQL.
-pub(crate) fn parse_has_user_types(frame: &[u8]) -> bool {
-    const FIRST_USER_OID: u32 = 16384;
-    let mut fields = Fields::of(frame, "Parse");
-    let types = fields.cstr().and_then(|_| fields.cstr()).and_then(|_| fields.count());
-    let mut oids = (0..types.unwrap_or(0)).map(|_| fields.i32());
-    oids.any(|oid| oid.map_or(true, |oid| oid.cast_unsigned() >= FIRST_USER_OID))
+    Ok(Parse { name, text, user_types })
 }
 
 /// A `Bind`: the portal it makes, the statement it takes, and where its parameters are.

@@ -99,6 +99,44 @@ impl Expect {
             | Expect::Sync => None,
         }
     }
+
+    /// Returns the statement's name that the question is about, and what it stood for before.
+    fn statement(&mut self) -> Option<(&[u8], &mut Option<Statement>)> {
+        match self {
+            Expect::Parse { name, previous } | Expect::Close { undo: Closed::Statement(name, previous) } => {
+                Some((name, previous))
+            }
+            Expect::Close { undo: Closed::Portal(..) }
+            | Expect::Query { .. }
+            | Expect::RefusedQuery { .. }
+            | Expect::Bind { .. }
+            | Expect::Describe
+            | Expect::Announce { .. }
+            | Expect::Execute { .. }
+            | Expect::Refused { .. }
+            | Expect::Sync
+            | Expect::Call { .. } => None,
+        }
+    }
+
+    /// Returns the portal's name that the question is about, and what it stood for before.
+    fn portal(&mut self) -> Option<(&[u8], &mut Option<Portal>)> {
+        match self {
+            Expect::Bind { name, previous, .. } | Expect::Close { undo: Closed::Portal(name, previous) } => {
+                Some((name, previous))
+            }
+            Expect::Close { undo: Closed::Statement(..) }
+            | Expect::Query { .. }
+            | Expect::RefusedQuery { .. }
+            | Expect::Parse { .. }
+            | Expect::Describe
+            | Expect::Announce { .. }
+            | Expect::Execute { .. }
+            | Expect::Refused { .. }
+            | Expect::Sync
+            | Expect::Call { .. } => None,
+        }
+    }
 }
 
 /// Tells whether the resource has under this name what we have: PostgreSQL cuts names after 63 bytes, and reads others
@@ -244,56 +282,18 @@ impl Track {
     /// Takes back what a question did to a name. Where a later question, behind the next `Sync`, took the name again,
     /// that one counts, and what is taken back is only what it replaced.
     fn undo_statement(&mut self, name: Box<[u8]>, previous: Option<Statement>) {
-        for later in &mut self.expected {
-            match later {
-                Expect::Parse { name: taken, previous: replaced }
-                | Expect::Close { undo: Closed::Statement(taken, replaced) }
-                    if *taken == name =>
-                {
-                    *replaced = previous;
-                    return;
-                }
-                Expect::Parse { .. }
-                | Expect::Close { .. }
-                | Expect::Query { .. }
-                | Expect::RefusedQuery { .. }
-                | Expect::Bind { .. }
-                | Expect::Describe
-                | Expect::Announce { .. }
-                | Expect::Execute { .. }
-                | Expect::Refused { .. }
-                | Expect::Sync
-                | Expect::Call { .. } => {}
-            }
+        match self.expected.iter_mut().filter_map(Expect::statement).find(|(taken, _)| *taken == &*name) {
+            Some((_, replaced)) => *replaced = previous,
+            None => restore(&mut self.statements, name, previous),
         }
-        restore(&mut self.statements, name, previous);
     }
 
     /// As [`Track::undo_statement`].
     fn undo_portal(&mut self, name: Box<[u8]>, previous: Option<Portal>) {
-        for later in &mut self.expected {
-            match later {
-                Expect::Bind { name: taken, previous: replaced, .. }
-                | Expect::Close { undo: Closed::Portal(taken, replaced) }
-                    if *taken == name =>
-                {
-                    *replaced = previous;
-                    return;
-                }
-                Expect::Bind { .. }
-                | Expect::Close { .. }
-                | Expect::Query { .. }
-                | Expect::RefusedQuery { .. }
-                | Expect::Parse { .. }
-                | Expect::Describe
-                | Expect::Announce { .. }
-                | Expect::Execute { .. }
-                | Expect::Refused { .. }
-                | Expect::Sync
-                | Expect::Call { .. } => {}
-            }
+        match self.expected.iter_mut().filter_map(Expect::portal).find(|(taken, _)| *taken == &*name) {
+            Some((_, replaced)) => *replaced = previous,
+            None => restore(&mut self.portals, name, previous),
         }
-        restore(&mut self.portals, name, previous);
     }
 
     /// Forgets a statement, or all of them, that a text changes: nothing taken back later brings it back.
@@ -303,11 +303,8 @@ impl Track {
             Some(name) => drop(self.statements.remove(name.as_bytes())),
             None => self.statements.clear(),
         }
-        for expect in &mut self.expected {
-            if let Expect::Parse { name, previous }
-            | Expect::Close { undo: Closed::Statement(name, previous) } = expect
-                && changed.is_none_or(|changed| **name == *changed.as_bytes())
-            {
+        for (name, previous) in self.expected.iter_mut().filter_map(Expect::statement) {
+            if changed.is_none_or(|changed| name == changed.as_bytes()) {
                 *previous = None;
             }
         }

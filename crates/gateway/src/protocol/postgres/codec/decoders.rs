@@ -42,7 +42,7 @@ fn messages(frame: &[u8]) {
         assert!(!text.contains(&0));
         within(text);
     }
-    if let Ok((name, text)) = codec::parse(frame) {
+    if let Ok(codec::Parse { name, text, user_types: _ }) = codec::parse(frame) {
         within(name);
         within(text);
     }

@@ -172,7 +172,8 @@ proptest! {
             body
         };
         let frame = framed(b'P', &body(types.len()));
-        prop_assert_eq!(parse(&frame), Ok((&portal[..], &text[..])));
+        let user_types = types.iter().any(|oid| *oid >= 16384);
+        prop_assert_eq!(parse(&frame), Ok(Parse { name: &portal, text: &text, user_types }));
         only_whole(b'P', &body(types.len()), |frame| parse(frame).is_ok())?;
         prop_assert_eq!(parse(&framed(b'P', &body(lie.into()))).is_ok(), usize::from(lie) == types.len());
     }

@@ -3,7 +3,6 @@
 //! The plan says what is masked by the statement's text; the resource's own announcement has the second vote. Where
 //! the two disagree nothing is shown. Deliberately absent: deciding (`plan`), and the operators (`phi`).
 
-use foldhash::HashMap;
 use phi::{Class, Format, Keys, Mask, Outcome, RowContext, Type};
 
 use super::plan::{Plan, Protection, Shown};
@@ -44,20 +43,13 @@ pub(crate) struct Rows {
 pub(crate) struct Means<'a> {
     pub(crate) protection: &'a Protection,
     pub(crate) keys: &'a Keys,
-    /// The resource's own types, by OID.
-    pub(crate) types: &'a HashMap<u32, Type>,
 }
 
 impl Means<'_> {
-    fn type_of(&self, field: &Field<'_>) -> Type {
-        match self.types.get(&field.type_oid) {
-            Some(known) => known.clone(),
-            None => Type::builtin(field.type_oid, field.modifier),
-        }
-    }
-
-    /// Returns the mask of a column; one that does not suit the type becomes a constant.
-    fn mask(&self, column: Column, ty: &Type) -> Mask {
+    /// Returns the mask of a column; one that does not suit the type becomes a constant, and NULL for a type that did
+    /// not come with PostgreSQL.
+    fn mask(&self, column: Column, field: &Field<'_>) -> Mask {
+        let ty = &Type::builtin(field.type_oid, field.modifier);
         match self.protection.rules.get(&column) {
             Some(rule) => Mask::compile(rule.class, rule.operator, ty, self.keys)
                 .unwrap_or_else(|_| Mask::redact(rule.class, ty)),
@@ -94,7 +86,7 @@ impl Rows {
             cells.push(match (shown.get(at).copied().unwrap_or(Shown::Plain), announced) {
                 (Shown::Plain, None) => Cell::Plain,
                 (Shown::Plain, Some(_)) => return Err(Unshowable::Disagrees),
-                (Shown::Masked(column), _) => Cell::Masked(means.mask(column, &means.type_of(field))),
+                (Shown::Masked(column), _) => Cell::Masked(means.mask(column, field)),
                 (Shown::Redacted, _) => Cell::Absent,
             });
         }
@@ -255,7 +247,7 @@ mod tests {
         fields: &[(Option<Column>, u32)],
     ) -> Result<Option<Rows>, Unshowable> {
         let keys = Keys::derive(&RootKey::new([7; 32]), KeyId::new(1).unwrap());
-        let means = Means { protection, keys: &keys, types: &HashMap::default() };
+        let means = Means { protection, keys: &keys };
         Rows::compile(plan, &description(fields), means, |_| false)
     }
 

@@ -290,7 +290,7 @@ impl<C: Control> Relay<C> {
         objects.extend(inspection.objects.iter().cloned());
         objects.sort_unstable();
         objects.dedup();
-        Arc::new(Running { inspection: inspection.clone(), objects: objects.into() })
+        Arc::new(RunsNamed { inspection: inspection.clone(), objects: objects.into() })
     }
 
     /// Records that a statement could show what its person may not see.
@@ -382,7 +382,7 @@ impl<C: Control> Relay<C> {
     }
 
     fn parse(&mut self, frame: &[u8], at: Micros) -> Result<Step, Failure> {
-        let (name, text) = codec::parse(frame).map_err(malformed)?;
+        let codec::Parse { name, text, user_types } = codec::parse(frame).map_err(malformed)?;
         if !is_plain(name) || name == FAILING_NAME {
             return self.refuse_name(at);
         }
@@ -398,7 +398,7 @@ impl<C: Control> Relay<C> {
             return self.refuse_unknown(b"53400", "too many prepared statements in this session", at);
         }
         let mut resolved = inspection.resolve(|n| self.track.prepared(n), |n| self.track.cursor(n));
-        if codec::parse_has_user_types(frame) && !self.catalogue.current().catalogue.all_types_plain() {
+        if user_types && !self.catalogue.current().catalogue.all_types_plain() {
             // Checking a parameter of such a type may run code.
             let object = Object::Function { schema: "?".into(), name: "a parameter's type".into() };
             resolved.needs.to_mut().push(Need { action: Action::Execute, object });
@@ -964,12 +964,12 @@ fn denied() -> WireError {
 
 /// A text that runs what was named before.
 #[derive(Debug)]
-struct Running {
+struct RunsNamed {
     inspection: Arc<Inspection>,
     objects: Box<[Box<str>]>,
 }
 
-impl Subject for Running {
+impl Subject for RunsNamed {
     fn action(&self) -> Action {
         self.inspection.action()
     }

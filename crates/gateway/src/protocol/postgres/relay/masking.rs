@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 
-use foldhash::{HashMap, HashMapExt};
 use model::Micros;
 use phi::RowContext;
 
@@ -34,10 +33,9 @@ pub(super) struct Masking {
 }
 
 /// How the result at hand leaves.
-#[derive(Debug, Default)]
-pub(super) enum Shape {
+#[derive(Debug)]
+enum Shape {
     /// The resource has not announced it yet.
-    #[default]
     Unknown,
     /// As it comes.
     Plain,
@@ -51,7 +49,7 @@ pub(super) struct Masked {
     by: Arc<Masking>,
     /// Which statement of the text the results at hand are of.
     statement: usize,
-    pub(super) shape: Shape,
+    shape: Shape,
     /// The format codes of the result.
     formats: Arc<[i16]>,
     /// Where the columns are announced; `None` where that comes with the result itself.
@@ -68,8 +66,7 @@ impl Masked {
     pub(super) fn announce(&mut self, description: &[u8]) -> Result<(), Failure> {
         let Masking { protected, protection, sight, plans, year: _ } = &*self.by;
         let plan = plans.get(self.statement).ok_or_else(|| unshowable(&Unshowable::Disagrees))?;
-        let types = HashMap::new();
-        let means = Means { protection, keys: &protected.keys, types: &types };
+        let means = Means { protection, keys: &protected.keys };
         let rows = Rows::compile(plan, description, means, |class| sight.sees(class));
         self.shape = match rows.map_err(|error| unshowable(&error))? {
             None => Shape::Plain,
@@ -190,7 +187,8 @@ impl<C: Control> Relay<C> {
     ) -> Result<Option<Arc<Masking>>, Refusal> {
         let Some((protected, sight)) = self.masks(at) else { return Ok(None) };
         let inspection = inspection.ok_or(Refusal::Kind("EXECUTE, or FETCH of a cursor,"))?;
-        let protection = self.catalogue.current().protection(&protected);
+        let current = self.catalogue.current();
+        let protection = current.protection(&protected);
         if inspection.lineage.len() != inspection.statements {
             return Err(Refusal::Opaque);
         }
@@ -201,8 +199,7 @@ impl<C: Control> Relay<C> {
                     let known = self.track.prepared(&name).filter(|_| !inspection.names(&name));
                     let known = known.and_then(|known| known.lineage.clone());
                     // The resource plans it anew when objects change, by what they are then.
-                    let current = self.catalogue.current().catalogue.digest();
-                    let known = known.filter(|known| known.catalogue == current);
+                    let known = known.filter(|known| known.catalogue == current.catalogue.digest());
                     inner(&protection, sight, known, "EXECUTE of a statement that is not known")?
                 }
                 Plan::Cursor(name) => {

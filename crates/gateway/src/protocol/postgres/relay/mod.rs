@@ -238,6 +238,7 @@ impl<C: Control> Relay<C> {
         // What is protected comes with the configuration, as the policy does. A resource that moved is another one.
         let configured = self.shared.control.resource(&self.target.id.0);
         if let Some(configured) = configured.filter(|configured| configured.is_at(&self.target)) {
+            self.catalogue = self.shared.catalogues.slot(&configured);
             self.target = configured;
         }
         let needs = [model::Need { action: Action::Connect, object: model::Object::Resource }];

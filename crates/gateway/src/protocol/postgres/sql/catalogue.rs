@@ -196,7 +196,7 @@ impl Catalogue {
          UNION ALL SELECT c.oid::text, n.nspname, c.relname, '0', string_agg(a.attname, ',' ORDER BY a.attnum), 'false', NULL \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid \
          WHERE c.oid < 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND a.attnum > 0 AND NOT a.attisdropped \
-         GROUP BY c.oid, n.nspname, c.relname",
+         GROUP BY c.oid, n.nspname, c.relname ORDER BY 1, 4",
         "SELECT n.nspname, c.relname, pg_get_viewdef(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind = 'm' AND c.oid >= 16384 \
          UNION ALL SELECT DISTINCT n.nspname, c.relname, NULL FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class \
@@ -204,6 +204,9 @@ impl Catalogue {
         "SELECT i.inhrelid::text, i.inhparent::text FROM pg_inherits i ORDER BY i.inhrelid, i.inhseqno",
         "COMMIT",
     ];
+
+    /// The queries that only following values needs: where nothing is protected their answers are left empty.
+    pub(crate) const FOR_LINEAGE: std::ops::RangeInclusive<usize> = 8..=10;
 
     /// Returns a catalogue of which nothing is known: with it nothing is a proven read.
     pub(crate) fn unknown() -> Catalogue {
@@ -246,7 +249,10 @@ impl Catalogue {
                     catalogue.hidden_code |= !rows.is_empty();
                     Some(())
                 }
-                8 => rows.iter().try_for_each(|row| catalogue.add_column(row)),
+                8 => rows
+                    .iter()
+                    .try_for_each(|row| catalogue.add_column(row))
+                    .map(|()| catalogue.sort_columns()),
                 9 => rows.iter().try_for_each(|row| catalogue.add_query(row)),
                 10 => rows.iter().try_for_each(|row| catalogue.add_parent(row)),
                 _ => Some(()),
@@ -369,8 +375,13 @@ impl Catalogue {
         }
         let generated = generated.as_deref().map(Box::from);
         relation.columns.push(Column { number, name: name.into(), generated });
-        relation.columns.sort_by_key(|column| column.number);
         Some(())
+    }
+
+    fn sort_columns(&mut self) {
+        for relation in self.relations.values_mut().flatten() {
+            relation.columns.sort_unstable_by_key(|column| column.number);
+        }
     }
 
     fn add_query(&mut self, row: &[Option<String>]) -> Option<()> {

@@ -128,13 +128,16 @@ impl Protection {
     }
 
     /// Says, for the record, which protected columns the statements return something of: masked ones, and those that the
-    /// person sees as they are. Nothing where there are none.
+    /// person sees as they are. Also that this is not known, where a statement could not be followed. Nothing where there
+    /// are none.
     pub(crate) fn note<'l>(
         &self,
         lineage: impl Iterator<Item = &'l Lineage>,
         sees: impl Fn(Class) -> bool,
     ) -> Option<Box<str>> {
-        let mut columns: Vec<Column> = lineage.flat_map(Lineage::returned).collect();
+        let mut followed = true;
+        let mut columns: Vec<Column> =
+            lineage.inspect(|lineage| followed &= !lineage.opaque).flat_map(Lineage::returned).collect();
         columns.sort_unstable();
         columns.dedup();
         let protected =
@@ -150,6 +153,10 @@ impl Protection {
             let more = columns.len() - names.len();
             let more = if more == 0 { String::new() } else { format!(" and {more} more") };
             words += &format!("{separator}{what} {}: {}{more}", columns.len(), names.join(", "));
+        }
+        if !followed {
+            words += if words.is_empty() { "" } else { "; " };
+            words += "what else of protected columns was seen is not known";
         }
         (!words.is_empty()).then(|| words.into())
     }
@@ -328,6 +335,10 @@ mod tests {
         assert_eq!(note(text, &[Class::Name]).unwrap(), "masked 1: ssn; in clear 1: name");
         assert_eq!(note(text, &[]).unwrap(), "masked 2: ssn, name");
         assert_eq!(note("SELECT ward FROM encounters", &[]), None);
+        let unknown = "what else of protected columns was seen is not known";
+        assert_eq!(note("SELECT reveal(1)", &Class::ALL).unwrap(), unknown);
+        let both = note("SELECT ssn, reveal(1) FROM patients", &Class::ALL).unwrap();
+        assert_eq!(both, format!("in clear 1: ssn; {unknown}"));
     }
 
     #[test]

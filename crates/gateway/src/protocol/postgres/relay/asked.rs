@@ -802,7 +802,7 @@ impl<C: Control> Relay<C> {
             Then::Call => return,
         };
         let masked = masking.clone().map(|by| Box::new(Masked::new(by, formats, announced)));
-        let noted = then.inspection().and_then(|inspection| self.noted(&inspection));
+        let noted = then.inspection().and_then(|inspection| self.noted(&inspection, masking.as_deref()));
         if let Some(running) = self.running.get_mut(&number) {
             running.masked = masked;
             running.noted = noted;

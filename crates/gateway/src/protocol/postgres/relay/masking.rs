@@ -217,11 +217,17 @@ impl<C: Control> Relay<C> {
         Ok(Some(Arc::new(Masking { protected, protection, sight, plans: plans.into(), year: year(at) })))
     }
 
-    /// Says for the record which protected columns a text returns, masked and in clear.
-    pub(super) fn noted(&mut self, inspection: &Inspection) -> Option<Box<str>> {
+    /// Says for the record which protected columns a text returns, masked and in clear: by what it was planned with,
+    /// where it was.
+    pub(super) fn noted(&mut self, inspection: &Inspection, masking: Option<&Masking>) -> Option<Box<str>> {
         let protected = self.target.protected.clone()?;
-        let sight = self.gate.sight(self.shared.control.now());
-        let protection = self.catalogue.current().protection(&protected);
+        let (protection, sight) = match masking {
+            Some(masking) => (masking.protection.clone(), masking.sight),
+            None => {
+                let sight = self.gate.sight(self.shared.control.now());
+                (self.catalogue.current().protection(&protected), sight)
+            }
+        };
         let run: Vec<Arc<Known>> =
             inspection.session.iter().filter_map(|effect| self.run_by(effect)).collect();
         let followed = run.iter().filter_map(|known| known.lineage.as_deref());

@@ -40,6 +40,11 @@ const TEST: &[Need] = &[
         present: || on_path("pgbouncer") || Path::new("/usr/sbin/pgbouncer").exists(),
     },
     Need {
+        why: "a generator of statements for the two worlds",
+        packages: &["sqlsmith"],
+        present: || on_path("sqlsmith"),
+    },
+    Need {
         why: "the JDBC client",
         packages: &["default-jdk-headless", "libpostgresql-jdbc-java"],
         present: || on_path("javac") && Path::new("/usr/share/java/postgresql.jar").exists(),

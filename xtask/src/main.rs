@@ -46,6 +46,13 @@ Measure it
                         direct, pgbouncer and Wardline side by side on this machine
   bench trail [--quick] [--json FILE]
                         durable events per second and their latency
+  bench two-worlds [--seed N] [--queries N] [--json FILE]
+                        the leak battery, sqlsmith and random queries against two hospitals that
+                        differ in protected values only: a masked person may not tell them apart
+  bench mask [--quick] [--large-gib N] [--json FILE]
+                        detection, verdicts, masked rows beside plain and direct ones, memory
+  bench detect [--notes N] [--seed N] [--without-presidio] [--json FILE]
+                        recall and precision of the detectors by class, with Presidio as baseline
 
 Prepare it
   install               only installs what `test` needs (Debian packages, clients, upstreams)

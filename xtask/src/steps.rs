@@ -107,22 +107,64 @@ pub(crate) fn demo(rest: &[String]) -> Result<()> {
 /// The benchmarks, on the release build.
 pub(crate) fn bench(rest: &[String]) -> Result<()> {
     match rest.split_first() {
-        Some((what, rest)) if what == "gateway" => {
+        Some((what, rest)) if ["gateway", "two-worlds"].contains(&what.as_str()) => {
             install::for_tests()?;
             announce("building wardline for release");
             run(&mut cargo(["build", "--locked", "--release", "--package=wardline", "--package=testbed"]))?;
-            let mut args = vec!["gateway".to_owned()];
+            let mut args = vec![what.clone()];
             args.extend_from_slice(rest);
             exec("release", "bench", &args)
         }
+        Some((what, rest)) if what == "mask" => bench_mask(rest),
+        Some((what, rest)) if what == "detect" => bench_detect(rest),
         Some((what, rest)) if what == "trail" => {
             install::for_demo()?;
             let mut command =
                 cargo(["run", "--locked", "--release", "--package=trail", "--example=bench_trail", "--"]);
             run(command.args(absolute(rest)?).current_dir(root()))
         }
-        _ => bail!("`bench` is `bench gateway` or `bench trail`"),
+        _ => bail!("`bench` is one of gateway, trail, mask, detect, two-worlds"),
     }
+}
+
+/// What masking costs: in the process first, then in the path of real rows.
+fn bench_mask(rest: &[String]) -> Result<()> {
+    install::for_tests()?;
+    announce("building wardline for release");
+    run(&mut cargo(["build", "--locked", "--release", "--package=wardline", "--package=testbed"]))?;
+    let folder = target_dir().join("figures");
+    std::fs::create_dir_all(&folder)?;
+    let (detect, masking) = (folder.join("detect.json"), folder.join("masking.json"));
+    announce("detection");
+    let example =
+        ["run", "--locked", "--release", "--quiet", "--package=phi", "--example=bench_detect", "--"];
+    run(cargo(example).arg(&detect).current_dir(root()))?;
+    announce("verdicts and rows, in the process");
+    let figures =
+        ["test", "--locked", "--release", "--quiet", "--package=gateway", "--lib", "what_masking_costs"];
+    run(cargo(figures).env("WARDLINE_FIGURES", &masking).current_dir(root()))?;
+    let mut args = vec!["mask".to_owned()];
+    for file in [&detect, &masking] {
+        args.extend(["--with".to_owned(), file.display().to_string()]);
+    }
+    args.extend_from_slice(rest);
+    exec("release", "bench", &args)
+}
+
+/// What the detectors find, beside what another finder does.
+fn bench_detect(rest: &[String]) -> Result<()> {
+    install::for_tests()?;
+    run(&mut cargo(["build", "--locked", "--quiet", "--package=testbed"]))?;
+    run(&mut cargo(["build", "--locked", "--quiet", "--release", "--package=phi", "--example=find"]))?;
+    let mut args = vec!["detect".to_owned()];
+    for (flag, path) in [
+        ("--finder", target_dir().join("release/examples/find")),
+        ("--words", root().join("crates/phi/src/detect/words")),
+    ] {
+        args.extend([flag.to_owned(), path.display().to_string()]);
+    }
+    args.extend_from_slice(rest);
+    exec("debug", "bench", &args)
 }
 
 /// The crash test, for as long as one likes.
@@ -142,7 +184,7 @@ pub(crate) fn conformance(rest: &[String]) -> Result<()> {
     install::for_tests()?;
     build()?;
     peers()?;
-    let filter = "package(testbed) & test(/(^|::)row_[0-9]+_/)";
+    let filter = "package(/^(testbed|phi)$/) & test(/(^|::)row_[0-9]+_/)";
     let (_, lines) = watched(&mut nextest(&["-E", filter, "--status-level=pass", "--color=never"]))?;
     let states = states(&lines);
     let matrix = std::fs::read_to_string(root().join("docs/conformance.md"))?;

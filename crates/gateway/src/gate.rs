@@ -4,17 +4,21 @@
 //! resource exists only once its entry is durable; a permit for a proven read is given at once, and its results
 //! are withheld until [`Gate::settle`] or [`Gate::progress`] made its entry durable (`outbox`).
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use model::{Action, Decision, Kind, Micros, Need, OperationId, Outcome, Phase, Principal, Verdict};
+use model::{
+    Action, Decision, Kind, Micros, Need, OperationId, Outcome, Phase, Principal, ResourceId, Verdict,
+};
 use policy::Snapshot;
 use trail::{Pending, Sealer, Trail};
 
-use crate::limits::DECISIONS_MAX;
+use crate::about::About;
+use crate::limits::{DECISIONS_MAX, PATIENTS_PER_ENTRY_MAX};
 use crate::session::Session;
 
 /// What an operation is about, as the record says it.
@@ -36,6 +40,8 @@ pub(crate) struct Operation {
     pub(crate) parameters: Vec<u8>,
     /// It may change something: recorded before it is sent.
     pub(crate) changes: bool,
+    /// Whom it is about, and what of protected columns it returns.
+    pub(crate) about: About,
 }
 
 /// Proof that an operation is allowed and, if it may change something, durably recorded. Spent by settling.
@@ -96,6 +102,16 @@ impl Permit {
         !self.recorded
     }
 
+    /// Returns whether it is about patients whom no entry names yet: what is theirs must be withheld as well.
+    pub(crate) fn owes(&self) -> bool {
+        !self.recorded || self.operation.about.unnamed() > 0
+    }
+
+    /// Returns whom the operation is about, to be added to.
+    pub(crate) fn about(&mut self) -> &mut About {
+        &mut self.operation.about
+    }
+
     /// Takes the bound parameters out: they are recorded, or for another operation in the place of this one.
     pub(crate) fn take_parameters(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.operation.parameters)
@@ -141,9 +157,19 @@ impl Future for Admitting {
     }
 }
 
+/// What the objects of a resource stand over: a view over the relations it reads, a table over its partitions.
+pub(crate) trait Structure {
+    /// A number that another structure does not have.
+    fn version(&self) -> u64;
+    /// Returns what is done to objects that are not named when the needs are met.
+    fn beneath(&self, needs: &[Need]) -> Vec<Need>;
+}
+
 #[derive(Debug)]
 struct Remembered {
     needs: Box<[Need]>,
+    /// Of the structure; 0 as well where nothing depends on it.
+    version: u64,
     decision: Arc<Decision>,
 }
 
@@ -152,7 +178,7 @@ struct Remembered {
 ///
 /// ```compile_fail,E0624
 /// fn around(gate: &mut gateway::Gate) {
-///     let _ = gate.admit(todo!(), &[], model::Micros(0));
+///     let _ = gate.admit(todo!(), &[], todo!(), model::Micros(0));
 /// }
 /// ```
 ///
@@ -165,6 +191,8 @@ pub struct Gate {
     trail: Trail,
     sealer: Sealer,
     snapshot: Arc<Snapshot>,
+    /// The policy may forbid something of the resource's relations, also where they are not named.
+    forbids: bool,
     decisions: Vec<Remembered>,
     /// The second in which `decisions` were made: policies may look at the time.
     second: u64,
@@ -183,20 +211,35 @@ pub(crate) struct Sight {
 }
 
 impl Sight {
+    /// Asks policy class by class, unless everything is seen.
+    pub(crate) fn decided(everything: bool, decide: impl Fn(&[Need]) -> Verdict) -> Sight {
+        let classes = phi::Class::ALL
+            .into_iter()
+            .filter(|class| everything || decide(&[unmask_of(*class)]) == Verdict::Allow);
+        Sight { everything, classes: classes.fold(0, |classes, class| classes | 1 << class as u32) }
+    }
+
     /// Tells whether values of the class are seen.
     pub(crate) fn sees(self, class: phi::Class) -> bool {
         self.everything || self.classes & (1 << class as u32) != 0
     }
 }
 
+/// Returns what seeing values of a class needs.
+pub(crate) fn unmask_of(class: phi::Class) -> Need {
+    Need { action: Action::Unmask, object: model::Object::Class(class.name().into()) }
+}
+
 impl Gate {
     pub(crate) fn new(session: Arc<Session>, trail: Trail, snapshot: Arc<Snapshot>) -> Gate {
         let sealer = trail.sealer();
+        let forbids = snapshot.may_forbid(&session.resource);
         Gate {
             session,
             trail,
             sealer,
             snapshot,
+            forbids,
             decisions: Vec::new(),
             second: 0,
             sight: None,
@@ -210,9 +253,15 @@ impl Gate {
 
     /// Takes a new policy; everything is decided again.
     pub(crate) fn renew(&mut self, snapshot: Arc<Snapshot>) {
+        self.forbids = snapshot.may_forbid(&self.session.resource);
         self.snapshot = snapshot;
         self.decisions = Vec::new();
         self.sight = None;
+    }
+
+    /// Tells whether decisions need to know what the resource's objects stand over.
+    pub(crate) fn asks_about_structure(&self) -> bool {
+        self.forbids
     }
 
     /// Tells whether a permit was given by the policy in force.
@@ -220,49 +269,71 @@ impl Gate {
         permit.decision.policy_version == self.snapshot.version()
     }
 
-    /// Decides whether all needs are permitted now.
-    pub(crate) fn decide(&mut self, needs: &[Need], at: Micros) -> Arc<Decision> {
+    /// Decides whether all needs are permitted now, and nothing beneath the objects that they name is forbidden.
+    pub(crate) fn decide(&mut self, needs: &[Need], structure: &dyn Structure, at: Micros) -> Arc<Decision> {
+        let version = if self.forbids { structure.version() } else { 0 };
+        self.decision(needs, version, at, |gate| {
+            let session = &gate.session;
+            let context = model::Context { address: session.peer.ip(), at };
+            let beneath = |needs: &[Need]| structure.beneath(needs);
+            decide_over(&gate.snapshot, &session.principal, &session.resource, needs, &context, beneath)
+        })
+    }
+
+    /// Decides whether a need that names no object of a structure is permitted now.
+    pub(crate) fn decide_one(&mut self, need: Need, at: Micros) -> Arc<Decision> {
+        let needs = [need];
+        self.decision(&needs, 0, at, |gate| {
+            decide(&gate.snapshot, &gate.session, &gate.session.principal, &needs, at)
+        })
+    }
+
+    fn decision(
+        &mut self,
+        needs: &[Need],
+        version: u64,
+        at: Micros,
+        make: impl FnOnce(&Gate) -> Decision,
+    ) -> Arc<Decision> {
         let second = at.0 / 1_000_000;
         if self.second != second {
             self.second = second;
             self.decisions.clear();
             self.sight = None;
         }
-        if let Some(known) = self.decisions.iter().find(|known| *known.needs == *needs) {
+        if let Some(known) =
+            self.decisions.iter().find(|known| known.version == version && *known.needs == *needs)
+        {
             return known.decision.clone();
         }
-        let session = &self.session;
-        let decision = Arc::new(decide(&self.snapshot, session, &session.principal, needs, at));
+        let decision = Arc::new(make(self));
         if self.decisions.len() >= DECISIONS_MAX {
             self.decisions.clear();
         }
-        self.decisions.push(Remembered { needs: needs.into(), decision: decision.clone() });
+        self.decisions.push(Remembered { needs: needs.into(), version, decision: decision.clone() });
         decision
     }
 
     /// Decides which protected values are seen as they are.
     pub(crate) fn sight(&mut self, at: Micros) -> Sight {
-        let everything = [Need { action: Action::Unmask, object: model::Object::Resource }];
-        let everything = self.decide(&everything, at).verdict == Verdict::Allow;
+        let everything = Need { action: Action::Unmask, object: model::Object::Resource };
+        let everything = self.decide_one(everything, at).verdict == Verdict::Allow;
         if let Some(sight) = self.sight {
             return sight;
         }
-        let classes = phi::Class::ALL.into_iter().filter(|class| {
-            if everything {
-                return true;
-            }
-            let object = model::Object::Class(class.name().into());
-            let needs = [Need { action: Action::Unmask, object }];
-            let session = &self.session;
-            decide(&self.snapshot, session, &session.principal, &needs, at).verdict == Verdict::Allow
-        });
-        let classes = classes.fold(0, |classes, class| classes | 1 << class as u32);
-        *self.sight.insert(Sight { everything, classes })
+        let session = &self.session;
+        let permits = |needs: &[Need]| decide(&self.snapshot, session, &session.principal, needs, at).verdict;
+        *self.sight.insert(Sight::decided(everything, permits))
     }
 
     /// Decides whether a statement may be prepared; nothing is executed by that, so nothing is recorded.
-    pub(crate) fn allows(&mut self, needs: &[Need], at: Micros) -> Option<Allowed> {
-        match self.decide(needs, at).verdict {
+    pub(crate) fn allows(
+        &mut self,
+        needs: &[Need],
+        structure: &dyn Structure,
+        at: Micros,
+    ) -> Option<Allowed> {
+        match self.decide(needs, structure, at).verdict {
             Verdict::Allow => Some(Allowed(())),
             Verdict::Deny => None,
         }
@@ -297,20 +368,21 @@ impl Gate {
         &mut self,
         operation: Operation,
         needs: &[Need],
+        structure: &dyn Structure,
         at: Micros,
     ) -> Result<Admission, trail::Error> {
-        let decision = self.decide(needs, at);
+        let decision = self.decide(needs, structure, at);
         self.operations += 1;
         let id = OperationId(self.operations);
-        let permit = Permit { id, operation, decision, since: Instant::now(), recorded: false };
+        let mut permit = Permit { id, operation, decision, since: Instant::now(), recorded: false };
         match permit.decision.verdict {
             Verdict::Deny => {
                 let report = Report { outcome: Some(Outcome::Refused), ..Report::default() };
-                let pending = self.append(&permit, Phase::Refused, &report, at)?;
+                let pending = self.append(&mut permit, Phase::Refused, &report, at)?;
                 Ok(Admission::Refused(pending))
             }
             Verdict::Allow if permit.operation.changes => {
-                let pending = self.append(&permit, Phase::Admitted, &Report::default(), at)?;
+                let pending = self.append(&mut permit, Phase::Admitted, &Report::default(), at)?;
                 Ok(Admission::Recorded(Admitting { pending, permit: Some(permit) }))
             }
             Verdict::Allow => Ok(Admission::Now(permit)),
@@ -324,15 +396,18 @@ impl Gate {
     pub(crate) fn progress(
         &mut self,
         permit: &mut Permit,
-        rows: u64,
-        bytes: u64,
+        report: &Report<'_>,
         at: Micros,
     ) -> Result<Pending, trail::Error> {
-        let report = Report { rows: Some(rows), bytes: Some(bytes), ..Report::default() };
-        let pending = self.append(permit, Phase::Progress, &report, at)?;
-        permit.recorded = true;
-        permit.take_parameters();
-        Ok(pending)
+        loop {
+            let pending = self.append(permit, Phase::Progress, report, at)?;
+            permit.recorded = true;
+            permit.take_parameters();
+            // The last of these entries is durable after the others.
+            if permit.operation.about.unnamed() == 0 {
+                return Ok(pending);
+            }
+        }
     }
 
     /// Records what came of an operation. A read's results may leave when this resolves.
@@ -341,25 +416,34 @@ impl Gate {
     /// When the trail cannot take the entry.
     pub(crate) fn settle(
         &mut self,
-        permit: Permit,
+        mut permit: Permit,
         report: &Report<'_>,
         at: Micros,
     ) -> Result<Pending, trail::Error> {
+        if permit.operation.about.unnamed() > PATIENTS_PER_ENTRY_MAX {
+            // Followed by the entry that the caller waits for.
+            let so_far = Report { outcome: None, detail: None, ..*report };
+            let _before = self.progress(&mut permit, &so_far, at)?;
+        }
         let phase = if permit.recorded { Phase::Settled } else { Phase::Complete };
-        self.append(&permit, phase, report, at)
+        self.append(&mut permit, phase, report, at)
     }
 
     fn append(
         &self,
-        permit: &Permit,
+        permit: &mut Permit,
         phase: Phase,
         report: &Report<'_>,
         at: Micros,
     ) -> Result<Pending, trail::Error> {
-        let Operation { subject, parameters, changes: _ } = &permit.operation;
+        let of = (self.session.id.0, permit.id.0);
+        let patients = permit.operation.about.take(&self.sealer, of);
+        let Operation { subject, parameters, changes: _, about } = &permit.operation;
         let mut record = self.session.record(Kind::Operation, at);
         record.operation = Some(permit.id);
         record.phase = Some(phase);
+        record.patients = patients;
+        record.unresolved = report.unresolved.filter(|rows| *rows > 0);
         record.action = Some(subject.action());
         record.command = Some(subject.command().into());
         record.statement = Some(subject.statement().into());
@@ -379,13 +463,27 @@ impl Gate {
             let elapsed = permit.since.elapsed().as_micros();
             record.duration_us = Some(u64::try_from(elapsed).unwrap_or(u64::MAX));
         }
-        record.detail = report.detail.map(Into::into);
         match phase {
-            Phase::Refused => self.trail.record_urgent(&record),
+            Phase::Refused => {
+                record.detail = report.detail.map(Into::into);
+                self.trail.record_urgent(&record)
+            }
             Phase::Complete | Phase::Admitted | Phase::Progress | Phase::Settled => {
+                about.note(&mut record);
+                record.detail = detail(report.detail, about.partly);
                 self.trail.record(&record)
             }
         }
+    }
+}
+
+/// Returns what an entry says in words.
+fn detail(detail: Option<&str>, partly: bool) -> Option<Cow<'_, str>> {
+    const PARTLY: &str = "what else of protected columns was seen is not known";
+    match (detail, partly) {
+        (detail, false) => detail.map(Cow::Borrowed),
+        (None, true) => Some(PARTLY.into()),
+        (Some(detail), true) => Some(format!("{detail}; {PARTLY}").into()),
     }
 }
 
@@ -393,9 +491,27 @@ impl Gate {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Report<'a> {
     pub(crate) rows: Option<u64>,
+    /// Of these, the ones that are about patients who cannot be told.
+    pub(crate) unresolved: Option<u64>,
     pub(crate) bytes: Option<u64>,
     pub(crate) outcome: Option<Outcome>,
     pub(crate) detail: Option<&'a str>,
+}
+
+/// Asks policy about needs, and about what stands beneath the objects that they name.
+pub(crate) fn decide_over(
+    snapshot: &Snapshot,
+    principal: &Principal,
+    resource: &ResourceId,
+    needs: &[Need],
+    context: &model::Context,
+    beneath: impl Fn(&[Need]) -> Vec<Need>,
+) -> Decision {
+    let decision = snapshot.decide(principal, resource, needs, context);
+    if decision.verdict == Verdict::Deny || !snapshot.may_forbid(resource) {
+        return decision;
+    }
+    snapshot.forbids(principal, resource, &beneath(needs), context).unwrap_or(decision)
 }
 
 /// Asks policy directly, as at the opening of a session.

@@ -5,10 +5,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use model::{Kind, Micros, Record, RootKey};
+use model::{Kind, Micros, PatientToken, Record, RootKey};
 use parking_lot::{Condvar, Mutex};
 use tempfile::TempDir;
-use trail::{Disk, DiskFile, Folder, Options, Pending, Trail};
+use trail::{Disk, DiskFile, Folder, Options, Pending, Reader, Trail};
 
 /// Far longer than a commit takes on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,7 +31,7 @@ struct Brake {
 pub(crate) struct HeldTrail {
     pub(crate) trail: Trail,
     brake: Arc<Brake>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl HeldTrail {
@@ -45,7 +45,7 @@ impl HeldTrail {
         options.segment_bytes = 1 << 20;
         options.reserve_bytes = 64 << 10;
         let trail = Trail::open_on(Arc::new(disk), &RootKey::new([7; 32]), options).unwrap();
-        HeldTrail { trail, brake, _folder: folder }
+        HeldTrail { trail, brake, folder }
     }
 
     /// From here on nothing becomes durable.
@@ -71,6 +71,22 @@ impl HeldTrail {
     /// Offers a record.
     pub(crate) fn entry(&self) -> Pending {
         self.trail.record(&Record::new(Kind::Operation, Micros(1))).unwrap()
+    }
+
+    /// Returns the operations recorded so far, once all that was offered is durable.
+    pub(crate) fn operations(&self) -> Vec<Record<'static>> {
+        self.settle();
+        // What stands last is shown once it is followed.
+        self.settle();
+        let reader = Reader::open(self.folder.path(), &RootKey::new([7; 32])).unwrap();
+        let records = reader.entries(0).unwrap().map(|entry| entry.unwrap().record);
+        records.filter(|record| record.session.is_some() && record.operation.is_some()).collect()
+    }
+
+    /// Returns the token of a patient.
+    pub(crate) fn token(&self, year: u16, issuer: &str, identifier: &str) -> PatientToken {
+        let reader = Reader::open(self.folder.path(), &RootKey::new([7; 32])).unwrap();
+        reader.patient_token(year, issuer, identifier.as_bytes()).unwrap()
     }
 
     /// Waits until all that was offered is durable.

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod about;
 mod control;
 mod error;
 mod gate;
@@ -27,5 +28,9 @@ pub use gate::{Gate, Permit};
 pub use limits::Limits;
 pub use listen::{BindError, Listener, ListenerConfig, ListenerTls};
 pub use protected::{CleanColumns, ColumnName, Protected, Rule};
+pub use protocol::postgres::explain::{
+    Asked, Comes, Explained, Explanation, Fate, Held, Permitted, Touched, explain,
+};
+pub use protocol::postgres::survey::{SAMPLE_ROWS_MAX, Sampled, Survey};
 pub use session::Session;
 pub use workers::Workers;

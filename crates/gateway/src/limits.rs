@@ -59,6 +59,8 @@ pub(crate) const NAMES_MAX: usize = 10_000;
 pub(crate) const PIPELINE_MAX: usize = 10_000;
 /// Statement texts whose inspection is remembered, all sessions together.
 pub(crate) const VERDICTS_MAX: usize = 20_000;
+/// Of so many texts that came once it is known that they did, all sessions together.
+pub(crate) const VERDICTS_SEEN_MAX: usize = 16 << 10;
 /// A statement text longer than this is inspected each time.
 pub(crate) const VERDICT_TEXT_BYTES_MAX: usize = 8 << 10;
 /// Decisions one session remembers.
@@ -72,3 +74,9 @@ pub(crate) const HELD_PARAMETER_BYTES_MAX: usize = 8 << 10;
 pub(crate) const STATEMENTS_BYTES_MAX: usize = 64 << 20;
 /// What the remembered inspections of all sessions together may hold.
 pub(crate) const VERDICTS_BYTES_MAX: usize = 128 << 20;
+/// The longest cell that is looked through for identifiers; a longer one is masked as a whole.
+pub(crate) const DETECT_CELL_BYTES_MAX: u64 = 1 << 20;
+/// Patients that one entry names; where there are more, the operation has further entries.
+pub(crate) const PATIENTS_PER_ENTRY_MAX: usize = 4_096;
+/// Patients that an operation remembers to have named.
+pub(crate) const PATIENTS_REMEMBERED_MAX: usize = 65_536;

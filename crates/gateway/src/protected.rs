@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use phi::detect::Detector;
 use phi::{Class, Keys, Operator, Usage};
 
 /// A column by its names, as PostgreSQL has them (folded to lower case unless they were made in quotes).
@@ -55,6 +56,12 @@ pub struct Protected {
     pub clean: Vec<CleanColumns>,
     /// The columns that identify a patient, by which the trail names whose records were returned.
     pub patients: Vec<ColumnName>,
+    /// Whose identifiers these are: resources that name the same issuer share their patients.
+    pub issuer: Arc<str>,
+    /// What looks through the text of clean columns, for people who do not see everything; `None` where nothing does.
+    pub detector: Option<Detector>,
+    /// Clean columns whose text is not looked through.
+    pub trusted: Vec<CleanColumns>,
     /// What tokens and hashes are made with: the same over all tables, sessions and protocols.
     pub keys: Keys,
 }

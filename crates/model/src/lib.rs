@@ -12,7 +12,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-pub use record::{Kind, Outcome, Phase, Record, SqlState};
+pub use record::{Kind, Outcome, PatientToken, Patients, Phase, Record, SqlState};
 pub use secret::{RootKey, Secret};
 
 /// Microseconds since 1970-01-01T00:00:00 UTC.

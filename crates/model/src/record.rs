@@ -151,6 +151,58 @@ impl Outcome {
     }
 }
 
+/// The pseudonym of a patient: 16 bytes that nobody can compute or undo without the trail's key of that year.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PatientToken(pub [u8; 16]);
+
+impl fmt::Display for PatientToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for PatientToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The patients that a record names: by pseudonyms, and sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patients<'a> {
+    year: u16,
+    tokens: Vec<PatientToken>,
+    sealed: Cow<'a, [u8]>,
+}
+
+impl<'a> Patients<'a> {
+    /// Takes at least one token, in ascending order, each once; `None` for anything else.
+    pub fn new(year: u16, tokens: Vec<PatientToken>, sealed: Cow<'a, [u8]>) -> Option<Patients<'a>> {
+        let proper = !tokens.is_empty() && tokens.is_sorted_by(|one, next| one < next);
+        proper.then_some(Patients { year, tokens, sealed })
+    }
+
+    /// Returns the year, in UTC, under whose key the tokens were made.
+    pub fn year(&self) -> u16 {
+        self.year
+    }
+
+    /// Returns the pseudonyms in ascending order.
+    pub fn tokens(&self) -> &[PatientToken] {
+        &self.tokens
+    }
+
+    /// Returns the issuer and its identifiers, in the order of the tokens, encrypted apart from the record.
+    pub fn sealed(&self) -> &[u8] {
+        &self.sealed
+    }
+
+    /// Tells whether this patient is named.
+    pub fn names(&self, token: PatientToken) -> bool {
+        self.tokens.binary_search(&token).is_ok()
+    }
+}
+
 /// One fact. Borrowed on the way in, owned (`Record<'static>`) when read back.
 ///
 /// The node is the origin of the log that holds the record, so it is not repeated here.
@@ -204,6 +256,14 @@ pub struct Record<'a> {
     pub outcome: Option<Outcome>,
     /// Facts of other kinds, in words; never a secret, a literal or a patient's datum.
     pub detail: Option<Cow<'a, str>>,
+    /// The patients asked for by their identifier or returned, who were not named in an earlier record of the operation.
+    pub patients: Option<Patients<'a>>,
+    /// Of `rows`, those that are about patients who could not be told.
+    pub unresolved: Option<u64>,
+    /// The protected columns returned masked, `schema.relation.column`.
+    pub masked: Vec<Cow<'a, str>>,
+    /// The protected columns returned as they are.
+    pub unmasked: Vec<Cow<'a, str>>,
 }
 
 impl Record<'_> {
@@ -234,6 +294,10 @@ impl Record<'_> {
             duration_us: None,
             outcome: None,
             detail: None,
+            patients: None,
+            unresolved: None,
+            masked: Vec::new(),
+            unmasked: Vec::new(),
         }
     }
 }

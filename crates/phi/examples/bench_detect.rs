@@ -1,5 +1,5 @@
 //! Measures the detectors and the masks on one core: `cargo run --release -p phi --example bench_detect`.
-//! With any argument only the detectors.
+//! With a file's name only the detectors, and their figures in it as JSON.
 #![allow(missing_docs, reason = "an example")]
 
 use std::time::{Duration, Instant};
@@ -16,16 +16,27 @@ const NOTES: usize = 20_000;
 const RUN: Duration = Duration::from_secs(2);
 
 fn main() {
-    detection("dense notes", notes::note);
-    detection("hard notes", notes::hard_note);
-    detection("sparse notes", notes::sparse_note);
-    if std::env::args().nth(1).is_none() {
-        masking();
-        rows();
+    let rates = [
+        ("dense", detection("dense notes", notes::note)),
+        ("hard", detection("hard notes", notes::hard_note)),
+        ("sparse", detection("sparse notes", notes::sparse_note)),
+    ];
+    match std::env::args().nth(1) {
+        None => {
+            masking();
+            rows();
+        }
+        Some(file) => {
+            let figures = rates.map(|(name, rate)| {
+                format!("{{\"name\": \"detect_mb_per_s.{name}\", \"value\": {rate:.1}, \"unit\": \"MB/s\"}}")
+            });
+            std::fs::write(file, format!("[{}]\n", figures.join(",\n"))).expect("a file");
+        }
     }
 }
 
-fn detection(title: &str, make: fn(&mut notes::Random) -> notes::Note) {
+/// Returns the megabytes a second.
+fn detection(title: &str, make: fn(&mut notes::Random) -> notes::Note) -> f64 {
     let mut random = notes::Random(1);
     let notes: Vec<notes::Note> = (0..NOTES).map(|_| make(&mut random)).collect();
     let bytes: usize = notes.iter().map(|note| note.text.len()).sum();
@@ -50,6 +61,7 @@ fn detection(title: &str, make: fn(&mut notes::Random) -> notes::Note) {
     println!(
         "detect, {title}: {rate:.0} MB/s ({NOTES} notes, {bytes} bytes, {identifiers} identifiers, {found} found)"
     );
+    rate
 }
 
 fn masking() {

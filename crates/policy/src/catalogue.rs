@@ -6,6 +6,8 @@
 
 /// The schema of an object that could not be resolved.
 pub(crate) const UNKNOWN_SCHEMA: &str = "?";
+/// The name, beside it, of an object that may be any.
+pub(crate) const UNKNOWN_NAME: &str = "?";
 
 const SCHEMAS: [&str; 2] = ["pg_catalog", "information_schema"];
 

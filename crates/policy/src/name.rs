@@ -31,6 +31,25 @@ pub fn parts(text: &str) -> Result<Vec<Part>, NameFault> {
     }
 }
 
+/// Returns the text that [`parts`] takes apart into these names; `None` where one of them cannot be written.
+pub fn dotted(names: &[&str]) -> Option<String> {
+    let mut text = String::new();
+    for (at, name) in names.iter().enumerate() {
+        if name.is_empty() || name.chars().any(char::is_control) {
+            return None;
+        }
+        if at > 0 {
+            text.push('.');
+        }
+        let bare = !name.contains(['.', '/', '"', '*']) && !name.chars().any(char::is_whitespace);
+        match bare {
+            true => text.push_str(name),
+            false => push_quoted(&mut text, name),
+        }
+    }
+    Some(text)
+}
+
 fn check(part: String, quoted: bool) -> Result<Part, NameFault> {
     if part.is_empty() {
         return Err(NameFault("a name is empty"));
@@ -56,8 +75,12 @@ pub(crate) fn push(text: &mut String, part: &str) {
     let bare = !part.is_empty() && part != "*" && !part.contains(['.', '/', '"']);
     if bare {
         text.push_str(part);
-        return;
+    } else {
+        push_quoted(text, part);
     }
+}
+
+fn push_quoted(text: &mut String, part: &str) {
     text.push('"');
     for c in part.chars() {
         if c == '"' {
@@ -139,6 +162,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn dotted_names_read_back(names in proptest::collection::vec(part(), 1..4)) {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let Some(text) = dotted(&names) else {
+                prop_assert!(names.contains(&""));
+                return Ok(());
+            };
+            let read = parts(&text).expect("can be read");
+            let expected: Vec<Part> = names.iter().map(|name| Part::Name((*name).to_owned())).collect();
+            prop_assert_eq!(read, expected, "{}", text);
+        }
+
         #[test]
         fn ids_read_back_as_what_they_name(resource in part(), schema in part(), name in proptest::option::of(part())) {
             let names = Qualified { resource, schema, name };

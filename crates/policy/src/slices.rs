@@ -15,9 +15,10 @@ use cedar_policy::{
 };
 use model::{Action, Object, ResourceId};
 
+use crate::catalogue::{UNKNOWN_NAME, UNKNOWN_SCHEMA};
 use crate::cedar::{Checked, asks_about};
 use crate::name::Qualified;
-use crate::vocabulary::{TYPES, action_uid, index};
+use crate::vocabulary::{self, TYPES, action_uid, index};
 
 /// The policies of a snapshot for one role, or for everybody, by resource and action.
 #[derive(Default)]
@@ -27,6 +28,12 @@ pub(crate) struct Slices(HashMap<Arc<str>, [Slice; 10]>);
 #[derive(Default)]
 pub(crate) struct Slice {
     policies: PolicySet,
+    /// Those of them that forbid.
+    forbids: PolicySet,
+    /// The names of relations that forbids are scoped to.
+    forbidden: HashSet<String>,
+    /// A forbid is not scoped to a relation, a function or classes.
+    forbids_at_large: bool,
     /// Forbids that might mean an object whose schema is not known.
     wary: Vec<Wary>,
     /// Permits whose conditions ask about the resource: not to be relied on when its schema is not known.
@@ -106,6 +113,16 @@ impl Slices {
         self.0.get(resource).and_then(|by_action| by_action.get(index(action)))
     }
 
+    /// Returns the resources where a policy may forbid something of a relation.
+    pub(crate) fn forbidding(&self) -> impl Iterator<Item = &Arc<str>> {
+        let forbidding = |slice: &Slice| slice.forbids_at_large || !slice.forbidden.is_empty();
+        let means = move |(slice, action): (&Slice, Action)| of_relations(action) && forbidding(slice);
+        self.0
+            .iter()
+            .filter(move |(_, by_action)| by_action.iter().zip(Action::ALL).any(means))
+            .map(|(resource, _)| resource)
+    }
+
     fn add(&mut self, resource: &Arc<str>, checked: &Checked) {
         let by_action = self.0.entry(Arc::clone(resource)).or_default();
         for (slice, action) in by_action.iter_mut().zip(Action::ALL) {
@@ -114,6 +131,12 @@ impl Slices {
             }
         }
     }
+}
+
+/// Tells whether the action can be asked of a relation.
+fn of_relations(action: Action) -> bool {
+    let unknown = || Arc::from(UNKNOWN_SCHEMA);
+    vocabulary::applies(action, &Object::Relation { schema: unknown(), name: unknown() })
 }
 
 /// Actions form no groups in the schema, so `in` is equality.
@@ -128,6 +151,9 @@ fn may_mean(constraint: &ActionConstraint, action: &EntityUid) -> bool {
 impl Slice {
     fn add(&mut self, checked: &Checked) {
         let policy = &checked.policy;
+        if policy.effect() == Effect::Forbid {
+            self.add_forbid(policy);
+        }
         if checked.written {
             match policy.effect() {
                 Effect::Forbid => self.wary.extend(wary_of(policy)),
@@ -138,6 +164,44 @@ impl Slice {
             }
         }
         self.policies.add(policy.clone()).expect("ids were checked to be unique");
+    }
+
+    fn add_forbid(&mut self, policy: &Policy) {
+        match wary_of(policy) {
+            Some(Wary::Relation(name)) => drop(self.forbidden.insert(name)),
+            Some(Wary::Function(_)) => {}
+            Some(Wary::Anything) => self.forbids_at_large = true,
+            None => self.forbids_at_large |= !means_classes(&policy.resource_constraint()),
+        }
+        self.forbids.add(policy.clone()).expect("ids were checked to be unique");
+    }
+
+    /// Tells whether a forbid may apply to the object at all: cheaper than asking.
+    pub(crate) fn may_forbid(&self, object: &Object) -> bool {
+        match object {
+            Object::Resource | Object::Class(_) | Object::Function { .. } => !self.forbids.is_empty(),
+            Object::Relation { schema, name } => {
+                let is_named = || self.forbidden.contains(&**name);
+                let might_be = || **schema == *UNKNOWN_SCHEMA && !self.forbidden.is_empty();
+                self.forbids_at_large || is_named() || might_be()
+            }
+        }
+    }
+
+    /// As [`Slice::ask`], of the policies that forbid alone.
+    pub(crate) fn ask_forbids(
+        &self,
+        authorizer: &Authorizer,
+        request: &Request,
+        entities: &Entities,
+        unresolved: Option<&Object>,
+        found: &mut Found,
+    ) {
+        let response = authorizer.is_authorized(request, &self.forbids, entities);
+        found.errors.extend(response.diagnostics().errors().map(policy_of));
+        // Without permits the reasons of whatever is answered are forbids.
+        found.forbids.extend(response.diagnostics().reason().cloned());
+        found.wary |= unresolved.is_some_and(|object| self.wary.iter().any(|wary| wary.may_mean(object)));
     }
 
     /// Asks the policies, and adds what they say. `unresolved` is the object if its schema is not known.
@@ -206,7 +270,9 @@ impl Wary {
             (_, Object::Resource | Object::Class(_)) => false,
             (Wary::Anything, Object::Relation { .. } | Object::Function { .. }) => true,
             (Wary::Relation(only), Object::Relation { name, .. })
-            | (Wary::Function(only), Object::Function { name, .. }) => **only == **name,
+            | (Wary::Function(only), Object::Function { name, .. }) => {
+                **only == **name || **name == *UNKNOWN_NAME
+            }
             (Wary::Relation(_), Object::Function { .. }) | (Wary::Function(_), Object::Relation { .. }) => {
                 false
             }
@@ -221,7 +287,6 @@ mod tests {
     use proptest::sample::select;
 
     use super::*;
-    use crate::vocabulary;
 
     const PRINCIPALS: &[&str] = &[
         "principal",

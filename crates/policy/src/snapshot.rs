@@ -8,7 +8,7 @@ use cedar_policy::{Authorizer, Entities, Entity, EntityUid, PolicyId as CedarId,
 use model::{Action, Context, Decision, Need, Object, PersonId, PolicyId, Principal, ResourceId, Verdict};
 
 use crate::catalogue::{self, UNKNOWN_SCHEMA};
-use crate::slices::{self, Found, Slices};
+use crate::slices::{self, Found, Slice, Slices};
 use crate::sources::{Diagnostic, Sources};
 use crate::{cedar, digest, reason, roles, vocabulary};
 
@@ -23,6 +23,8 @@ pub struct Snapshot {
     common: Slices,
     people: HashMap<PersonId, Member>,
     resources: BTreeMap<Arc<str>, Entity>,
+    /// Those where a policy may forbid something of a relation, to whomever.
+    forbidding: HashSet<Arc<str>>,
 }
 
 struct Member {
@@ -67,6 +69,8 @@ impl Snapshot {
             return Err(faults);
         }
         let (common, by_role) = slices::sort(&policies, sources.resources);
+        let all = std::iter::once(&common).chain(by_role.values().map(|slices| &**slices));
+        let forbidding = all.flat_map(Slices::forbidding).cloned().collect();
         let resources = sources.resources.iter().map(|id| (Arc::clone(&id.0), vocabulary::resource(&id.0)));
         let people = sources.people.iter().map(|person| {
             let roles: HashSet<&Arc<str>> = person.roles.iter().collect();
@@ -91,6 +95,7 @@ impl Snapshot {
             common,
             people: people.collect(),
             resources: resources.collect(),
+            forbidding,
         })
     }
 
@@ -116,6 +121,42 @@ impl Snapshot {
         context: &Context,
     ) -> Decision {
         self.decide_for(principal.id, resource, needs, context)
+    }
+
+    /// Tells whether a policy may forbid something of the resource's relations: if none does, [`Snapshot::forbids`] need
+    /// not be asked about relations.
+    pub fn may_forbid(&self, resource: &ResourceId) -> bool {
+        self.forbidding.contains(&resource.0)
+    }
+
+    /// Returns the denial of the first need that a policy forbids explicitly, for what stands beneath what an operation
+    /// names: nobody needs a permit for that. Denied as well is what cannot be evaluated, an object of which only the
+    /// kind is known (schema and name `?`) where a forbid might mean such a one, and what strangers ask.
+    pub fn forbids(
+        &self,
+        principal: &Principal,
+        resource: &ResourceId,
+        needs: &[Need],
+        context: &Context,
+    ) -> Option<Decision> {
+        let (member, resource) = match self.known(principal.id, resource) {
+            Ok(known) => known,
+            Err(reasons) => return Some(self.denial(reasons)),
+        };
+        let Some(case) = Case::new(self, member, resource, context) else {
+            return Some(self.denial(because(reason::EVALUATION_ERROR)));
+        };
+        needs.iter().find_map(|need| case.forbidden(need).err()).map(|reasons| self.denial(reasons))
+    }
+
+    fn denial(&self, reasons: Reasons) -> Decision {
+        self.decision(Verdict::Deny, reasons)
+    }
+
+    fn decision(&self, verdict: Verdict, mut reasons: Reasons) -> Decision {
+        reasons.sort_unstable();
+        reasons.dedup();
+        Decision { verdict, reasons, policy_version: self.version }
     }
 
     /// Returns the decision for each person, resource, action and object, in this order, as
@@ -157,13 +198,20 @@ impl Snapshot {
         needs: &[Need],
         context: &Context,
     ) -> Decision {
-        let (verdict, mut reasons) = match self.judge(person, resource, needs, context) {
-            Ok(reasons) => (Verdict::Allow, reasons),
-            Err(reasons) => (Verdict::Deny, reasons),
-        };
-        reasons.sort_unstable();
-        reasons.dedup();
-        Decision { verdict, reasons, policy_version: self.version }
+        match self.judge(person, resource, needs, context) {
+            Ok(reasons) => self.decision(Verdict::Allow, reasons),
+            Err(reasons) => self.denial(reasons),
+        }
+    }
+
+    /// Returns a member and a resource that there are.
+    fn known(&self, person: PersonId, resource: &ResourceId) -> Result<(&Member, &Entity), Reasons> {
+        let member = self.people.get(&person).ok_or_else(|| because(reason::NOT_A_MEMBER))?;
+        if member.disabled {
+            return Err(because(reason::DISABLED));
+        }
+        let resource = self.resources.get(&resource.0).ok_or_else(|| because(reason::UNKNOWN_RESOURCE))?;
+        Ok((member, resource))
     }
 
     fn judge(
@@ -174,11 +222,7 @@ impl Snapshot {
         context: &Context,
     ) -> Result<Reasons, Reasons> {
         const CONNECT: [Need; 1] = [Need { action: Action::Connect, object: Object::Resource }];
-        let member = self.people.get(&person).ok_or_else(|| because(reason::NOT_A_MEMBER))?;
-        if member.disabled {
-            return Err(because(reason::DISABLED));
-        }
-        let resource = self.resources.get(&resource.0).ok_or_else(|| because(reason::UNKNOWN_RESOURCE))?;
+        let (member, resource) = self.known(person, resource)?;
         let needs = if needs.is_empty() { &CONNECT } else { needs };
         let case =
             Case::new(self, member, resource, context).ok_or_else(|| because(reason::EVALUATION_ERROR))?;
@@ -257,8 +301,33 @@ impl<'a> Case<'a> {
         if rest.is_empty() { Err(no_connection) } else { Ok(rest) }
     }
 
+    /// Refuses what a policy forbids; what none permits is not refused.
+    fn forbidden(&self, need: &Need) -> Result<(), Reasons> {
+        let Need { action, object } = need;
+        if !vocabulary::applies(*action, object) {
+            return Err(because(reason::NOT_APPLICABLE));
+        }
+        if !self.slices(*action).any(|slice| slice.may_forbid(object)) {
+            return Ok(());
+        }
+        let found = self.find(*action, object, Slice::ask_forbids)?;
+        let permitted = Found { permits: vec![CedarId::new("nobody needs one")], ..found };
+        conclude(permitted).map(drop)
+    }
+
     /// Asks Cedar. A denial that no policy determined has no reasons.
     fn ask(&self, action: Action, object: &Object) -> Result<Reasons, Reasons> {
+        conclude(self.find(action, object, Slice::ask)?)
+    }
+
+    /// Returns the policies that an action can meet.
+    fn slices(&self, action: Action) -> impl Iterator<Item = &'a Slice> + use<'a> {
+        let all = std::iter::once(&self.snapshot.common).chain(self.member.slices.iter().map(|s| &**s));
+        let resource = self.resource.uid();
+        all.filter_map(move |slices| slices.of(resource.id().unescaped(), action))
+    }
+
+    fn find(&self, action: Action, object: &Object, ask: Ask) -> Result<Found, Reasons> {
         let evaluation_error = || because(reason::EVALUATION_ERROR);
         let resource_uid = self.resource.uid();
         let target = vocabulary::object(&resource_uid, object).unwrap_or_else(|| self.resource.clone());
@@ -267,12 +336,10 @@ impl<'a> Case<'a> {
         let entities = entities.add_entities([target], None).map_err(|_impossible| evaluation_error())?;
         let unresolved = is_unresolved(object).then_some(object);
         let mut found = Found::default();
-        let slices = std::iter::once(&self.snapshot.common).chain(self.member.slices.iter().map(|s| &**s));
-        let resource = resource_uid.id().unescaped();
-        for slice in slices.filter_map(|slices| slices.of(resource, action)) {
-            slice.ask(&self.snapshot.authorizer, &request, &entities, unresolved, &mut found);
+        for slice in self.slices(action) {
+            ask(slice, &self.snapshot.authorizer, &request, &entities, unresolved, &mut found);
         }
-        conclude(found)
+        Ok(found)
     }
 
     fn request(&self, action: Action, target: EntityUid) -> Option<Request> {
@@ -280,6 +347,9 @@ impl<'a> Case<'a> {
         Request::new(self.member.uid.clone(), action, target, self.context.clone(), None).ok()
     }
 }
+
+/// What is asked of a slice: all its policies, or those that forbid.
+type Ask = fn(&Slice, &Authorizer, &Request, &Entities, Option<&Object>, &mut Found);
 
 /// Deny on any error, whatever else was found; then forbid over permit; deny by default.
 fn conclude(found: Found) -> Result<Reasons, Reasons> {

@@ -26,7 +26,10 @@ const READERS_MAX: u32 = 4;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// All migrations, oldest first. A released one is never edited: its checksum is in every database.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "people", include_str!("../migrations/0001_people.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "people", include_str!("../migrations/0001_people.sql")),
+    (2, "changes", include_str!("../migrations/0002_changes.sql")),
+];
 
 impl Registry {
     /// Opens the database, making it (mode 0600) or bringing it up to date where needed.
@@ -50,7 +53,7 @@ impl Registry {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_with(options.read_only(true))
             .await?;
-        Ok(Registry { writer, readers })
+        Ok(Registry { writer, readers, change: None })
     }
 
     /// Closes the database, after what is under way.
@@ -59,9 +62,32 @@ impl Registry {
         self.writer.close().await;
     }
 
+    /// Returns the same registry, whose writes are the change of this number: the number is kept with what is written,
+    /// in one transaction.
+    #[must_use]
+    pub fn as_change(&self, number: u64) -> Registry {
+        Registry { change: Some(number), ..self.clone() }
+    }
+
+    /// Returns the number of the last change; 0 where none was numbered.
+    pub async fn change(&self) -> Result<u64, Error> {
+        let row = sqlx::query("SELECT number FROM changes WHERE one = 1").fetch_one(&self.readers).await?;
+        Reader(&row).number("number")
+    }
+
+    /// Writes nothing but the number given to [`Registry::as_change`].
+    pub async fn mark(&self) -> Result<(), Error> {
+        Ok(self.begin().await?.commit().await?)
+    }
+
     /// Begins a write. It takes the lock at once, so that what it reads stays true until it commits.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Error> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        if let Some(number) = self.change {
+            let sql = "UPDATE changes SET number = $1 WHERE one = 1 AND number < $1";
+            sqlx::query(sql).bind(integer(number)).execute(&mut *transaction).await?;
+        }
+        Ok(transaction)
     }
 
     /// Begins a read of one state of the database.
@@ -93,7 +119,11 @@ pub(crate) fn id(person: PersonId) -> Vec<u8> {
 
 /// A time past what SQLite can hold becomes the latest that it can: 292,000 years on.
 pub(crate) fn time(at: Micros) -> i64 {
-    i64::try_from(at.0).unwrap_or(i64::MAX)
+    integer(at.0)
+}
+
+fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Reads typed values out of a row; whatever is not as written is damage.
@@ -125,6 +155,11 @@ impl Reader<'_> {
         let value: Option<i64> = self.0.try_get(column).map_err(|_| Error::Damaged { column })?;
         let time = value.map(|value| u64::try_from(value).map(Micros)).transpose();
         time.map_err(|_| Error::Damaged { column })
+    }
+
+    pub(crate) fn number(&self, column: &'static str) -> Result<u64, Error> {
+        let value: i64 = self.0.try_get(column).map_err(|_| Error::Damaged { column })?;
+        u64::try_from(value).map_err(|_| Error::Damaged { column })
     }
 
     pub(crate) fn count_if_any(&self, column: &'static str) -> Result<Option<u32>, Error> {

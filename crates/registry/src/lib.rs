@@ -34,4 +34,6 @@ pub const TOKENS_PER_PERSON_MAX: usize = 16;
 pub struct Registry {
     writer: SqlitePool,
     readers: SqlitePool,
+    /// The change that writes through this handle are.
+    change: Option<u64>,
 }

@@ -5,6 +5,8 @@ import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.StringReader;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.sql.Connection;
 import java.sql.DriverManager;
@@ -338,7 +340,44 @@ public class Checks {
         }
     }
 
+    static String quoted(String text) {
+        return "\"" + text.replace("\\", "\\\\").replace("\"", "\\\"").replace("\n", "\\n").replace("\t", " ") + "\"";
+    }
+
+    /** What the driver made of the rows of one column: the values themselves, not a digest. As text, then in binary. */
+    static void decode(String path) throws Exception {
+        for (boolean binary : new boolean[] {false, true}) {
+            try (Connection c = connect()) {
+                if (binary) {
+                    c.unwrap(PGConnection.class).setPrepareThreshold(-1);
+                }
+                for (String line : Files.readAllLines(Path.of(path))) {
+                    String name = line.split("\t")[0] + (binary ? " in binary" : "");
+                    String end;
+                    try (PreparedStatement s = c.prepareStatement(line.split("\t")[1]); ResultSet r = s.executeQuery()) {
+                        List<String> values = new ArrayList<>();
+                        while (r.next()) {
+                            Object value = r.getObject(1);
+                            Object shown = value instanceof byte[] b ? HexFormat.of().formatHex(b) : value;
+                            shown = value instanceof java.sql.SQLXML x ? x.getString() : shown;
+                            shown = shown instanceof java.sql.Array a ? Arrays.deepToString((Object[]) a.getArray()) : shown;
+                            values.add(shown == null ? "null" : quoted(shown.toString()));
+                        }
+                        end = "\"ok\": true, \"digest\": " + quoted("[" + String.join(", ", values) + "]") + "}";
+                    } catch (Throwable e) {
+                        end = "\"ok\": false, \"error\": " + quoted(e.toString()) + "}";
+                    }
+                    System.out.println("{\"check\": " + quoted(name) + ", " + end);
+                }
+            }
+        }
+    }
+
     public static void main(String[] arguments) throws Exception {
+        if (System.getenv("WIRE_DECODE") != null) {
+            decode(System.getenv("WIRE_DECODE"));
+            return;
+        }
         Map<String, Check> checks = new LinkedHashMap<>();
         checks.put("simple_query", Checks::simpleQuery);
         checks.put("multi_statement", Checks::multiStatement);

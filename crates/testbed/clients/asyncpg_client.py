@@ -5,7 +5,7 @@ import io
 
 import asyncpg
 
-from checks import DDL, NOTICE, ROWS, TYPES, UNICODE, expect, report
+from checks import DDL, NOTICE, ROWS, TYPES, UNICODE, decoded, expect, report, statements
 
 
 async def rows(c, sql, *params):
@@ -179,7 +179,19 @@ CHECKS = [simple_query, multi_statement, extended_query, types, prepared_reuse, 
           rows_100k, cancel, concurrent_sessions]
 
 
+async def decode(asked):
+    connection = await asyncpg.connect()
+    for name, sql in asked:
+        try:
+            decoded(name, await rows(connection, sql))
+        except Exception as error:  # the check's verdict, whatever it was
+            report(name, error=f"{type(error).__name__}: {error}")
+    await connection.close(timeout=5)
+
+
 async def main():
+    if asked := statements():
+        return await decode(asked)
     for check in CHECKS:
         try:
             connection = await asyncpg.connect()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 
 DDL = (
     "create temporary table wire_check (id int constraint wire_check_pkey primary key, body text,"
@@ -37,3 +38,18 @@ def report(name, value=None, error=None):
 def expect(condition, what):
     if not condition:
         raise AssertionError(what)
+
+
+def statements():
+    """The statements of the file that WIRE_DECODE names, with their names; None without one."""
+    path = os.environ.get("WIRE_DECODE")
+    if path is None:
+        return None
+    with open(path) as file:
+        return [line.rstrip("\n").split("\t") for line in file]
+
+
+def decoded(name, rows):
+    """Says what the driver made of the rows of one column: the values themselves, not a digest."""
+    values = [None if value is None else str(value) for (value,) in rows]
+    print(json.dumps({"check": name, "ok": True, "digest": json.dumps(values)}), flush=True)

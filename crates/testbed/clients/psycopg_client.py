@@ -6,7 +6,7 @@ import time
 
 import psycopg
 
-from checks import DDL, NOTICE, ROWS, TYPES, UNICODE, expect, report
+from checks import DDL, NOTICE, ROWS, TYPES, UNICODE, decoded, expect, report, statements
 
 BINARY = "binary" in sys.argv[1:]
 
@@ -205,6 +205,15 @@ def parameter_status(c):
 CHECKS = [simple_query, multi_statement, extended_query, types, prepared_reuse, cursor_fetch, pipeline,
           pipeline_error, copy_text, copy_csv, copy_binary, copy_error, transaction_error, notice, listen_notify,
           error_fields, unicode, bytea_1mb, rows_100k, cancel, parameter_status]
+
+if asked := statements():
+    with connect() as connection:
+        for name, sql in asked:
+            try:
+                decoded(name, rows(connection, sql))
+            except Exception as error:  # the check's verdict, whatever it was
+                report(name, error=f"{type(error).__name__}: {error}")
+    sys.exit()
 
 for check in CHECKS:
     try:

@@ -57,8 +57,8 @@ struct Person {
 
 const PEOPLE: [(&str, &str, &str); 3] = [
     ("nora", "nurse", "reads patients and their care, writes notes, changes appointments"),
-    ("amir", "analyst", "reads encounters, results and claims, but no patient and no note"),
-    ("paula", "privacy_officer", "reads everything, changes nothing"),
+    ("amir", "analyst", "reads encounters, results and claims, patients masked, and no note"),
+    ("paula", "privacy_officer", "reads everything masked, changes nothing"),
 ];
 
 /// What runs while the demonstration does.
@@ -183,9 +183,46 @@ fn configuration(cluster: &Cluster, port: u16) -> Result<String> {
     writeln!(toml, "node = \"demo\"\n\n[listener.postgres]\naddress = \"127.0.0.1:{port}\"\n")?;
     writeln!(toml, "[resource.{HOSPITAL}]\nprotocol = \"postgres\"\nhost = \"127.0.0.1\"")?;
     writeln!(toml, "port = {}\ntls = {{ ca = {:?} }}\n", cluster.port(), ca.display().to_string())?;
+    toml.push_str(PROTECTION);
     toml.push_str(ROLES);
     Ok(toml)
 }
+
+/// What of the hospital is protected: what is not named is masked too.
+const PROTECTION: &str = r#"[resource.hospital.phi]
+clean = [
+  "public.departments.*", "public.staff.*", "public.encounters.*", "public.results.*", "public.claims.*",
+  "public.appointments.*", "public.patients.sex",
+]
+patients = [
+  "public.patients.id", "public.care_teams.patient_id", "public.appointments.patient_id", "public.admissions.patient_id",
+  "public.encounters.patient_id", "public.notes.patient_id", "public.results.patient_id",
+  "public.prescriptions.patient_id", "public.claims.patient_id",
+]
+
+[resource.hospital.phi.columns]
+"public.patients.id" = { class = "patient_id", usage = "equality" }
+"public.patients.mrn" = { class = "mrn", operator = "token" }
+"public.patients.ssn" = { class = "ssn", operator = "partial(last=4)" }
+"public.patients.first_name" = { class = "name" }
+"public.patients.last_name" = { class = "name" }
+"public.patients.birth_date" = { class = "date" }
+"public.patients.phone" = { class = "phone" }
+"public.patients.email" = { class = "email" }
+"public.encounters.patient_id" = { class = "patient_id", usage = "equality" }
+"public.encounters.started_at" = { class = "date" }
+"public.encounters.ended_at" = { class = "date" }
+"public.results.patient_id" = { class = "patient_id", usage = "equality" }
+"public.results.taken_at" = { class = "date" }
+"public.claims.patient_id" = { class = "patient_id", usage = "equality" }
+"public.claims.member_id" = { class = "health_plan" }
+"public.claims.submitted_on" = { class = "date" }
+"public.appointments.patient_id" = { class = "patient_id", usage = "equality" }
+"public.appointments.starts_at" = { class = "date" }
+"public.appointments.reason" = { class = "free_text" }
+"public.notes.body" = { class = "free_text" }
+
+"#;
 
 const ROLES: &str = r#"[role.nurse]
 [[role.nurse.allow]]
@@ -195,11 +232,12 @@ read = [
   "public.encounters", "public.notes", "public.results", "public.prescriptions", "public.departments", "public.staff",
 ]
 write = ["public.notes", "public.appointments"]
+unmask = ["*"]
 
 [role.analyst]
 [[role.analyst.allow]]
 resource = "hospital"
-read = ["public.encounters", "public.results", "public.claims", "public.departments"]
+read = ["public.patients", "public.encounters", "public.results", "public.claims", "public.departments"]
 
 [role.privacy_officer]
 [[role.privacy_officer.allow]]
@@ -226,13 +264,16 @@ fn invite(stage: &Stage, show: Show) {
     };
     show.line(&show.dim("  # allowed: a nurse reads a patient"));
     show.line(&format!("  {}", psql("nora", tour::ALLOWED)));
-    show.line(&show.dim("  # refused: an analyst asks for the same"));
+    show.line(&show.dim("  # masked: an analyst asks for the same"));
+    show.line(&format!("  {}", psql("amir", tour::ALLOWED)));
+    show.line(&show.dim("  # refused: the notes are nothing for an analyst"));
     show.line(&format!("  {}", psql("amir", tour::REFUSED)));
     show.line(&show.dim("  # a change, recorded before it is sent"));
     show.line(&format!("  {}", psql("nora", tour::UPDATE)));
     show.line(&show.dim("  # what the trail says, and the proof that nobody changed it"));
     let program = stage.wardline.command_line();
     show.line(&format!("  {program} trail tail --kind operation"));
+    show.line(&format!("  {program} who-saw 1"));
     show.line(&format!("  {program} verify"));
     show.heading("Running");
     show.line(&format!("  gateway   {host}:{port}, log in {}", stage.wardline.log().display()));

@@ -51,6 +51,7 @@ pub struct Builder {
     people: Vec<(String, Vec<String>, String)>,
     environment: Vec<(String, String)>,
     launcher: Vec<String>,
+    log: Option<String>,
     unused: Option<anyhow::Error>,
 }
 
@@ -170,6 +171,13 @@ impl Builder {
         self
     }
 
+    /// Chooses what the server logs, as `--log` takes it.
+    #[must_use]
+    pub fn log(mut self, filter: &str) -> Builder {
+        self.log = Some(filter.to_owned());
+        self
+    }
+
     /// Writes the configuration, makes keys, credentials and people, and starts the server.
     ///
     /// # Errors
@@ -220,6 +228,7 @@ impl Builder {
             people: self.people,
             environment: self.environment,
             launcher: self.launcher,
+            filter: self.log,
             server: None,
             _temporary: temporary,
         })
@@ -264,6 +273,7 @@ pub struct Gateway {
     people: Vec<(String, Vec<String>, String)>,
     environment: Vec<(String, String)>,
     launcher: Vec<String>,
+    filter: Option<String>,
     server: Option<Guarded>,
     _temporary: Option<TempDir>,
 }
@@ -312,6 +322,9 @@ impl Gateway {
         let mut words = self.launcher.iter().map(AsRef::as_ref).chain([program.as_os_str()]);
         let mut command = Command::new(words.next().context("a program")?);
         command.args(words).arg("--config").arg(self.config()).arg("serve");
+        if let Some(filter) = &self.filter {
+            command.args(["--log", filter]);
+        }
         command.envs(self.environment.iter().map(|(n, v)| (n, v))).env("NO_COLOR", "1");
         command.current_dir(&self.folder).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         Guarded::spawn(&mut command, "KILL")

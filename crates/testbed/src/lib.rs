@@ -14,6 +14,7 @@ pub mod demo;
 pub mod faults;
 pub mod gateway;
 pub mod hospital;
+pub mod leaks;
 pub mod postgres;
 mod process;
 mod small_disk;

@@ -66,6 +66,12 @@ enum Clients {
 enum Bench {
     /// Direct, pgbouncer and Wardline side by side.
     Gateway(bench::Gateway),
+    /// Two hospitals that differ in protected values only look the same to who may not see these.
+    TwoWorlds(bench::TwoWorlds),
+    /// How much of generated texts the detectors cover, and Presidio of the same.
+    Detect(bench::Detect),
+    /// What masking costs: rows, the first row, memory.
+    Mask(bench::Mask),
 }
 
 #[derive(Subcommand)]
@@ -113,6 +119,9 @@ fn main() -> ExitCode {
         Arguments::Clients(Clients::Install) => install_clients(),
         Arguments::Clients(Clients::Run { client }) => run_clients(client.as_deref()),
         Arguments::Bench(Bench::Gateway(gateway)) => gateway.run(),
+        Arguments::Bench(Bench::Detect(detect)) => detect.run(),
+        Arguments::Bench(Bench::Mask(mask)) => mask.run(),
+        Arguments::Bench(Bench::TwoWorlds(worlds)) => worlds.run(),
         Arguments::Crash(crash) => crash.run(),
     };
     match result {

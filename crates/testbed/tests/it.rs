@@ -6,14 +6,22 @@ mod clients;
 mod conformance;
 #[path = "it/crash.rs"]
 mod crash;
+#[path = "it/explain.rs"]
+mod explain;
 #[path = "it/hospital.rs"]
 mod hospital;
 #[path = "it/hostile.rs"]
 mod hostile;
 #[path = "it/leaks.rs"]
 mod leaks;
+#[path = "it/patients.rs"]
+mod patients;
 #[path = "it/postgres.rs"]
 mod postgres;
+#[path = "it/round_trip.rs"]
+mod round_trip;
+#[path = "it/scan.rs"]
+mod scan;
 #[path = "it/through_gateway.rs"]
 mod through_gateway;
 #[path = "it/utility.rs"]

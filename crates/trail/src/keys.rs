@@ -1,14 +1,14 @@
 //! From the root key to the key of one segment, one literal, one checkpoint.
 //!
 //! root key ▸ wrapping key (HKDF) ▸ class key of a month, random, wrapped in `keys/` ▸ data key of a segment,
-//! random, wrapped in its header; the sealing key of a day's literals by HKDF. `docs/formats/segment.md` has
-//! the bytes. Deliberately absent: rotation of the root key, destruction of class keys.
+//! random, wrapped in its header; the sealing key of a day's literals by HKDF; the key of a year's patient tokens,
+//! random, wrapped in `keys/`. `docs/formats/segment.md` has the bytes. Deliberately absent: rotation of the root key, destruction of class keys.
 
 use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{hkdf, hmac, rand};
-use model::{Micros, RootKey};
+use model::{Micros, PatientToken, RootKey};
 use tlog::NoteSigner;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -97,6 +97,12 @@ pub(crate) enum Class {
     Record = 1,
     Literal = 2,
     Checkpoint = 3,
+    Patient = 4,
+}
+
+/// A calendar year in UTC: the period of a key of patient tokens.
+pub(crate) fn year_of_day(day: u32) -> u16 {
+    u16::try_from(month_of_day(day) / 100).unwrap_or(u16::MAX)
 }
 
 /// A calendar month in UTC as `YYYYMM`: the period of a class key.
@@ -157,9 +163,9 @@ impl Keys {
             .map_err(|_| Error::Option { name: "origin", problem: "it cannot be the name of a signing key" })
     }
 
-    /// Reads the key of a class and month.
-    pub(crate) fn class(&self, disk: &dyn Disk, class: Class, month: u32) -> Result<Key, Error> {
-        self.read(disk, &class_file(class, month), class, month)
+    /// Reads the key of a class and period: a month, for patients a year.
+    pub(crate) fn class(&self, disk: &dyn Disk, class: Class, period: u32) -> Result<Key, Error> {
+        self.read(disk, &class_file(class, period), class, period)
     }
 
     /// Returns the first key file that this root key does not open; what is not one of ours is no key.
@@ -167,12 +173,15 @@ impl Keys {
         let folder = disk::parent(CHECKPOINT_KEY_FILE);
         for name in disk.list(folder)? {
             let file = format!("{folder}/{name}");
-            let month = |prefix: &str| name.strip_prefix(prefix)?.strip_suffix(".key")?.parse::<u32>().ok();
-            let opened = match (month("record-"), month("literal-")) {
-                (Some(month), _) => self.read(disk, &file, Class::Record, month).map(drop),
-                (None, Some(month)) => self.read(disk, &file, Class::Literal, month).map(drop),
-                (None, None) if file == CHECKPOINT_KEY_FILE => self.checkpoint_signer(disk).map(drop),
-                (None, None) => Ok(()),
+            let period = |class: Class| {
+                let prefix = class_prefix(class)?;
+                Some((class, name.strip_prefix(prefix)?.strip_suffix(".key")?.parse::<u32>().ok()?))
+            };
+            let known = [Class::Record, Class::Literal, Class::Patient].into_iter().find_map(period);
+            let opened = match known {
+                Some((class, period)) => self.read(disk, &file, class, period).map(drop),
+                None if file == CHECKPOINT_KEY_FILE => self.checkpoint_signer(disk).map(drop),
+                None => Ok(()),
             };
             if opened.is_err() {
                 return Ok(Some(file));
@@ -186,31 +195,31 @@ impl Keys {
         &self.origin
     }
 
-    /// Reads the key of a class and month, or makes it if nothing was ever written under it.
-    pub(crate) fn class_or_new(&self, disk: &dyn Disk, class: Class, month: u32) -> Result<Key, Error> {
-        if let Some(key) = self.class_or_lost(disk, class, month)? {
+    /// Reads the key of a class and period, or makes it if nothing was ever written under it.
+    pub(crate) fn class_or_new(&self, disk: &dyn Disk, class: Class, period: u32) -> Result<Key, Error> {
+        if let Some(key) = self.class_or_lost(disk, class, period)? {
             return Ok(key);
         }
-        let (file, key) = (class_file(class, month), Key::random());
-        self.write(disk, &file, class, month, &key)
+        let (file, key) = (class_file(class, period), Key::random());
+        self.write(disk, &file, class, period, &key)
             .map_err(|source| Error::io("write a class key", source))?;
         Ok(key)
     }
 
-    /// Reads the key of a class and month; `None` when there is none and nothing was ever written under it.
+    /// Reads the key of a class and period; `None` when there is none and nothing was ever written under it.
     pub(crate) fn class_or_lost(
         &self,
         disk: &dyn Disk,
         class: Class,
-        month: u32,
+        period: u32,
     ) -> Result<Option<Key>, Error> {
-        let file = class_file(class, month);
+        let file = class_file(class, period);
         let name = file.rsplit('/').next().unwrap_or(&file);
         let names = disk.list(disk::parent(&file)).map_err(|source| Error::io("list the keys", source))?;
         if names.iter().any(|known| known == name) {
-            return self.class(disk, class, month).map(Some);
+            return self.class(disk, class, period).map(Some);
         }
-        match entry_under(self, disk, class, month)? {
+        match entry_under(self, disk, class, period)? {
             Some(index) => Err(Error::KeyLost { file, index }),
             None => Ok(None),
         }
@@ -248,11 +257,21 @@ fn missing(file: &str) -> Error {
     Error::Damaged(Damage { file: file.to_owned(), offset: None, index: None, kind: DamageKind::Missing })
 }
 
-fn class_file(class: Class, month: u32) -> String {
+/// How the names of a class's key files begin; `None` for the one that has no period.
+fn class_prefix(class: Class) -> Option<&'static str> {
     match class {
-        Class::Record => format!("keys/record-{month:06}.key"),
-        Class::Literal => format!("keys/literal-{month:06}.key"),
-        Class::Checkpoint => CHECKPOINT_KEY_FILE.to_owned(),
+        Class::Record => Some("record-"),
+        Class::Literal => Some("literal-"),
+        Class::Patient => Some("patient-"),
+        Class::Checkpoint => None,
+    }
+}
+
+fn class_file(class: Class, period: u32) -> String {
+    match class_prefix(class) {
+        // A month has six digits, a year four.
+        Some(prefix) => format!("keys/{prefix}{period:04}.key"),
+        None => CHECKPOINT_KEY_FILE.to_owned(),
     }
 }
 
@@ -326,6 +345,27 @@ impl SegmentKeys {
 /// one key stays far below 2^32.
 pub(crate) fn literal_day_key(class: &Key, day: u32) -> RandomizedNonceKey {
     derive(&class.0, b"wardline/literal/v1", &[&day.to_le_bytes()]).aead()
+}
+
+/// Makes the tokens of patients: HMAC-SHA-256 under a year's key, of the issuer's length, the issuer and the
+/// identifier, cut to 16 bytes.
+#[derive(Debug)]
+pub(crate) struct TokenKey(hmac::Key);
+
+impl TokenKey {
+    pub(crate) fn new(class: &Key) -> TokenKey {
+        let key = derive(&class.0, b"wardline/patient/v1", &[b"token"]);
+        TokenKey(hmac::Key::new(hmac::HMAC_SHA256, &key.0))
+    }
+
+    pub(crate) fn token(&self, issuer: &str, identifier: &[u8]) -> PatientToken {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(&(issuer.len() as u64).to_le_bytes());
+        context.update(issuer.as_bytes());
+        context.update(identifier);
+        let tag = context.sign();
+        PatientToken(*tag.as_ref().first_chunk().expect("HMAC-SHA-256 gives 32 bytes"))
+    }
 }
 
 #[cfg(test)]

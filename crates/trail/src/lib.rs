@@ -59,7 +59,7 @@ pub use read::{Entries, Entry, Reader};
 pub use record::{
     DETAIL_BYTES_MAX, DecodeError, LIST_ITEMS_MAX, NAME_BYTES_MAX, RECORD_BYTES_MAX, TooLarge, decode, encode,
 };
-pub use seal::Sealer;
+pub use seal::{OpenedPatients, Sealer};
 pub use segment::{FrameError, FrameHeader, SegmentHeader};
 pub use verify::{Finding, Report, Tail, VerifyOptions, export_tlog, verify, verify_on};
 
@@ -137,7 +137,7 @@ impl Trail {
         })
     }
 
-    /// Returns what seals literals and parameters for [`Record::sealed`].
+    /// Returns what seals literals and parameters for [`Record::sealed`], and names patients for [`Record::patients`].
     pub fn sealer(&self) -> Sealer {
         Sealer(Arc::clone(&self.handle.core))
     }

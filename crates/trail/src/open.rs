@@ -15,7 +15,7 @@ use crate::core::{Core, PROBE_FILE, Parts, RESERVE_FILE, SPARE_FILE};
 use crate::disk::{Disk, Folder};
 use crate::error::{DamageKind, Error};
 use crate::keeper::Keeper;
-use crate::keys::{CHECKPOINT_KEY_FILE, Class, Keys, VERIFIER_FILE, day_of, month_of};
+use crate::keys::{CHECKPOINT_KEY_FILE, Class, Keys, VERIFIER_FILE, day_of, month_of_day, year_of_day};
 use crate::options::Options;
 use crate::recover::recover;
 use crate::scan::{Scan, damage, segments};
@@ -93,7 +93,9 @@ pub fn check_keys_on(disk: &dyn Disk, root: &RootKey, options: &Options) -> Resu
     if let Some(last) = numbers.last() {
         keys.class_or_lost(disk, Class::Record, Scan::open(disk, *last)?.header.month)?;
     }
-    keys.class_or_lost(disk, Class::Literal, month_of((options.clock)())).map(drop)
+    let today = day_of((options.clock)());
+    keys.class_or_lost(disk, Class::Literal, month_of_day(today))?;
+    keys.class_or_lost(disk, Class::Patient, year_of_day(today).into()).map(drop)
 }
 
 /// Which parts of a log are in the folder.

@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use model::{Record, RootKey};
+use model::{PatientToken, Record, RootKey};
 use parking_lot::Mutex;
 use tlog::NoteVerifier;
 
@@ -17,7 +17,7 @@ use crate::error::{DamageKind, Error};
 use crate::keys::{Class, Key, Keys, SegmentKeys, VERIFIER_FILE};
 use crate::record;
 use crate::scan::{Scan, Step, damage, segments};
-use crate::seal::Unsealer;
+use crate::seal::{Content, OpenedPatients, Unsealer};
 use crate::segment::{FrameHeader, FrameOpener, FramePlace, Records, segment_file};
 use crate::tree::read_checkpoint;
 
@@ -128,9 +128,33 @@ impl Reader {
     /// When they do not open: damaged, or not of this record.
     pub fn open_sealed(&self, record: &Record<'_>) -> Result<Option<Vec<u8>>, Error> {
         let Some(sealed) = record.sealed.as_deref() else { return Ok(None) };
-        let of = (record.session.map_or(0, |id| id.0), record.operation.map_or(0, |id| id.0));
-        self.unsealer.lock().open(&self.keys, &*self.disk, self.origin(), of, sealed).map(Some)
+        let mut unsealer = self.unsealer.lock();
+        unsealer.open(&self.keys, &*self.disk, Content::Literals, sealed_for(record), sealed).map(Some)
     }
+
+    /// Opens the identifiers of the patients that a record names; `None` when it names none. As [`Reader::open_sealed`],
+    /// this takes a right, and a record.
+    ///
+    /// # Errors
+    /// When they do not open, or are not those of the tokens.
+    pub fn open_patients(&self, record: &Record<'_>) -> Result<Option<OpenedPatients>, Error> {
+        let Some(patients) = &record.patients else { return Ok(None) };
+        let mut unsealer = self.unsealer.lock();
+        unsealer.patients(&self.keys, &*self.disk, sealed_for(record), patients).map(Some)
+    }
+
+    /// Returns the token by which records of a year name a patient.
+    ///
+    /// # Errors
+    /// When the year's key is missing or damaged.
+    pub fn patient_token(&self, year: u16, issuer: &str, identifier: &[u8]) -> Result<PatientToken, Error> {
+        self.unsealer.lock().token(&self.keys, &*self.disk, year, issuer, identifier)
+    }
+}
+
+/// Returns the session and operation that sealed values of a record are bound to.
+pub(crate) fn sealed_for(record: &Record<'_>) -> (u128, u64) {
+    (record.session.map_or(0, |id| id.0), record.operation.map_or(0, |id| id.0))
 }
 
 impl fmt::Debug for Reader {

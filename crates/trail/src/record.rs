@@ -7,19 +7,25 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use model::{
-    Action, Kind, Micros, OperationId, Outcome, PersonId, Phase, Record, SessionId, SqlState, Verdict,
+    Action, Kind, Micros, OperationId, Outcome, PatientToken, Patients, PersonId, Phase, Record, SessionId,
+    SqlState, Verdict,
 };
 
-/// The version of the canonical form that is written.
-pub(crate) const VERSION: u8 = 1;
+/// The first version. A record is written in the lowest version that has all of its fields, so that what was
+/// written under an earlier one is still the only encoding of its facts.
+const VERSION_1: u8 = 1;
+/// With patients and protected columns.
+const VERSION_2: u8 = 2;
 /// The longest record. A statement text or sealed parameters of many megabytes must fit, an endless one not.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
 /// The longest name: of a person, client program, resource, command, object or policy.
 pub const NAME_BYTES_MAX: usize = 64 << 10;
 /// The longest `detail`.
 pub const DETAIL_BYTES_MAX: usize = 1 << 20;
-/// The most objects, or policies, of one record.
+/// The most objects, policies, columns or patients of one record.
 pub const LIST_ITEMS_MAX: usize = 65_535;
+/// The length of a patient's token.
+const TOKEN_BYTES: usize = 16;
 
 /// A record is longer than a record may be. Nothing of it was recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,6 +97,13 @@ mod field {
     pub(super) const DURATION_US: u64 = 22;
     pub(super) const OUTCOME: u64 = 23;
     pub(super) const DETAIL: u64 = 24;
+    pub(super) const PATIENTS: u64 = 25;
+    pub(super) const PATIENTS_SEALED: u64 = 26;
+    pub(super) const UNRESOLVED: u64 = 27;
+    pub(super) const MASKED: u64 = 28;
+    pub(super) const UNMASKED: u64 = 29;
+    /// The first field that version 1 does not have.
+    pub(super) const FIRST_OF_VERSION_2: u64 = PATIENTS;
 }
 
 /// Appends the canonical bytes of a record.
@@ -123,7 +136,16 @@ fn check(record: &Record<'_>) -> Result<(), TooLarge> {
     text("statement", &record.statement, RECORD_BYTES_MAX)?;
     within("sealed", record.sealed.as_ref().map_or(0, |s| s.len()), RECORD_BYTES_MAX)?;
     text("detail", &record.detail, DETAIL_BYTES_MAX)?;
-    for (field, list) in [("objects", &record.objects), ("policies", &record.policies)] {
+    if let Some(patients) = &record.patients {
+        within("patients", patients.tokens().len(), LIST_ITEMS_MAX)?;
+        within("patients_sealed", patients.sealed().len(), RECORD_BYTES_MAX)?;
+    }
+    for (field, list) in [
+        ("objects", &record.objects),
+        ("policies", &record.policies),
+        ("masked", &record.masked),
+        ("unmasked", &record.unmasked),
+    ] {
         within(field, list.len(), LIST_ITEMS_MAX)?;
         let longest = list.iter().map(|item| item.len()).max().unwrap_or(0);
         within(field, longest, NAME_BYTES_MAX)?;
@@ -133,7 +155,7 @@ fn check(record: &Record<'_>) -> Result<(), TooLarge> {
 }
 
 fn write(record: &Record<'_>, out: &mut Vec<u8>) {
-    out.push(VERSION);
+    out.push(version(record));
     byte(out, field::KIND, Some(record.kind as u8));
     varint(out, field::AT);
     out.extend_from_slice(&record.at.0.to_le_bytes());
@@ -163,6 +185,25 @@ fn write(record: &Record<'_>, out: &mut Vec<u8>) {
     number(out, field::DURATION_US, record.duration_us);
     outcome(out, record.outcome);
     text(out, field::DETAIL, record.detail.as_deref());
+    patients(out, record.patients.as_ref());
+    number(out, field::UNRESOLVED, record.unresolved);
+    list(out, field::MASKED, &record.masked);
+    list(out, field::UNMASKED, &record.unmasked);
+}
+
+fn version(record: &Record<'_>) -> u8 {
+    let Record { patients, unresolved, masked, unmasked, .. } = record;
+    let first = patients.is_none() && unresolved.is_none() && masked.is_empty() && unmasked.is_empty();
+    if first { VERSION_1 } else { VERSION_2 }
+}
+
+fn patients(out: &mut Vec<u8>, patients: Option<&Patients<'_>>) {
+    let Some(patients) = patients else { return };
+    varint(out, field::PATIENTS);
+    out.extend_from_slice(&patients.year().to_le_bytes());
+    varint(out, patients.tokens().len() as u64);
+    patients.tokens().iter().for_each(|token| out.extend_from_slice(&token.0));
+    bytes(out, field::PATIENTS_SEALED, Some(patients.sealed()));
 }
 
 /// Appends a number in LEB128: seven bits a byte, the lowest first.
@@ -252,7 +293,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'static>, DecodeError> {
     }
     let mut input = Input { bytes };
     let version = input.byte()?;
-    if version != VERSION {
+    if version != VERSION_1 && version != VERSION_2 {
         return Err(DecodeError::Version(version));
     }
     if input.varint()? != field::KIND {
@@ -272,7 +313,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'static>, DecodeError> {
         read_field(&mut record, number, &mut input)?;
         last = number;
     }
-    Ok(record)
+    let written = if last < field::FIRST_OF_VERSION_2 { VERSION_1 } else { VERSION_2 };
+    if version == written { Ok(record) } else { Err(DecodeError::Version(version)) }
 }
 
 fn read_field(record: &mut Record<'static>, number: u64, input: &mut Input<'_>) -> Result<(), DecodeError> {
@@ -307,6 +349,10 @@ fn read_field(record: &mut Record<'static>, number: u64, input: &mut Input<'_>) 
         field::DURATION_US => record.duration_us = Some(input.varint()?),
         field::OUTCOME => record.outcome = Some(input.outcome()?),
         field::DETAIL => record.detail = Some(input.text(number, DETAIL_BYTES_MAX)?),
+        field::PATIENTS => record.patients = Some(input.patients()?),
+        field::UNRESOLVED => record.unresolved = Some(input.varint()?),
+        field::MASKED => record.masked = input.list(number)?,
+        field::UNMASKED => record.unmasked = input.list(number)?,
         _ => return Err(DecodeError::Field(number)),
     }
     Ok(())
@@ -384,6 +430,25 @@ impl<'a> Input<'a> {
             items.push(self.text(field, NAME_BYTES_MAX)?);
         }
         Ok(items)
+    }
+
+    /// Reads the tokens, and the sealed identifiers that always follow.
+    fn patients(&mut self) -> Result<Patients<'static>, DecodeError> {
+        let year = u16::from_le_bytes(self.array()?);
+        let count = usize::try_from(self.varint()?).map_err(|_| DecodeError::Limit(field::PATIENTS))?;
+        match count {
+            0..=LIST_ITEMS_MAX => {}
+            _ => return Err(DecodeError::Limit(field::PATIENTS)),
+        }
+        let tokens = self.take(count * TOKEN_BYTES)?.as_chunks::<TOKEN_BYTES>().0;
+        let tokens = tokens.iter().copied().map(PatientToken).collect();
+        match self.varint() {
+            Ok(field::PATIENTS_SEALED) => {}
+            Ok(_) | Err(DecodeError::Truncated) => return Err(DecodeError::Missing(field::PATIENTS_SEALED)),
+            Err(error) => return Err(error),
+        }
+        let sealed = self.bytes(field::PATIENTS_SEALED, RECORD_BYTES_MAX)?.to_vec();
+        Patients::new(year, tokens, Cow::Owned(sealed)).ok_or(DecodeError::Value(field::PATIENTS))
     }
 
     fn address(&mut self) -> Result<IpAddr, DecodeError> {

@@ -1,4 +1,4 @@
-//! Literals and parameters, encrypted apart from the records that carry them.
+//! Literals, parameters and the identifiers of patients, encrypted apart from the records that carry them.
 //!
 //! A sealed value says itself under which day's key it is; it opens only for the session and operation it was
 //! sealed for. `docs/formats/record.md` has the bytes.
@@ -8,12 +8,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::aead::RandomizedNonceKey;
+use model::{PatientToken, Patients};
 use parking_lot::{Mutex, RwLock};
 
 use crate::core::Core;
 use crate::disk::Disk;
 use crate::error::Error;
-use crate::keys::{Class, Key, Keys, NONCE_BYTES, literal_day_key, month_of_day, open_in, seal_behind};
+use crate::keys::{
+    Class, Key, Keys, NONCE_BYTES, TokenKey, literal_day_key, month_of_day, open_in, seal_behind, year_of_day,
+};
+use crate::record::{Input, varint};
 
 const SEALED_VERSION: u8 = 1;
 /// Version and day, before the nonce.
@@ -22,39 +26,66 @@ const SEALED_HEAD_BYTES: usize = 5;
 struct Today {
     day: u32,
     key: RandomizedNonceKey,
+    year: u16,
+    tokens: Arc<TokenKey>,
 }
 
-/// The key of the day, ready, and the month's key to make the next day's.
+/// What a sealed value is. Each opens only as what it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Content {
+    /// Literals and parameters of an operation.
+    Literals,
+    /// The identifiers of the patients that a record names.
+    Patients,
+}
+
+impl Content {
+    fn domain(self) -> &'static [u8] {
+        match self {
+            Content::Literals => b"wardline/literal/v1",
+            Content::Patients => b"wardline/patients/v1",
+        }
+    }
+}
+
+/// The keys of the day, ready, and the month's key to make the next day's.
 pub(crate) struct LiteralKeys {
     today: RwLock<Arc<Today>>,
     month: Mutex<(u32, Key)>,
 }
 
 impl LiteralKeys {
-    /// Reads or makes the key of the day's month.
+    /// Reads or makes the keys of the day's month and year.
     pub(crate) fn open(keys: &Keys, disk: &dyn Disk, day: u32) -> Result<LiteralKeys, Error> {
-        let month = month_of_day(day);
+        let (month, year) = (month_of_day(day), year_of_day(day));
         let key = keys.class_or_new(disk, Class::Literal, month)?;
-        let today = Arc::new(Today { day, key: literal_day_key(&key, day) });
+        let tokens = Arc::new(TokenKey::new(&keys.class_or_new(disk, Class::Patient, year.into())?));
+        let today = Arc::new(Today { day, key: literal_day_key(&key, day), year, tokens });
         Ok(LiteralKeys { today: RwLock::new(today), month: Mutex::new((month, key)) })
     }
 
-    /// Changes to the key of another day. Writes a file when the month is new.
+    /// Changes to the keys of another day. Writes a file when the month or the year is new.
     pub(crate) fn turn(&self, keys: &Keys, disk: &dyn Disk, day: u32) -> Result<(), Error> {
-        if self.today.read().day == day {
+        let before = Arc::clone(&self.today.read());
+        if before.day == day {
             return Ok(());
         }
-        let month = month_of_day(day);
+        let (month, year) = (month_of_day(day), year_of_day(day));
+        let tokens = if before.year == year {
+            Arc::clone(&before.tokens)
+        } else {
+            Arc::new(TokenKey::new(&keys.class_or_new(disk, Class::Patient, year.into())?))
+        };
         let mut held = self.month.lock();
         if held.0 != month {
             *held = (month, keys.class_or_new(disk, Class::Literal, month)?);
         }
-        *self.today.write() = Arc::new(Today { day, key: literal_day_key(&held.1, day) });
+        *self.today.write() = Arc::new(Today { day, key: literal_day_key(&held.1, day), year, tokens });
         Ok(())
     }
 }
 
-/// Seals literals and parameters. Cheap to clone; does no I/O.
+/// Seals literals, parameters and the identifiers of patients. Cheap to clone; does no I/O.
 #[derive(Clone)]
 pub struct Sealer(pub(crate) Arc<Core>);
 
@@ -62,14 +93,72 @@ impl Sealer {
     /// Encrypts one operation's literals and parameters for [`model::Record::sealed`].
     pub fn seal(&self, session: u128, operation: u64, plaintext: &[u8]) -> Vec<u8> {
         let today = Arc::clone(&self.0.literals.today.read());
+        self.seal_under(&today, Content::Literals, (session, operation), plaintext)
+    }
+
+    /// Names patients for [`model::Record::patients`], by distinct identifiers in their canonical form. `None` for none.
+    pub fn patients(
+        &self,
+        session: u128,
+        operation: u64,
+        issuer: &str,
+        identifiers: &[Box<[u8]>],
+    ) -> Option<Patients<'static>> {
+        let today = Arc::clone(&self.0.literals.today.read());
+        let named = |identifier: &'_ [u8]| today.tokens.token(issuer, identifier);
+        let mut named: Vec<(PatientToken, &[u8])> =
+            identifiers.iter().map(|identifier| (named(identifier), &**identifier)).collect();
+        named.sort_unstable();
+        named.dedup_by_key(|(token, _)| *token);
+        let plain = plain_patients(issuer, named.iter().map(|(_, identifier)| *identifier));
+        let sealed = self.seal_under(&today, Content::Patients, (session, operation), &plain);
+        let tokens = named.into_iter().map(|(token, _)| token).collect();
+        Patients::new(today.year, tokens, sealed.into())
+    }
+
+    fn seal_under(&self, today: &Today, content: Content, of: (u128, u64), plaintext: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(SEALED_HEAD_BYTES + NONCE_BYTES + plaintext.len() + 16);
         out.push(SEALED_VERSION);
         out.extend_from_slice(&today.day.to_le_bytes());
         out.resize(SEALED_HEAD_BYTES + NONCE_BYTES, 0);
         out.extend_from_slice(plaintext);
-        let aad = aad(&self.0.options.origin, today.day, session, operation);
+        let aad = aad(content, &self.0.options.origin, today.day, of);
         seal_behind(&today.key, &aad, &mut out, SEALED_HEAD_BYTES);
         out
+    }
+}
+
+/// Lays out what is sealed of patients: the issuer, then each identifier, each behind its length.
+fn plain_patients<'i>(issuer: &'i str, identifiers: impl Iterator<Item = &'i [u8]>) -> Vec<u8> {
+    let mut plain = Vec::new();
+    for part in std::iter::once(issuer.as_bytes()).chain(identifiers) {
+        varint(&mut plain, part.len() as u64);
+        plain.extend_from_slice(part);
+    }
+    plain
+}
+
+/// The patients of a record, opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenedPatients {
+    /// Whose identifiers they are.
+    pub issuer: String,
+    /// In canonical form, in the order of the record's tokens.
+    pub identifiers: Vec<Vec<u8>>,
+}
+
+impl OpenedPatients {
+    /// Reads what [`plain_patients`] lays out; `None` for anything else.
+    pub(crate) fn read(plain: &[u8]) -> Option<OpenedPatients> {
+        let mut input = Input { bytes: plain };
+        let mut parts = Vec::new();
+        while !input.bytes.is_empty() {
+            parts.push(input.bytes(0, plain.len()).ok()?.to_vec());
+        }
+        let mut parts = parts.into_iter();
+        let issuer = String::from_utf8(parts.next()?).ok()?;
+        let identifiers = parts.collect();
+        Some(OpenedPatients { issuer, identifiers })
     }
 }
 
@@ -79,8 +168,8 @@ impl fmt::Debug for Sealer {
     }
 }
 
-fn aad(origin: &str, day: u32, session: u128, operation: u64) -> Vec<u8> {
-    let mut aad = b"wardline/literal/v1".to_vec();
+fn aad(content: Content, origin: &str, day: u32, (session, operation): (u128, u64)) -> Vec<u8> {
+    let mut aad = content.domain().to_vec();
     aad.extend_from_slice(&day.to_le_bytes());
     aad.extend_from_slice(&session.to_be_bytes());
     aad.extend_from_slice(&operation.to_le_bytes());
@@ -96,10 +185,11 @@ pub(crate) fn sealed_day(sealed: &[u8]) -> Option<u32> {
     }
 }
 
-/// Opens sealed values; remembers the keys of the days it saw.
+/// Opens sealed values; remembers the keys of the days and years it saw.
 #[derive(Default)]
 pub(crate) struct Unsealer {
     days: BTreeMap<u32, RandomizedNonceKey>,
+    years: BTreeMap<u16, TokenKey>,
 }
 
 impl Unsealer {
@@ -107,7 +197,7 @@ impl Unsealer {
         &mut self,
         keys: &Keys,
         disk: &dyn Disk,
-        origin: &str,
+        content: Content,
         of: (u128, u64),
         sealed: &[u8],
     ) -> Result<Vec<u8>, Error> {
@@ -121,7 +211,42 @@ impl Unsealer {
             }
         };
         let mut buffer = rest.to_vec();
-        let plain = open_in(key, &aad(origin, day, of.0, of.1), &mut buffer).ok_or(Error::Sealed)?;
+        let plain = open_in(key, &aad(content, keys.origin(), day, of), &mut buffer).ok_or(Error::Sealed)?;
         Ok(plain.to_vec())
+    }
+
+    /// Returns the token of a patient in a year.
+    pub(crate) fn token(
+        &mut self,
+        keys: &Keys,
+        disk: &dyn Disk,
+        year: u16,
+        issuer: &str,
+        identifier: &[u8],
+    ) -> Result<PatientToken, Error> {
+        let key = match self.years.entry(year) {
+            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::btree_map::Entry::Vacant(place) => {
+                place.insert(TokenKey::new(&keys.class(disk, Class::Patient, year.into())?))
+            }
+        };
+        Ok(key.token(issuer, identifier))
+    }
+
+    /// Opens the patients of a record; what was sealed must be who the tokens say.
+    pub(crate) fn patients(
+        &mut self,
+        keys: &Keys,
+        disk: &dyn Disk,
+        of: (u128, u64),
+        patients: &Patients<'_>,
+    ) -> Result<OpenedPatients, Error> {
+        let plain = self.open(keys, disk, Content::Patients, of, patients.sealed())?;
+        let opened = OpenedPatients::read(&plain).ok_or(Error::Sealed)?;
+        let mut tokens = Vec::with_capacity(opened.identifiers.len());
+        for identifier in &opened.identifiers {
+            tokens.push(self.token(keys, disk, patients.year(), &opened.issuer, identifier)?);
+        }
+        if tokens == patients.tokens() { Ok(opened) } else { Err(Error::Sealed) }
     }
 }

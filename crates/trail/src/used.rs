@@ -1,9 +1,9 @@
-//! Whether entries were written under a month's key: asked before such a key is made, since a new one in the place of a
+//! Whether entries were written under the key of a month or year: asked before such a key is made, since a new one in the place of a
 //! lost one would hide the loss.
 //!
 //! Deliberately absent: any use of it while the key is there, so that what it costs is paid once a month.
 
-use model::Record;
+use model::{Patients, Record};
 
 use crate::disk::Disk;
 use crate::error::{DamageKind, Error};
@@ -13,35 +13,49 @@ use crate::scan::{Scan, Step, segments};
 use crate::seal::sealed_day;
 use crate::segment::{FrameOpener, FramePlace, Records};
 
-/// Returns an entry that was written under the key of this class and month, if there is one.
+/// Returns an entry that was written under the key of this class and period, if there is one.
 pub(crate) fn entry_under(
     keys: &Keys,
     disk: &dyn Disk,
     class: Class,
-    month: u32,
+    period: u32,
 ) -> Result<Option<u64>, Error> {
+    // The months of segments do not run backwards; with no space a segment goes on into the next month.
+    let is_before = |begun: u32| match class {
+        Class::Record | Class::Literal | Class::Checkpoint => begun < period,
+        Class::Patient => begun / 100 < period,
+    };
     for number in segments(disk)?.into_iter().rev() {
         let mut scan = Scan::open(disk, number)?;
         let begun = scan.header.month;
         match class {
-            Class::Record if begun == month => return Ok(Some(scan.header.first)),
+            Class::Record if begun == period => return Ok(Some(scan.header.first)),
             Class::Record | Class::Checkpoint => {}
             Class::Literal => {
-                if let Some(index) = sealed_in(keys, disk, &mut scan, month)? {
+                if let Some(index) = first_in(keys, disk, &mut scan, |record| sealed_in(record, period))? {
+                    return Ok(Some(index));
+                }
+            }
+            Class::Patient => {
+                if let Some(index) = first_in(keys, disk, &mut scan, |record| named_in(record, period))? {
                     return Ok(Some(index));
                 }
             }
         }
-        // The months of segments do not run backwards; with no space a segment goes on into the next month.
-        if begun < month {
+        if is_before(begun) {
             break;
         }
     }
     Ok(None)
 }
 
-/// Returns the first entry of a segment with literals that were sealed in this month.
-fn sealed_in(keys: &Keys, disk: &dyn Disk, scan: &mut Scan, month: u32) -> Result<Option<u64>, Error> {
+/// Returns the first entry of a segment that was written `under` the key.
+fn first_in(
+    keys: &Keys,
+    disk: &dyn Disk,
+    scan: &mut Scan,
+    under: impl Fn(&Record<'_>) -> bool,
+) -> Result<Option<u64>, Error> {
     let class = keys.class(disk, Class::Record, scan.header.month)?;
     let data = SegmentKeys::open(&class, &scan.header.key_aad(), &scan.header.wrapped)
         .ok_or_else(|| Error::Damaged(scan.damage(DamageKind::Key)))?;
@@ -53,7 +67,7 @@ fn sealed_in(keys: &Keys, disk: &dyn Disk, scan: &mut Scan, month: u32) -> Resul
         let raw = opener.open(&header, &place, &data, scan.body());
         let raw = raw.ok_or_else(|| Error::Damaged(scan.damage(DamageKind::Sealing)))?;
         for (index, canonical) in (header.first..).zip(Records(raw)) {
-            if sealed_month(&record::decode(canonical)?) == Some(month) {
+            if under(&record::decode(canonical)?) {
                 return Ok(Some(index));
             }
         }
@@ -61,6 +75,14 @@ fn sealed_in(keys: &Keys, disk: &dyn Disk, scan: &mut Scan, month: u32) -> Resul
     Ok(None)
 }
 
-fn sealed_month(record: &Record<'_>) -> Option<u32> {
-    record.sealed.as_deref().and_then(sealed_day).map(month_of_day)
+/// Tells whether something of a record was sealed in this month.
+fn sealed_in(record: &Record<'_>, month: u32) -> bool {
+    let patients = record.patients.as_ref().map(Patients::sealed);
+    let mut sealed = record.sealed.as_deref().into_iter().chain(patients);
+    sealed.any(|sealed| sealed_day(sealed).map(month_of_day) == Some(month))
+}
+
+/// Tells whether a record names patients by tokens of this year.
+fn named_in(record: &Record<'_>, year: u32) -> bool {
+    record.patients.as_ref().is_some_and(|patients| u32::from(patients.year()) == year)
 }

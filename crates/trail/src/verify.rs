@@ -20,10 +20,10 @@ use crate::error::{Damage, DamageKind, Error};
 use crate::keys::{CHECKPOINT_KEY_FILE, Class, Keys, SegmentKeys, VERIFIER_FILE};
 use crate::leaf::{LEAF_BYTES, Leaf, commitment};
 use crate::options::HEARTBEAT_GAP_MAX;
-use crate::read::read_verifier;
+use crate::read::{read_verifier, sealed_for};
 use crate::record;
 use crate::scan::{Position, Remains, Scan, Step, damage, segments};
-use crate::seal::{Unsealer, sealed_day};
+use crate::seal::{Content, Unsealer, sealed_day};
 use crate::segment::{FrameHeader, FrameOpener, FramePlace, Records, chain_origin, segment_file};
 use crate::tree::{CHECKPOINT_FILE, read_bundle, read_if_there, read_tile, tree_file};
 
@@ -633,20 +633,36 @@ impl Literals {
         disk: &dyn Disk,
         record: &Record<'_>,
     ) -> Result<Option<(Option<String>, DamageKind)>, Error> {
-        let Some(sealed) = record.sealed.as_deref() else { return Ok(None) };
-        let day = sealed_day(sealed);
-        if self.named.contains(&day) {
-            return Ok(None);
+        let of = sealed_for(record);
+        if let Some(sealed) =
+            record.sealed.as_deref().filter(|sealed| !self.named.contains(&sealed_day(sealed)))
+        {
+            let opened = self.unsealer.open(keys, disk, Content::Literals, of, sealed);
+            if let Some(wrong) = self.wrong(opened.map(drop), sealed)? {
+                return Ok(Some(wrong));
+            }
         }
-        let of = (record.session.map_or(0, |id| id.0), record.operation.map_or(0, |id| id.0));
-        let wrong = match self.unsealer.open(keys, disk, keys.origin(), of, sealed) {
-            Ok(_) => return Ok(None),
+        let patients = record.patients.as_ref();
+        let Some(patients) = patients.filter(|p| !self.named.contains(&sealed_day(p.sealed()))) else {
+            return Ok(None);
+        };
+        let opened = self.unsealer.patients(keys, disk, of, patients);
+        self.wrong(opened.map(drop), patients.sealed())
+    }
+
+    fn wrong(
+        &mut self,
+        opened: Result<(), Error>,
+        sealed: &[u8],
+    ) -> Result<Option<(Option<String>, DamageKind)>, Error> {
+        let wrong = match opened {
+            Ok(()) => return Ok(None),
             Err(Error::Sealed) => (None, DamageKind::Literal),
             Err(Error::Damaged(damage)) => (Some(damage.file), damage.kind),
             Err(Error::RootKey { file }) => (Some(file), DamageKind::Key),
             Err(error) => return Err(error),
         };
-        self.named.insert(day);
+        self.named.insert(sealed_day(sealed));
         Ok(Some(wrong))
     }
 }

@@ -55,7 +55,20 @@ pub(crate) enum Request {
     /// List the resources that have a credential.
     VaultList {},
     /// Record that somebody is about to read the trail.
-    TrailView { what: String },
+    TrailView {
+        what: String,
+        /// The patients that are looked for, and whose identifiers these may be.
+        #[serde(default)]
+        patients: Vec<Sensitive>,
+        #[serde(default)]
+        issuers: Vec<String>,
+    },
+    /// Record that an administrator is about to read a resource outside of any session.
+    SurveyBegin { resource: String, what: String },
+    /// Record what came of it.
+    SurveyEnd { resource: String, what: String, rows: u64, failed: Option<String> },
+    /// Say what would become of a statement that a person sends. The text may hold a patient's datum.
+    Explain { resource: String, person: String, text: Sensitive, address: IpAddr },
     /// Decide, for every person, resource, action, relation and class of protected values.
     AccessMatrix {
         relations: Vec<String>,
@@ -81,6 +94,8 @@ pub(crate) enum Answer {
 pub(crate) enum Reply {
     /// Nothing but that it was done.
     Nothing {},
+    /// The credential is stored; whether the resource is in the configuration in force.
+    Stored { in_force: bool },
     /// The person as they are now.
     Person(PersonView),
     /// Everybody.
@@ -93,6 +108,8 @@ pub(crate) enum Reply {
     Resources(Vec<String>),
     /// Decisions.
     Matrix(Vec<CellView>),
+    /// What would become of a statement.
+    Explained(ExplainView),
 }
 
 /// A person, for humans and machines.
@@ -103,6 +120,8 @@ pub(crate) struct PersonView {
     pub(crate) display_name: String,
     pub(crate) roles: Vec<String>,
     pub(crate) disabled: bool,
+    /// Until when sign-in is locked, after failures.
+    pub(crate) locked_until: Option<String>,
     pub(crate) created_at: String,
 }
 
@@ -126,6 +145,60 @@ pub(crate) struct CellView {
     pub(crate) object: String,
     pub(crate) allowed: bool,
     pub(crate) policies: Vec<String>,
+}
+
+/// What would become of a statement.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ExplainView {
+    pub(crate) person: String,
+    pub(crate) resource: String,
+    /// `sent`, `denied` by policy, `refused` for protected values, or `unreadable`.
+    pub(crate) verdict: String,
+    /// Why it cannot be read.
+    pub(crate) unreadable: Option<String>,
+    /// Why nothing is masked, where that is so.
+    pub(crate) unmasked: Option<String>,
+    pub(crate) needs: Vec<NeedView>,
+    pub(crate) statements: Vec<StatementView>,
+}
+
+/// A right, and whether policy gives it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct NeedView {
+    pub(crate) action: String,
+    pub(crate) object: String,
+    pub(crate) allowed: bool,
+    pub(crate) policies: Vec<String>,
+}
+
+/// One statement of a text.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StatementView {
+    /// Why it is refused; empty if it is not.
+    pub(crate) refused: Vec<String>,
+    /// `None` where their number is not known from the text.
+    pub(crate) outputs: Option<Vec<OutputView>>,
+}
+
+/// One output of a statement.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct OutputView {
+    /// `plain`, `masked`, `null` or `refused`.
+    pub(crate) fate: String,
+    pub(crate) reason: String,
+    pub(crate) columns: Vec<OriginView>,
+}
+
+/// A column beneath an output.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct OriginView {
+    pub(crate) name: String,
+    /// `protected`, `clean` or `unclassified`.
+    pub(crate) held: String,
+    pub(crate) class: Option<String>,
+    pub(crate) operator: Option<String>,
+    pub(crate) usage: Option<String>,
+    pub(crate) seen_by: Vec<String>,
 }
 
 /// Why something was not done, and what to do about it.
@@ -171,6 +244,18 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+/// What ends a command as refused: exit code 1, and not 2 as for what could not run.
+#[derive(Debug)]
+pub(crate) struct Refused(pub(crate) Refusal);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Refused {}
 
 /// Who asks: an account of the operating system, as the kernel says.
 #[derive(Clone, Debug, PartialEq, Eq)]

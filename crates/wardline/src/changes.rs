@@ -5,21 +5,32 @@
 //! secret. Used by the server for its control socket and by commands when no server runs.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use gateway::{Asked, Comes, Explanation, Fate, Held};
 use identity::scram::{Parameters, Verifier};
 use identity::{Means, Reason, password, token};
-use model::{Context, Kind, Object, Outcome, Phase, Record, ResourceId, Secret, SqlState, Verdict};
+use model::{
+    Action, Context, Kind, Micros, Object, OperationId, Outcome, Phase, Principal, Record, ResourceId,
+    Secret, SqlState, Verdict,
+};
 use phi::Class;
 use registry::{NewPerson, PersonRow, TokenRow, Verifiers};
 use vault::Credential;
 
-use crate::admin::{Actor, CellView, PersonView, Refusal, Reply, Request, Sensitive, TokenView};
-use crate::config::Config;
+use crate::admin::{
+    Actor, CellView, ExplainView, NeedView, OriginView, OutputView, PersonView, Refusal, Reply, Request,
+    Sensitive, StatementView, TokenView,
+};
+use crate::config::{self, Config};
 use crate::hashing::Overloaded;
 use crate::node::Node;
 use crate::output;
+use crate::standing::Standing;
 
 /// `system_error` of PostgreSQL's table, for a change that was recorded and then failed.
 const SYSTEM_ERROR: SqlState = SqlState(*b"58000");
@@ -32,14 +43,28 @@ struct Change<'a> {
     actor: &'a Actor,
     command: &'static str,
     what: String,
+    /// Its number, where it is one of the registry and about to be made.
+    number: Option<u64>,
+}
+
+impl<'a> Change<'a> {
+    fn new(actor: &'a Actor, command: &'static str, what: String) -> Change<'a> {
+        Change { actor, command, what, number: None }
+    }
 }
 
 impl Node {
     /// Does what was asked.
     pub(crate) async fn perform(&self, actor: &Actor, request: Request) -> Result<Reply, Refusal> {
+        self.check_standing(&request)?;
         let _turn = match request {
             // A log-in waits for hashes; it changes nothing that another change looks at.
-            Request::Login { .. } | Request::AccessMatrix { .. } | Request::TrailView { .. } => None,
+            Request::Login { .. }
+            | Request::AccessMatrix { .. }
+            | Request::TrailView { .. }
+            | Request::SurveyBegin { .. }
+            | Request::SurveyEnd { .. }
+            | Request::Explain { .. } => None,
             _ => Some(self.turn.lock().await),
         };
         match request {
@@ -60,7 +85,16 @@ impl Node {
             }
             Request::VaultRemove { resource } => self.vault_remove(actor, resource).await,
             Request::VaultList {} => self.vault_list(),
-            Request::TrailView { what } => self.trail_view(actor, what).await,
+            Request::TrailView { what, patients, issuers } => {
+                self.trail_view(actor, what, patients, &issuers).await
+            }
+            Request::SurveyBegin { resource, what } => self.survey_begin(actor, &resource, what).await,
+            Request::SurveyEnd { resource, what, rows, failed } => {
+                self.survey_end(actor, &resource, what, rows, failed).await
+            }
+            Request::Explain { resource, person, text, address } => {
+                self.explain(actor, &resource, &person, &text, address).await
+            }
             Request::AccessMatrix { relations, classes, address } => {
                 let context = Context { address, at: self.now() };
                 self.access_matrix(&relations, &classes, &context)
@@ -78,7 +112,7 @@ impl Node {
     ) -> Result<Reply, Refusal> {
         let id = identity::person_id();
         let what = format!("add person {} (id {id}) with {}", quoted(&name), roles_shown(&roles));
-        let change = Change { actor, command: "user add", what };
+        let change = Change::new(actor, "user add", what);
         let fits = registry::name_fits(&name)
             .map_err(|error| Refusal::because(&error))
             .and_then(|()| check_display_name(&display_name))
@@ -92,74 +126,77 @@ impl Node {
         }
         let verifiers = self.verifiers(&name, secret).await;
         let verifiers = self.or_refuse(&change, verifiers).await?;
-        self.admitted(&change).await?;
+        let (change, registry) = self.admitted_numbered(change).await?;
         let person = NewPerson { id, name: name.clone(), display_name, roles, verifiers };
-        self.done(&change, self.registry.add_person(&person, self.now()).await).await?;
+        self.done(&change, registry.add_person(&person, self.now()).await).await?;
         self.publish(&self.config.load_full()).await?;
         self.person_view(&name).await
     }
 
     async fn user_password(&self, actor: &Actor, name: &str, secret: Secret) -> Result<Reply, Refusal> {
-        let change =
-            Change { actor, command: "user passwd", what: format!("set the password of {}", quoted(name)) };
+        let change = Change::new(actor, "user passwd", format!("set the password of {}", quoted(name)));
         let person = self.known(&change, name).await?;
         let change = Change { what: format!("set the password of {}", shown(&person)), ..change };
         let verifiers = self.verifiers(name, secret).await;
         let verifiers = self.or_refuse(&change, verifiers).await?;
-        self.admitted(&change).await?;
-        let set = self.registry.set_verifiers(person.id, &verifiers, self.now()).await;
+        let (change, registry) = self.admitted_numbered(change).await?;
+        let set = registry.set_verifiers(person.id, &verifiers, self.now()).await;
         self.done(&change, set).await?;
         self.person_view(name).await
     }
 
     async fn user_disable(&self, actor: &Actor, name: &str) -> Result<Reply, Refusal> {
-        let change = Change { actor, command: "user disable", what: format!("disable {}", quoted(name)) };
+        let change = Change::new(actor, "user disable", format!("disable {}", quoted(name)));
         let person = self.known(&change, name).await?;
         let change = Change { what: format!("disable {}", shown(&person)), ..change };
-        self.admitted(&change).await?;
-        self.done(&change, self.registry.disable(person.id, self.now()).await).await?;
+        let (change, registry) = self.admitted_numbered(change).await?;
+        self.done(&change, registry.disable(person.id, self.now()).await).await?;
         self.publish(&self.config.load_full()).await?;
         self.person_view(name).await
     }
 
     async fn user_enable(&self, actor: &Actor, name: &str) -> Result<Reply, Refusal> {
-        let change = Change { actor, command: "user enable", what: format!("enable {}", quoted(name)) };
+        let change = Change::new(actor, "user enable", format!("enable {}", quoted(name)));
         let person = self.known(&change, name).await?;
         let change = Change { what: format!("enable {}", shown(&person)), ..change };
-        self.admitted(&change).await?;
-        self.done(&change, self.registry.enable(person.id).await).await?;
+        let (change, registry) = self.admitted_numbered(change).await?;
+        self.done(&change, registry.enable(person.id).await).await?;
         self.publish(&self.config.load_full()).await?;
         self.person_view(name).await
     }
 
     async fn user_delete(&self, actor: &Actor, name: &str) -> Result<Reply, Refusal> {
-        let change = Change { actor, command: "user delete", what: format!("delete {}", quoted(name)) };
+        let change = Change::new(actor, "user delete", format!("delete {}", quoted(name)));
         let person = self.known(&change, name).await?;
         let change = Change { what: format!("delete {}", shown(&person)), ..change };
-        self.admitted(&change).await?;
-        self.done(&change, self.registry.delete(person.id, self.now()).await).await?;
+        let (change, registry) = self.admitted_numbered(change).await?;
+        self.done(&change, registry.delete(person.id, self.now()).await).await?;
         self.publish(&self.config.load_full()).await?;
         Ok(Reply::Nothing {})
     }
 
     async fn user_roles(&self, actor: &Actor, name: &str, roles: Vec<String>) -> Result<Reply, Refusal> {
-        let change =
-            Change { actor, command: "user roles", what: format!("change the roles of {}", quoted(name)) };
+        let change = Change::new(actor, "user roles", format!("change the roles of {}", quoted(name)));
         let person = self.known(&change, name).await?;
         let (before, after) = (roles_shown(&person.roles), roles_shown(&roles));
         let what = format!("give {} {after}, before that {before}", shown(&person));
         let change = Change { what, ..change };
         let fits = check_roles(&self.config.load(), &roles);
         self.or_refuse(&change, fits).await?;
-        self.admitted(&change).await?;
-        self.done(&change, self.registry.set_roles(person.id, &roles).await).await?;
+        let (change, registry) = self.admitted_numbered(change).await?;
+        self.done(&change, registry.set_roles(person.id, &roles).await).await?;
         self.publish(&self.config.load_full()).await?;
         self.person_view(name).await
     }
 
     async fn user_list(&self) -> Result<Reply, Refusal> {
         let people = self.registry.people().await.map_err(|error| Refusal::because(&error))?;
-        Ok(Reply::People(people.into_iter().map(view).collect()))
+        let locks = self.registry.locks(self.now()).await.map_err(|error| Refusal::because(&error))?;
+        let views = people.into_iter().map(|person| {
+            let locked = locks.get(&person.id).copied();
+            view(person, locked)
+        });
+        Ok(Reply::People(views.collect()))
     }
 
     /// Gives a token for a password. Its record is that of a sign-in, successful or not.
@@ -224,7 +261,7 @@ impl Node {
     }
 
     async fn token_revoke(&self, actor: &Actor, id: &str) -> Result<Reply, Refusal> {
-        let change = Change { actor, command: "token revoke", what: "revoke a token".to_owned() };
+        let change = Change::new(actor, "token revoke", "revoke a token".to_owned());
         let known = match u128::from_str_radix(id, 16) {
             Ok(number) if id.len() == 32 => {
                 let found = self.registry.token(number.to_be_bytes()).await;
@@ -238,18 +275,18 @@ impl Node {
         };
         let what = format!("revoke token {} of person {}", token::TokenId(row.id), row.person);
         let change = Change { what, ..change };
-        self.admitted(&change).await?;
-        let revoked = self.done(&change, self.registry.revoke_token(row.id, self.now()).await).await?;
+        let (change, registry) = self.admitted_numbered(change).await?;
+        let revoked = self.done(&change, registry.revoke_token(row.id, self.now()).await).await?;
         Ok(Reply::Revoked { tokens: u64::from(revoked) })
     }
 
     async fn tokens_revoke(&self, actor: &Actor, name: &str) -> Result<Reply, Refusal> {
         let what = format!("revoke the tokens of {}", quoted(name));
-        let change = Change { actor, command: "token revoke", what };
+        let change = Change::new(actor, "token revoke", what);
         let person = self.known(&change, name).await?;
         let change = Change { what: format!("revoke all tokens of {}", shown(&person)), ..change };
-        self.admitted(&change).await?;
-        let tokens = self.done(&change, self.registry.revoke_tokens(person.id, self.now()).await).await?;
+        let (change, registry) = self.admitted_numbered(change).await?;
+        let tokens = self.done(&change, registry.revoke_tokens(person.id, self.now()).await).await?;
         Ok(Reply::Revoked { tokens })
     }
 
@@ -261,19 +298,22 @@ impl Node {
         password: Secret,
     ) -> Result<Reply, Refusal> {
         let what = format!("store the credential of resource {}", quoted(&resource));
-        let change = Change { actor, command: "vault set", what };
-        let known = check_resource(&self.config.load(), &resource);
+        let change = Change::new(actor, "vault set", what);
+        let config = self.config.load_full();
+        let in_force = config.resources.contains_key(&resource);
+        // The credential of a resource that was just written into the file comes best before the file is in force.
+        let known = if in_force { Ok(()) } else { check_resource_of_file(&config, &resource) };
         self.or_refuse(&change, known).await?;
         self.admitted(&change).await?;
         let id = ResourceId(resource.into());
         let stored = self.vault_writer.lock().set(&id, &Credential { user, password });
         self.done(&change, stored.and_then(|()| self.vault.reload())).await?;
-        Ok(Reply::Nothing {})
+        Ok(Reply::Stored { in_force })
     }
 
     async fn vault_remove(&self, actor: &Actor, resource: String) -> Result<Reply, Refusal> {
         let what = format!("forget the credential of resource {}", quoted(&resource));
-        let change = Change { actor, command: "vault remove", what };
+        let change = Change::new(actor, "vault remove", what);
         let names = self.vault_writer.lock().names().map_err(|error| Refusal::because(&error))?;
         let id = ResourceId(resource.into());
         if !names.contains(&id) {
@@ -292,12 +332,112 @@ impl Node {
         Ok(Reply::Resources(names.into_iter().map(|id| id.to_string()).collect()))
     }
 
-    async fn trail_view(&self, actor: &Actor, what: String) -> Result<Reply, Refusal> {
+    async fn trail_view(
+        &self,
+        actor: &Actor,
+        what: String,
+        patients: Vec<Sensitive>,
+        issuers: &[String],
+    ) -> Result<Reply, Refusal> {
         let mut record = Record::new(Kind::TrailViewed, self.now());
         record.person_name = Some(actor.shown().into());
         record.detail = Some(detail(&output::printable(&what)));
-        self.record(&record).await.map_err(|error| Refusal::because(&error))?;
+        let patients: Vec<Box<[u8]>> =
+            patients.iter().map(|patient| patient.0.expose().as_bytes().into()).collect();
+        // A record's patients are of one issuer.
+        let sealer = self.trail.sealer();
+        let named = issuers.iter().filter_map(|issuer| sealer.patients(0, 0, issuer, &patients));
+        let records: Vec<Record<'_>> =
+            named.map(|patients| Record { patients: Some(patients), ..record.clone() }).collect();
+        for record in if records.is_empty() { vec![record] } else { records } {
+            self.record(&record).await.map_err(|error| Refusal::because(&error))?;
+        }
         Ok(Reply::Nothing {})
+    }
+
+    async fn survey_begin(&self, actor: &Actor, resource: &str, what: String) -> Result<Reply, Refusal> {
+        self.reads(&Change::new(actor, "phi scan", what), resource).await?;
+        Ok(Reply::Nothing {})
+    }
+
+    async fn survey_end(
+        &self,
+        actor: &Actor,
+        resource: &str,
+        what: String,
+        rows: u64,
+        failed: Option<String>,
+    ) -> Result<Reply, Refusal> {
+        let what = match &failed {
+            Some(why) => format!("{what}: {why}"),
+            None => what,
+        };
+        let change = Change::new(actor, "phi scan", what);
+        let mut record = self.survey_record(&change, resource, Phase::Settled);
+        record.rows = Some(rows);
+        record.outcome =
+            Some(if failed.is_some() { Outcome::Failed(SYSTEM_ERROR) } else { Outcome::Completed });
+        self.record_urgent(&record).await.map_err(|error| Refusal::because(&error))?;
+        Ok(Reply::Nothing {})
+    }
+
+    /// Says what would become of a statement. The record does not hold its text, which may name a patient.
+    async fn explain(
+        &self,
+        actor: &Actor,
+        resource: &str,
+        person: &str,
+        text: &Sensitive,
+        address: IpAddr,
+    ) -> Result<Reply, Refusal> {
+        let config = self.config.load_full();
+        if !config.resources.contains_key(resource) {
+            check_resource_of_file(&config, resource)?;
+            let refusal =
+                Refusal::new(format!("the server does not know the resource {} yet", quoted(resource)));
+            return Err(refusal.help("it is in the file: send the server SIGHUP, so that it reads it again"));
+        }
+        let upstream = self.upstreams.load().get(resource).cloned();
+        let upstream =
+            upstream.ok_or_else(|| Refusal::new(format!("there is no resource {}", quoted(resource))))?;
+        let credential = self.vault.credential(&upstream.id).map_err(|error| Refusal::because(&error))?;
+        let credential = credential.ok_or_else(|| no_credential(resource))?;
+        let people = self.registry.people().await.map_err(|error| Refusal::because(&error))?;
+        let Some(known) = people.iter().find(|known| known.name == person) else {
+            return Err(no_person(person, people.iter().map(|known| known.name.as_str())));
+        };
+        let what = format!("read the catalogue, to explain a statement of {}", shown(known));
+        self.reads(&Change::new(actor, "phi explain", what), resource).await?;
+        let principal = Principal {
+            id: known.id,
+            name: known.name.as_str().into(),
+            roles: known.roles.iter().map(|role| role.as_str().into()).collect(),
+        };
+        let snapshot = self.snapshot();
+        let context = Context { address, at: self.now() };
+        let asked = Asked { principal: &principal, snapshot: &snapshot, context };
+        let explanation = gateway::explain(&upstream, &credential, asked, text.0.expose()).await;
+        let explanation = explanation.map_err(|error| {
+            Refusal::because(&error).help(format!("the catalogue of `{resource}` could not be read"))
+        })?;
+        Ok(Reply::Explained(explained(person, resource, explanation)))
+    }
+
+    /// Makes the record durable that an administrator is about to read a resource outside of any session.
+    async fn reads(&self, change: &Change<'_>, resource: &str) -> Result<(), Refusal> {
+        let record = self.survey_record(change, resource, Phase::Admitted);
+        self.record(&record).await.map_err(|error| {
+            Refusal::because(&error).help("nothing was read, because it could not be recorded")
+        })
+    }
+
+    /// Returns the record of a reading of a resource by an administrator, outside of any session.
+    fn survey_record<'a>(&self, change: &'a Change<'_>, resource: &str, phase: Phase) -> Record<'a> {
+        let mut record = self.change_record(change, phase);
+        record.action = Some(Action::Read);
+        record.resource =
+            Some(output::clipped(&output::printable(resource), registry::NAME_BYTES_MAX).into());
+        record
     }
 
     fn access_matrix(
@@ -366,7 +506,12 @@ impl Node {
 
     async fn person_view(&self, name: &str) -> Result<Reply, Refusal> {
         match self.registry.person(name).await.map_err(|error| Refusal::because(&error))? {
-            Some(person) => Ok(Reply::Person(view(person))),
+            Some(person) => {
+                let locks =
+                    self.registry.locks(self.now()).await.map_err(|error| Refusal::because(&error))?;
+                let locked = locks.get(&person.id).copied();
+                Ok(Reply::Person(view(person, locked)))
+            }
             None => Ok(Reply::Nothing {}),
         }
     }
@@ -377,6 +522,18 @@ impl Node {
         self.record(&record).await.map_err(|error| {
             Refusal::because(&error).help("nothing was changed, because it could not be recorded")
         })
+    }
+
+    /// The same for a change of the registry: returns it with its number, and the registry to make it in.
+    async fn admitted_numbered<'c>(
+        &self,
+        change: Change<'c>,
+    ) -> Result<(Change<'c>, registry::Registry), Refusal> {
+        // INVARIANT: whoever changes the registry has the turn, so numbers are given in order.
+        let number = self.last_change.fetch_add(1, Ordering::Relaxed) + 1;
+        let change = Change { number: Some(number), ..change };
+        self.admitted(&change).await?;
+        Ok((change, self.registry.as_change(number)))
     }
 
     /// Passes on what a check gave; a refusal is recorded.
@@ -398,14 +555,17 @@ impl Node {
         }
     }
 
-    /// Passes on what a change gave; a failure is recorded, because the record so far says that it was to happen.
+    /// Passes on what a change gave, and records it, because the record so far says only that it was to happen.
     async fn done<T, E: std::error::Error>(
         &self,
         change: &Change<'_>,
         result: Result<T, E>,
     ) -> Result<T, Refusal> {
         let error = match result {
-            Ok(value) => return Ok(value),
+            Ok(value) => {
+                self.settled(change).await;
+                return Ok(value);
+            }
             Err(error) => error,
         };
         let refusal = Refusal::because(&error);
@@ -418,6 +578,18 @@ impl Node {
         Err(refusal)
     }
 
+    /// Records that a change was made. It is made whether or not this can be recorded.
+    async fn settled(&self, change: &Change<'_>) {
+        if let Some(number) = change.number {
+            self.held_change.store(number, Ordering::Relaxed);
+        }
+        let mut record = self.change_record(change, Phase::Settled);
+        record.outcome = Some(Outcome::Completed);
+        if let Err(error) = self.record_urgent(&record).await {
+            tracing::error!(%error, command = change.command, "that a change was made could not be recorded");
+        }
+    }
+
     fn change_record<'a>(&self, change: &'a Change<'_>, phase: Phase) -> Record<'a> {
         let mut record = Record::new(Kind::AdminChange, self.now());
         record.phase = Some(phase);
@@ -425,8 +597,48 @@ impl Node {
         record.client = Some("wardline".into());
         record.command = Some(change.command.into());
         record.detail = Some(detail(&change.what));
+        record.operation = change.number.map(OperationId);
         record
     }
+
+    /// Refuses what depends on a registry that is not the one the trail knows.
+    fn check_standing(&self, request: &Request) -> Result<(), Refusal> {
+        let Standing::Older { registry, trail } = self.standing() else { return Ok(()) };
+        match request {
+            // These are about the trail, the vault and the resources.
+            Request::TrailView { .. }
+            | Request::SurveyBegin { .. }
+            | Request::SurveyEnd { .. }
+            | Request::VaultSet { .. }
+            | Request::VaultRemove { .. }
+            | Request::VaultList {} => Ok(()),
+            Request::UserAdd { .. }
+            | Request::UserPassword { .. }
+            | Request::UserDisable { .. }
+            | Request::UserEnable { .. }
+            | Request::UserDelete { .. }
+            | Request::UserRoles { .. }
+            | Request::UserList {}
+            | Request::Login { .. }
+            | Request::TokenRevoke { .. }
+            | Request::TokensRevoke { .. }
+            | Request::Explain { .. }
+            | Request::AccessMatrix { .. } => Err(older_registry(&self.folder.registry(), registry, trail)),
+        }
+    }
+}
+
+/// Says that a registry is older than its trail, and how to go on.
+pub(crate) fn older_registry(path: &Path, registry: u64, trail: u64) -> Refusal {
+    let message = format!(
+        "the registry {} is older than the trail: it is at change {registry}, the trail says that change {trail} was \
+         made; whom a later change has barred would get in",
+        path.display()
+    );
+    Refusal::new(message).help(
+        "bring the registry of that time back, or run `wardline serve --accept-older-registry \"reason\"`; what changed \
+         since is shown by `wardline trail tail --kind admin-change`",
+    )
 }
 
 /// Returns a text that fits a record.
@@ -451,15 +663,85 @@ fn roles_shown(roles: &[String]) -> String {
     }
 }
 
-fn view(person: PersonRow) -> PersonView {
+fn view(person: PersonRow, locked_until: Option<Micros>) -> PersonView {
     PersonView {
         id: person.id.to_string(),
         name: person.name,
         display_name: person.display_name,
         roles: person.roles,
         disabled: person.disabled_at.is_some(),
+        locked_until: locked_until.map(output::time),
         created_at: output::time(person.created_at),
     }
+}
+
+fn no_credential(resource: &str) -> Refusal {
+    Refusal::new(format!("there is no credential of the resource {}", quoted(resource)))
+        .help(format!("run `wardline vault set {} --user USER`", output::printable(resource)))
+}
+
+/// Says that nobody is called so, and who was probably meant.
+fn no_person<'p>(name: &str, people: impl Iterator<Item = &'p str>) -> Refusal {
+    let refusal = Refusal::new(format!("there is no person named {}", quoted(name)));
+    match config::nearest(name, people) {
+        Some(meant) => refusal.help(format!("did you mean `{meant}`?")),
+        None => refusal.help("`wardline user list` shows everybody"),
+    }
+}
+
+fn explained(person: &str, resource: &str, explanation: Explanation) -> ExplainView {
+    let refused = explanation.statements.iter().any(|statement| !statement.refused.is_empty());
+    let verdict = match (&explanation.unreadable, refused, explanation.permitted) {
+        (Some(_), ..) => "unreadable",
+        (None, true, _) => "refused",
+        (None, false, false) => "denied",
+        (None, false, true) => "sent",
+    };
+    let needs = explanation.needs.into_iter().map(|need| NeedView {
+        action: need.action.name().to_owned(),
+        object: need.object.to_string(),
+        allowed: need.allowed,
+        policies: need.policies,
+    });
+    let statements = explanation.statements.into_iter().map(|statement| StatementView {
+        refused: statement.refused,
+        outputs: statement.outputs.map(|outputs| outputs.into_iter().map(output_view).collect()),
+    });
+    ExplainView {
+        person: person.to_owned(),
+        resource: resource.to_owned(),
+        verdict: verdict.to_owned(),
+        unreadable: explanation.unreadable,
+        unmasked: explanation.unmasked,
+        needs: needs.collect(),
+        statements: statements.collect(),
+    }
+}
+
+fn output_view(output: Comes) -> OutputView {
+    let fate = match output.fate {
+        Fate::Plain => "plain",
+        Fate::Screened => "screened",
+        Fate::Masked => "masked",
+        Fate::Null => "null",
+        Fate::Refused => "refused",
+    };
+    let columns = output.columns.into_iter().map(|column| {
+        let (held, rule) = match column.held {
+            Held::Clean => ("clean", None),
+            Held::Protected { class, operator, usage } => ("protected", Some((class, operator, usage))),
+            Held::Unclassified => ("unclassified", None),
+        };
+        OriginView {
+            name: column.name,
+            held: held.to_owned(),
+            class: rule.map(|(class, ..)| class.name().to_owned()),
+            operator: rule.map(|(_, operator, _)| operator.to_string()),
+            usage: rule.map(|(.., usage)| usage.name().to_owned()),
+            seen_by: column.seen_by,
+        }
+    });
+    OutputView { fate: fate.to_owned(), reason: output.reason, columns: columns.collect() }
 }
 
 fn check_display_name(name: &str) -> Result<(), Refusal> {
@@ -484,6 +766,16 @@ fn check_roles(config: &Config, roles: &[String]) -> Result<(), Refusal> {
             config.file.display(),
             known.join(", ")
         ))),
+    }
+}
+
+/// Checks against the file as it is now, where a resource is not in the configuration in force.
+fn check_resource_of_file(config: &Config, resource: &str) -> Result<(), Refusal> {
+    match Config::load(&config.file).config {
+        Some(written) => check_resource(&written, resource),
+        None => check_resource(config, resource).map_err(|refusal| {
+            refusal.help("the file is not valid now, so it was not looked at: `wardline check` says why")
+        }),
     }
 }
 

@@ -4,6 +4,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use model::Micros;
+
+use crate::output;
 
 /// An access gateway for health data. Every access has a person, a policy and a record.
 #[derive(Debug, Parser)]
@@ -47,11 +50,18 @@ pub(crate) enum Command {
     /// Read the trail
     #[command(subcommand)]
     Trail(Trail),
+    /// Who asked for a patient's records, or was shown them
+    WhoSaw(WhoSaw),
+    /// Which accesses a person had, and of how many patients
+    Saw(Saw),
     /// Prove that nothing in a trail was altered, dropped, reordered or cut off
     Verify(Verify),
     /// Who may do what
     #[command(subcommand)]
     Access(Access),
+    /// What of a resource is protected, and what that does to a statement
+    #[command(subcommand)]
+    Phi(Phi),
 }
 
 #[derive(Debug, Args)]
@@ -72,6 +82,9 @@ pub(crate) struct Serve {
     /// What to log: error, warn, info, debug, or a filter such as `gateway=debug`
     #[arg(long, value_name = "FILTER", default_value = "info")]
     pub(crate) log: String,
+    /// Start with a registry that is older than the trail, for this reason; it is recorded as an incident
+    #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) accept_older_registry: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -104,7 +117,11 @@ pub(crate) struct Init {
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
-Every change is in the trail before it takes effect. It takes effect at once, also for open sessions.")]
+Every change is in the trail before it takes effect. It takes effect at once, also for open sessions.
+
+Examples:
+  wardline user add ann --role nurse
+  wardline user list")]
 pub(crate) enum User {
     /// Add a person
     #[command(after_help = "\
@@ -238,6 +255,7 @@ pub(crate) struct Login {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Example:\n  wardline token revoke --person ann")]
 pub(crate) enum Token {
     /// End the life of one token, or of all of a person
     #[command(after_help = "\
@@ -259,6 +277,7 @@ Examples:
 }
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  wardline vault set hospital --user app\n  wardline vault list")]
 pub(crate) enum Vault {
     /// Store the credential of a resource
     #[command(after_help = "\
@@ -294,7 +313,12 @@ Examples:
 }
 
 #[derive(Debug, Subcommand)]
-#[command(after_help = "Reading the trail is itself recorded in it.")]
+#[command(after_help = "\
+Reading the trail is itself recorded in it.
+
+Examples:
+  wardline trail tail -f --person ann
+  wardline trail show 1042")]
 pub(crate) enum Trail {
     /// Show the latest entries
     #[command(after_help = "\
@@ -406,6 +430,70 @@ pub(crate) struct TrailPlace {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+An access is listed when its statement named the patient, or a row of its result was theirs: also
+when it was refused, and when no row came. That you ask is itself in the trail, with the patient.
+
+Examples:
+  wardline who-saw 4711
+  wardline who-saw 4711 --from 2026-11-01 --to 2026-12-01 --json
+  wardline who-saw - < patients.txt
+  wardline who-saw --unresolved")]
+pub(crate) struct WhoSaw {
+    /// Identifier of a patient, as in the columns that `patients` names; several, or `-` for one a line from
+    /// standard input, which keeps them out of the shell's history
+    #[arg(value_name = "PATIENT", required_unless_present = "unresolved")]
+    pub(crate) patients: Vec<String>,
+    /// List the accesses of which it is not known whom they were about
+    #[arg(long, conflicts_with = "patients")]
+    pub(crate) unresolved: bool,
+    /// Whose identifier it is, as in `[resource.NAME.phi]`; those of all resources when left out
+    #[arg(long, value_name = "NAME")]
+    pub(crate) issuer: Vec<String>,
+    #[command(flatten)]
+    pub(crate) period: Period,
+    /// Write JSON, one patient a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: TrailPlace,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wardline saw ann
+  wardline saw ann --from 2026-11-23T08:00:00Z --open-sealed
+
+Exit codes: 0 shown, 1 there is no such access, 2 could not run.")]
+pub(crate) struct Saw {
+    /// Login name, or the id that a name never shares with another
+    #[arg(value_name = "PERSON")]
+    pub(crate) person: String,
+    /// Also show the identifiers of the patients
+    #[arg(long)]
+    pub(crate) open_sealed: bool,
+    #[command(flatten)]
+    pub(crate) period: Period,
+    /// Write JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: TrailPlace,
+}
+
+/// From when to when, by the time of the access.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Period {
+    /// Only from this time on: a day, or a day and time in UTC
+    #[arg(long, value_name = "TIME", value_parser = output::parse_time)]
+    pub(crate) from: Option<Micros>,
+    /// Only before this time
+    #[arg(long, value_name = "TIME", value_parser = output::parse_time)]
+    pub(crate) to: Option<Micros>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Levels:
   1-3  signature of the checkpoint; leaves, tiles and root recomputed; order, gaps, heartbeats and
        the chain of frames; always together
@@ -438,6 +526,7 @@ pub(crate) struct Verify {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Example:\n  wardline access matrix --person ann")]
 pub(crate) enum Access {
     /// Show what each person may do, as policy decides it now
     #[command(after_help = "\
@@ -464,4 +553,76 @@ Examples:
         #[command(flatten)]
         output: Json,
     },
+}
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  wardline phi scan hospital --output hospital.toml
+  wardline phi scan hospital --check
+  wardline phi explain hospital 'SELECT ssn FROM patients' --as ann")]
+pub(crate) enum Phi {
+    /// Propose what of a resource is protected, clean, and names patients; or compare it with the configuration
+    #[command(after_help = "\
+Reads the resource's catalogue and up to 200 rows of each table with the credential in the vault. No value is
+shown, logged or kept; that it is read is in the trail before it is. What is proposed is to be read and confirmed by a
+person: what it calls clean is shown to everybody who may read it.
+
+Examples:
+  wardline phi scan hospital
+  wardline phi scan hospital --schema public --schema lab --output hospital.toml
+  wardline phi scan hospital --no-samples --json
+  wardline phi scan hospital --check
+
+Exit codes: 0 done, 1 refused, or --check found columns that nobody classified or that do not exist, 2 could not run.")]
+    Scan(Scan),
+    /// Say what would become of a statement that a person sends, and why
+    #[command(after_help = "\
+The statement is not run and not recorded. Its catalogue is read from the resource, the policy is the one in force.
+What is said holds for a new session: what was prepared or declared before in another is not known.
+
+Examples:
+  wardline phi explain hospital 'SELECT ssn, sex FROM patients' --as ann
+  wardline phi explain hospital - --as ann --json < query.sql
+
+Exit codes: 0 it was explained, whatever the verdict, 1 refused, 2 could not run.")]
+    Explain(Explain),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// Resource from wardline.toml
+    pub(crate) resource: String,
+    /// The statement; `-` reads it from standard input
+    pub(crate) sql: String,
+    /// Login name of the person who sends it
+    #[arg(long = "as", value_name = "NAME")]
+    pub(crate) person: String,
+    /// Client address to assume
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub(crate) address: IpAddr,
+    /// Write JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Scan {
+    /// Resource from wardline.toml
+    pub(crate) resource: String,
+    /// Only this schema; may be given several times
+    #[arg(long, value_name = "SCHEMA")]
+    pub(crate) schema: Vec<String>,
+    /// Look at names, types and keys only, at no row
+    #[arg(long)]
+    pub(crate) no_samples: bool,
+    /// Compare the configuration with the resource as it is now, instead
+    #[arg(long, conflicts_with_all = ["no_samples", "output"])]
+    pub(crate) check: bool,
+    /// Write the proposal to a new file; never overwrites
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Write JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }

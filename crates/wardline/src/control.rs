@@ -25,8 +25,8 @@ use crate::config::Config;
 use crate::data::{DataFolder, Lock};
 use crate::node::Node;
 
-/// Longest request: a name, some roles, a password.
-const REQUEST_BYTES_MAX: u64 = 64 << 10;
+/// Longest request: a statement to be explained, each byte of which may take six in JSON.
+const REQUEST_BYTES_MAX: u64 = 256 << 10;
 
 /// Longest answer: the access matrix of a large house.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;

@@ -22,12 +22,15 @@ mod reload;
 mod render;
 mod serve;
 mod sign_in;
+mod standing;
 mod tls;
 mod upstream;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
+
+use crate::admin::{Refusal, Refused};
 
 /// Refused, or damage was found.
 const EXIT_REFUSED: u8 = 1;
@@ -37,12 +40,48 @@ const EXIT_CANNOT_RUN: u8 = 2;
 const EXIT_TRAIL_FAILED: u8 = 3;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    // Asked of the words themselves, because what cannot be parsed is to be told in the same form.
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if json && error.use_stderr() => return misused(&error),
+        Err(error) => error.exit(),
+    };
     match commands::run(&cli) {
         Ok(code) => code,
-        Err(error) => {
-            eprintln!("wardline: {error:#}");
-            ExitCode::from(EXIT_CANNOT_RUN)
-        }
+        Err(error) => failed(&error, json),
     }
+}
+
+/// Tells why a command failed, in words or as one JSON object.
+fn failed(error: &anyhow::Error, json: bool) -> ExitCode {
+    if json {
+        let refusals = error.chain().filter_map(|cause| match cause.downcast_ref::<Refused>() {
+            Some(refused) => Some(&refused.0),
+            None => cause.downcast_ref::<Refusal>(),
+        });
+        let help = refusals.filter_map(|refusal| refusal.help.clone()).next();
+        let causes: Vec<String> = error.chain().map(alone).collect();
+        output::json_error(&causes.join(": "), help.as_deref());
+    } else {
+        eprintln!("wardline: {error:#}");
+    }
+    ExitCode::from(if error.is::<Refused>() { EXIT_REFUSED } else { EXIT_CANNOT_RUN })
+}
+
+/// Returns an error without its causes, and without the help that is told apart.
+fn alone(error: &(dyn std::error::Error + 'static)) -> String {
+    let refused = error.downcast_ref::<Refused>().map(|refused| &refused.0);
+    let refusal = refused.or_else(|| error.downcast_ref::<Refusal>());
+    refusal.map_or_else(|| error.to_string(), |refusal| refusal.message.clone())
+}
+
+/// Tells what is wrong with the words of a command, as one JSON object.
+fn misused(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    let (message, rest) = text.split_once('\n').unwrap_or((&text, ""));
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    let help = rest.split_whitespace().collect::<Vec<_>>().join(" ");
+    output::json_error(message, Some(help.as_str()).filter(|help| !help.is_empty()));
+    ExitCode::from(EXIT_CANNOT_RUN)
 }

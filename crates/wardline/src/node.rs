@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use gateway::Upstream;
 use identity::scram::Salts;
-use model::{Kind, Micros, Record, ResourceId};
+use model::{Kind, Micros, OperationId, Record, ResourceId};
 use parking_lot::Mutex;
 use phi::operator::KeyId;
 use phi::{Class, Keys};
@@ -23,18 +23,22 @@ use tokio::sync::watch;
 use trail::{Options, Trail};
 use vault::{Vault, VaultWriter};
 
-use crate::admin::Refusal;
+use crate::admin::{Actor, Refusal};
 use crate::config::Config;
 use crate::data::{DataFolder, Lock};
 use crate::hashing::Hashing;
-use crate::output::hex;
+use crate::output::{self, hex};
+use crate::standing::{Known, Standing};
 use crate::upstream;
 
 /// Longest `detail` that this crate records; far below the trail's own limit.
 pub(crate) const DETAIL_BYTES_MAX: usize = 4 << 10;
 
 /// The generation of the keys behind tokens. Under another number every token is another.
-const PHI_KEYS: u8 = 1;
+pub(crate) const PHI_KEYS: u8 = 1;
+
+/// Entries after which the last change is repeated in the trail: as many are read in 1.2 s (measured, see `standing`).
+const REPEAT_AFTER_ENTRIES: u64 = 500_000;
 
 /// Configured resources by name.
 pub(crate) type Upstreams = BTreeMap<String, Arc<Upstream>>;
@@ -57,6 +61,14 @@ pub(crate) struct Node {
     policy_version: watch::Sender<u64>,
     /// Sessions depend on the policy, so each change of it is recorded.
     serving: AtomicBool,
+    /// How the registry stood to the trail when both were opened.
+    standing: Mutex<Standing>,
+    /// The last number given to a change of the registry.
+    pub(crate) last_change: AtomicU64,
+    /// The last change that the registry holds.
+    pub(crate) held_change: AtomicU64,
+    /// How many entries were durable when the last change was last repeated in the trail.
+    repeated_at: AtomicU64,
     /// One change at a time: what is checked before the record is still true after it.
     pub(crate) turn: tokio::sync::Mutex<()>,
     _lock: Lock,
@@ -82,7 +94,13 @@ impl Node {
         let upstreams = upstream::table(&config, &keys)?;
         let trail = Trail::open(&folder.trail(), &root, Options::new(config.node.as_str()))
             .context("the trail does not open")?;
+        let known = Known::of(&folder.trail(), &root).context("the end of the trail")?;
+        let held = registry.change().await?;
         Ok(Node {
+            standing: Mutex::new(known.standing(held)),
+            last_change: AtomicU64::new(held.max(known.admitted)),
+            held_change: AtomicU64::new(held),
+            repeated_at: AtomicU64::new(0),
             salts: Salts::new(&root),
             hashing: Hashing::new(),
             policy_version: watch::Sender::new(snapshot.version()),
@@ -105,10 +123,58 @@ impl Node {
     pub(crate) async fn enter_service(&self) -> anyhow::Result<()> {
         let config = self.config.load_full();
         self.record(&config_activated(&config, self.now())).await?;
-        let snapshot = self.snapshot();
-        self.record(&policy_activated(&snapshot, self.now())).await?;
+        self.repeat_change().await?;
         self.serving.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// Records once more which policy is in force, and with it the last change of the registry: whoever opens the
+    /// trail looks for it from the end.
+    pub(crate) async fn repeat_change(&self) -> Result<(), trail::Error> {
+        let snapshot = self.snapshot();
+        self.record(&self.policy_activated(&snapshot)).await?;
+        self.repeated_at.store(self.trail.durable(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Tells whether so much was recorded since that finding the last change would take long.
+    pub(crate) fn change_is_far_back(&self) -> bool {
+        self.trail.durable().saturating_sub(self.repeated_at.load(Ordering::Relaxed)) > REPEAT_AFTER_ENTRIES
+    }
+
+    /// Returns how the registry stands to the trail.
+    pub(crate) fn standing(&self) -> Standing {
+        *self.standing.lock()
+    }
+
+    /// Takes an older registry for the one in force; an incident says by whom and why.
+    pub(crate) async fn accept_older_registry(&self, actor: &Actor, reason: &str) -> anyhow::Result<()> {
+        let Standing::Older { registry, trail } = self.standing() else { return Ok(()) };
+        let mut record = Record::new(Kind::Incident, self.now());
+        record.person_name = Some(actor.shown().into());
+        record.command = Some("serve".into());
+        let what = format!(
+            "the registry is at change {registry}, the trail at change {trail}; the registry was accepted: {}",
+            output::printable(reason)
+        );
+        record.detail = Some(output::clipped(&what, DETAIL_BYTES_MAX).into());
+        self.record_urgent(&record).await?;
+        self.registry.as_change(trail).mark().await?;
+        self.held_change.store(trail, Ordering::Relaxed);
+        *self.standing.lock() = Standing::Current;
+        tracing::warn!(registry, trail, reason, "an older registry was accepted");
+        Ok(())
+    }
+
+    /// Records that the trail lacks a change that the registry holds.
+    pub(crate) async fn note_newer_registry(&self, registry: u64, trail: u64) -> Result<(), trail::Error> {
+        let what = format!(
+            "the registry is at change {registry}, the trail knows none after {trail}: entries are missing from it"
+        );
+        tracing::error!(registry, trail, "the registry is newer than the trail: entries are missing from it");
+        let mut record = Record::new(Kind::Incident, self.now());
+        record.detail = Some(what.into());
+        self.record_urgent(&record).await
     }
 
     /// Closes registry and trail; everything recorded so far is durable and under a checkpoint.
@@ -149,12 +215,22 @@ impl Node {
         let version = version_after(self.policy.load().version());
         let snapshot = compile(config, &people, version).map_err(|error| Refusal::new(error.to_string()))?;
         if self.serving.load(Ordering::Acquire) {
-            let recorded = self.record(&policy_activated(&snapshot, self.now())).await;
+            let recorded = self.record(&self.policy_activated(&snapshot)).await;
             recorded.map_err(|error| Refusal::because(&error))?;
         }
         self.policy.store(Arc::new(snapshot));
         self.policy_version.send_replace(version);
         Ok(())
+    }
+
+    fn policy_activated(&self, snapshot: &Snapshot) -> Record<'static> {
+        let mut record = Record::new(Kind::PolicyActivated, self.now());
+        record.policy_version = Some(snapshot.version());
+        record.detail = Some(format!("sha256 {}", hex(&snapshot.digest())).into());
+        // Of which state of the registry it is.
+        let held = self.held_change.load(Ordering::Relaxed);
+        record.operation = (held > 0).then_some(OperationId(held));
+        record
     }
 }
 
@@ -167,6 +243,14 @@ pub(crate) fn now() -> Micros {
 /// Returns the root key, or says how to get one.
 pub(crate) fn load_root_key(path: &Path) -> anyhow::Result<model::RootKey> {
     if !path.exists() {
+        let trail = path.parent().is_some_and(|folder| folder.join("trail").exists());
+        if trail {
+            bail!(
+                "there is no root key at {}, and the trail beside it cannot be read without it; bring the key back from \
+                 its backup (a new one would not open it)",
+                path.display()
+            );
+        }
         bail!("there is no root key at {}; run `wardline init`, or bring the key back", path.display());
     }
     Ok(vault::root_key_load(path)?)
@@ -214,12 +298,5 @@ pub(crate) fn compile(config: &Config, people: &[PersonRow], version: u64) -> an
 pub(crate) fn config_activated(config: &Config, at: Micros) -> Record<'static> {
     let mut record = Record::new(Kind::ConfigActivated, at);
     record.detail = Some(format!("sha256 {}", hex(&config.digest)).into());
-    record
-}
-
-fn policy_activated(snapshot: &Snapshot, at: Micros) -> Record<'static> {
-    let mut record = Record::new(Kind::PolicyActivated, at);
-    record.policy_version = Some(snapshot.version());
-    record.detail = Some(format!("sha256 {}", hex(&snapshot.digest())).into());
     record
 }

@@ -23,8 +23,7 @@ impl Paint {
     }
 
     /// Leaves everything alone.
-    #[cfg(test)]
-    pub(crate) fn plain() -> Paint {
+    pub(crate) fn off() -> Paint {
         Paint { on: false }
     }
 
@@ -65,6 +64,11 @@ pub(crate) fn line(text: &str) {
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     line(&serde_json::to_string(value)?);
     Ok(())
+}
+
+/// Writes why a command failed as one line of JSON to standard error.
+pub(crate) fn json_error(error: &str, help: Option<&str>) {
+    eprintln!("{}", serde_json::json!({ "error": error, "help": help }));
 }
 
 /// Returns a table with aligned columns, the first row being the heading.
@@ -132,6 +136,55 @@ pub(crate) fn time(at: model::Micros) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:06}Z", at.0 % 1_000_000)
 }
 
+/// Reads a day, or a day and time, in UTC: `2026-11-23`, `2026-11-23T09:40`, `2026-11-23T09:40:16.5Z`.
+///
+/// # Errors
+/// What to write, for anything else.
+pub(crate) fn parse_time(text: &str) -> Result<model::Micros, String> {
+    let wrong = || "write a day in UTC such as 2026-11-23, or a time such as 2026-11-23T09:40:16Z".to_owned();
+    let (day, clock) = text.split_once(['T', ' ']).unwrap_or((text, "00:00"));
+    let numbers = |text: &str, separator: char| -> Option<Vec<u64>> {
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        text.split(separator).map(|part| digits(part).then(|| part.parse().ok()).flatten()).collect()
+    };
+    let day = numbers(day, '-').ok_or_else(wrong)?;
+    let [year, month, day] = *day.as_slice() else { return Err(wrong()) };
+    let clock = clock.strip_suffix('Z').unwrap_or(clock);
+    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
+    let clock = numbers(clock, ':').ok_or_else(wrong)?;
+    let (hour, minute, second) = match *clock.as_slice() {
+        [hour, minute] => (hour, minute, 0),
+        [hour, minute, second] => (hour, minute, second),
+        _ => return Err(wrong()),
+    };
+    let micros: u64 = match fraction.len() {
+        1..=6 if fraction.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("{fraction:0<6}").parse().map_err(|_| wrong())?
+        }
+        _ => return Err(wrong()),
+    };
+    let days = days_of(year, month, day).ok_or_else(wrong)?;
+    if hour > 23 || minute > 59 || second > 59 {
+        return Err(wrong());
+    }
+    Ok(model::Micros((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000 + micros))
+}
+
+/// Returns the number of days from 1970-01-01 to a day of the calendar, until the year 9999.
+fn days_of(year: u64, month: u64, day: u64) -> Option<u64> {
+    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    let shifted = if month > 2 { year } else { year - 1 };
+    let from_march = (month + 9) % 12;
+    let day_of_year = (153 * from_march + 2) / 5 + day - 1;
+    let year_of_era = shifted % 400;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = shifted / 400 * 146_097 + day_of_era - 719_468;
+    // A day that the month does not have becomes another one.
+    (civil(days) == (year, month, day)).then_some(days)
+}
+
 /// Returns year, month and day of a number of days since 1970-01-01 (Hinnant, `civil_from_days`).
 pub(crate) fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
@@ -147,6 +200,31 @@ pub(crate) fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_read_as_they_are_written() {
+        for at in [0, 1, 86_399_999_999, 951_782_400_000_000, 1_795_426_816_000_042, 253_402_300_799_999_999]
+        {
+            assert_eq!(parse_time(&time(model::Micros(at))), Ok(model::Micros(at)));
+        }
+        assert_eq!(parse_time("2026-11-23"), parse_time("2026-11-23T00:00:00Z"));
+        assert_eq!(parse_time("2026-11-23 09:40"), parse_time("2026-11-23T09:40:00.0Z"));
+        for wrong in [
+            "",
+            "now",
+            "2026-02-29",
+            "2026-13-01",
+            "2026-1-1T24:00",
+            "1969-12-31",
+            "2026-11-23T",
+            "2026-11-23T9",
+            "+2026-11-23",
+            "2026-11-23T09:40:16.1234567Z",
+            "2026-11-23T09:40:16+01:00",
+        ] {
+            assert!(parse_time(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn times_are_those_of_the_calendar() {

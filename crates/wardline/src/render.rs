@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use model::{Kind, Outcome, Phase, Record, Verdict};
 use serde_json::{Map, Value, json};
-use trail::Entry;
+use trail::{Entry, OpenedPatients};
 
 use crate::output::{Paint, hex, printable, time};
 
@@ -21,6 +21,8 @@ pub(crate) struct Opened {
     pub(crate) parameters: Vec<Option<String>>,
     /// The bytes are of a form that this version does not know.
     pub(crate) unreadable: Option<usize>,
+    /// The patients that the entry names.
+    pub(crate) patients: Option<OpenedPatients>,
 }
 
 impl Opened {
@@ -33,7 +35,7 @@ impl Opened {
             Some((literals_of(literals)?, parameters_of(parameters)?))
         };
         match read() {
-            Some((literals, parameters)) => Opened { literals, parameters, unreadable: None },
+            Some((literals, parameters)) => Opened { literals, parameters, ..Opened::default() },
             None => Opened { unreadable: Some(plain.len()), ..Opened::default() },
         }
     }
@@ -134,12 +136,26 @@ pub(crate) fn json(entry: &Entry, opened: Option<&Opened>) -> Value {
         put("sqlstate", Some(json!(state.text())));
     }
     put("detail", record.detail.as_ref().map(|detail| json!(detail)));
+    put("masked", (!record.masked.is_empty()).then(|| json!(record.masked)));
+    put("unmasked", (!record.unmasked.is_empty()).then(|| json!(record.unmasked)));
+    put("unresolved", record.unresolved.map(|rows| json!(rows)));
+    if let Some(patients) = &record.patients {
+        let tokens: Vec<String> = patients.tokens().iter().map(ToString::to_string).collect();
+        put("patients", Some(json!(tokens)));
+        put("patients_year", Some(json!(patients.year())));
+    }
     put("sealed_bytes", record.sealed.as_ref().map(|sealed| json!(sealed.len())));
     if let Some(opened) = opened {
         put("literals", Some(json!(opened.literals)));
         put("parameters", Some(json!(opened.parameters)));
+        put("issuer", opened.patients.as_ref().map(|patients| json!(patients.issuer)));
+        put("identifiers", opened.patients.as_ref().map(|patients| json!(identifiers(patients))));
     }
     Value::Object(object)
+}
+
+fn identifiers(patients: &OpenedPatients) -> Vec<String> {
+    patients.identifiers.iter().map(|id| String::from_utf8_lossy(id).into_owned()).collect()
 }
 
 fn verdict_name(verdict: Verdict) -> &'static str {
@@ -164,6 +180,9 @@ pub(crate) fn text(entry: &Entry, opened: Option<&Opened>, paint: Paint) -> Stri
     line("statement", record.statement.as_ref().map(|statement| printable(statement)));
     line("values", values(record, opened));
     line("touched", listed(&record.objects));
+    line("patients", patients(record, opened));
+    line("masked", listed(&record.masked));
+    line("in clear", listed(&record.unmasked));
     line("decision", decision(record));
     line("result", result(record));
     line("detail", record.detail.as_ref().map(|detail| printable(detail)));
@@ -178,6 +197,9 @@ pub(crate) fn text(entry: &Entry, opened: Option<&Opened>, paint: Paint) -> Stri
 fn heading(entry: &Entry, paint: Paint) -> String {
     let record = &entry.record;
     let mut what = title(record.kind).to_owned();
+    if record.kind == Kind::AdminChange && record.action.is_some() {
+        what = "access by an administrator".to_owned();
+    }
     if let Some(phase) = record.phase {
         write!(what, ", {}", phase_words(phase)).expect("writing to a string succeeds");
     }
@@ -248,7 +270,7 @@ fn resource(record: &Record<'_>) -> Option<String> {
 }
 
 fn values(record: &Record<'_>, opened: Option<&Opened>) -> Option<String> {
-    let Some(opened) = opened else {
+    let Some(opened) = opened.filter(|_| record.sealed.is_some()) else {
         return record.sealed.as_ref().map(|_| "sealed; --open-sealed shows them".to_owned());
     };
     if let Some(bytes) = opened.unreadable {
@@ -264,6 +286,19 @@ fn values(record: &Record<'_>, opened: Option<&Opened>) -> Option<String> {
     });
     let all: Vec<String> = literals.chain(parameters).collect();
     Some(if all.is_empty() { "none".to_owned() } else { all.join(", ") })
+}
+
+fn patients(record: &Record<'_>, opened: Option<&Opened>) -> Option<String> {
+    let named = record.patients.as_ref().map(|patients| match opened.and_then(|o| o.patients.as_ref()) {
+        Some(opened) => {
+            let identifiers: Vec<String> = identifiers(opened).iter().map(|id| printable(id)).collect();
+            format!("{} of {}", identifiers.join(", "), printable(&opened.issuer))
+        }
+        None => format!("{} named; --open-sealed shows them", patients.tokens().len()),
+    });
+    let unresolved = record.unresolved.map(|rows| format!("{rows} rows of patients who are not known"));
+    let parts: Vec<String> = named.into_iter().chain(unresolved).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 fn decision(record: &Record<'_>) -> Option<String> {
@@ -337,7 +372,7 @@ mod tests {
 
     #[test]
     fn an_access_reads_like_a_sentence() {
-        let paint = Paint::plain();
+        let paint = Paint::off();
         let expected = "#1042  2026-11-23T09:40:16.000042Z  access, complete
   who        ann (id 00000000000000000000000000000009) from 10.0.0.7 port 51234 with psql\\u{1b}[2J
   resource   hospital  session 00000000000000000000000000000007  operation 3
@@ -380,7 +415,7 @@ mod tests {
         let opened = Opened::read(&plain);
         assert_eq!(opened.literals, [Some("'12345'".to_owned()), None]);
         assert_eq!(opened.parameters, [Some("\\xabcd".to_owned()), None]);
-        let shown = text(&entry(), Some(&opened), Paint::plain());
+        let shown = text(&entry(), Some(&opened), Paint::off());
         assert!(shown.contains("'12345', (withheld: may be a password), parameter 1 = \\xabcd"), "{shown}");
     }
 

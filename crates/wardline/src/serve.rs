@@ -16,12 +16,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::admin::Actor;
+use crate::changes::older_registry;
 use crate::cli::Serve;
 use crate::commands::configuration;
 use crate::config::Config;
 use crate::control::ControlSocket;
 use crate::data::DataFolder;
 use crate::node::Node;
+use crate::standing::Standing;
 use crate::{EXIT_TRAIL_FAILED, logging, output, reload, tls};
 
 /// Sessions get their error within this, after the trail failed.
@@ -29,6 +32,9 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What drains may exceed its deadline by before the process ends anyway.
 const DRAIN_SLACK: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether the registry's last change is to be repeated.
+const REPEAT_CHECK_PAUSE: Duration = Duration::from_secs(10);
 
 /// Threads of the runtime that serves the control socket, metrics and signals; sessions have their own.
 const CONTROL_THREADS: usize = 1;
@@ -48,12 +54,12 @@ pub(crate) fn run(file: &Path, arguments: &Serve) -> anyhow::Result<ExitCode> {
         .thread_name("control")
         .enable_all()
         .build()?;
-    let code = runtime.block_on(serve(file, config));
+    let code = runtime.block_on(serve(file, config, arguments.accept_older_registry.as_deref()));
     runtime.shutdown_timeout(LAST_WORDS);
     code
 }
 
-async fn serve(file: &Path, config: Config) -> anyhow::Result<ExitCode> {
+async fn serve(file: &Path, config: Config, accepted: Option<&str>) -> anyhow::Result<ExitCode> {
     for exception in config.exceptions() {
         tracing::warn!(exception, "protection is weakened by configuration");
     }
@@ -65,7 +71,10 @@ async fn serve(file: &Path, config: Config) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
     start_metrics(&config)?;
     let node = Arc::new(Node::open(config, lock).await?);
-    let served = serve_node(file, &node, &mut signals).await;
+    let served = match check_registry(&node, accepted).await {
+        Ok(()) => serve_node(file, &node, &mut signals).await,
+        Err(error) => Err(error),
+    };
     // Also a start that fails ends in order, or `verify` would count a crash.
     if served.is_err()
         && let Err(error) = node.close().await
@@ -73,6 +82,24 @@ async fn serve(file: &Path, config: Config) -> anyhow::Result<ExitCode> {
         tracing::error!(error = format!("{error:#}"), "the trail was not closed in order");
     }
     served
+}
+
+/// Refuses a registry that is older than the trail, unless somebody takes it upon them.
+async fn check_registry(node: &Node, accepted: Option<&str>) -> anyhow::Result<()> {
+    match (node.standing(), accepted) {
+        (Standing::Current, None) => Ok(()),
+        (Standing::Current, Some(_)) => {
+            tracing::warn!("the registry is not older than the trail; there was nothing to accept");
+            Ok(())
+        }
+        (Standing::Newer { registry, trail }, _) => Ok(node.note_newer_registry(registry, trail).await?),
+        (Standing::Older { .. }, Some(reason)) => {
+            node.accept_older_registry(&Actor::ourselves(), reason).await
+        }
+        (Standing::Older { registry, trail }, None) => {
+            Err(older_registry(&node.folder.registry(), registry, trail).into())
+        }
+    }
 }
 
 async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> anyhow::Result<ExitCode> {
@@ -83,9 +110,11 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     let listener = listen(node, &config, &workers).await?;
     let control = Arc::new(ControlSocket::bind(&node.folder)?);
     let answers = answer_requests(&control, node);
+    let repeats = repeat_changes(node);
     let end = signals.obey(node, file).await;
+    repeats.abort();
     answers.abort();
-    let _aborted = answers.await;
+    let _aborted = (answers.await, repeats.await);
     control.close();
     let code = finish(end, node, listener, config.drain_timeout).await;
     tokio::task::spawn_blocking(move || workers.stop()).await?;
@@ -126,6 +155,22 @@ async fn listen(node: &Arc<Node>, config: &Config, workers: &Workers) -> anyhow:
 fn answer_requests(control: &Arc<ControlSocket>, node: &Arc<Node>) -> JoinHandle<()> {
     let (control, node) = (Arc::clone(control), Arc::clone(node));
     tokio::spawn(async move { control.serve(node).await })
+}
+
+/// Repeats the registry's last change in the trail, whenever much was recorded since.
+fn repeat_changes(node: &Arc<Node>) -> JoinHandle<()> {
+    let node = Arc::clone(node);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(REPEAT_CHECK_PAUSE).await;
+            if node.change_is_far_back() {
+                let _turn = node.turn.lock().await;
+                if let Err(error) = node.repeat_change().await {
+                    tracing::error!(%error, "the registry's last change could not be repeated in the trail");
+                }
+            }
+        }
+    })
 }
 
 fn warn_of_missing_credentials(node: &Node, config: &Config) {

@@ -7,24 +7,27 @@ use gateway::tls::{ClientTls, UpstreamTls};
 use gateway::{Protected, Upstream};
 use model::ResourceId;
 use phi::Keys;
+use phi::detect::Detector;
 
 use crate::config::{self, Config, Protection};
 use crate::node::Upstreams;
 
 /// Returns the configured resources, with their authorities read, and what of them is protected with these keys.
 pub(crate) fn table(config: &Config, keys: &Keys) -> anyhow::Result<Upstreams> {
-    let entries = config.resources.iter().map(|(name, resource)| {
-        let upstream = Upstream {
-            id: ResourceId(name.as_str().into()),
-            host: resource.host.clone(),
-            port: resource.port,
-            database: resource.database.clone(),
-            tls: tls(&resource.tls).with_context(|| format!("resource `{name}`"))?,
-            protected: resource.protection.as_ref().map(|protection| Arc::new(protected(protection, keys))),
-        };
-        Ok((name.clone(), Arc::new(upstream)))
-    });
-    entries.collect()
+    let entries = config.resources.iter();
+    entries.map(|(name, resource)| Ok((name.clone(), Arc::new(one(name, resource, keys)?)))).collect()
+}
+
+/// Returns one of them.
+pub(crate) fn one(name: &str, resource: &config::Resource, keys: &Keys) -> anyhow::Result<Upstream> {
+    Ok(Upstream {
+        id: ResourceId(name.into()),
+        host: resource.host.clone(),
+        port: resource.port,
+        database: resource.database.clone(),
+        tls: tls(&resource.tls).with_context(|| format!("resource `{name}`"))?,
+        protected: resource.protection.as_ref().map(|protection| Arc::new(protected(name, protection, keys))),
+    })
 }
 
 /// Finds what would stop [`table`], without any key.
@@ -34,9 +37,12 @@ pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
     })
 }
 
-fn protected(protection: &Protection, keys: &Keys) -> Protected {
-    let Protection { columns, clean, patients } = protection.clone();
-    Protected { columns, clean, patients, keys: keys.clone() }
+fn protected(resource: &str, protection: &Protection, keys: &Keys) -> Protected {
+    let Protection { columns, clean, patients, issuer, detects, trusted, record_numbers } =
+        protection.clone();
+    let issuer = issuer.as_deref().unwrap_or(resource).into();
+    let detector = detects.then(|| Detector::with_record_numbers(record_numbers));
+    Protected { columns, clean, patients, issuer, detector, trusted, keys: keys.clone() }
 }
 
 fn tls(tls: &config::UpstreamTls) -> anyhow::Result<UpstreamTls> {

@@ -13,5 +13,7 @@ mod people;
 mod place;
 #[path = "it/server.rs"]
 mod server;
+#[path = "it/standing.rs"]
+mod standing;
 #[path = "it/trail.rs"]
 mod trail;

@@ -64,7 +64,7 @@ pub(super) fn cells(row: &[u8], spans: &mut Vec<Span>) -> Result<(), Error> {
         let length = cell_length(number(row, at).ok_or(Error::Malformed)?)?;
         let end = at + 4 + length.unwrap_or(0);
         let value = if length.is_some() { Value::Raw(at + 4..end) } else { Value::Null };
-        spans.push(Span { written: at..end, value, quoted: false });
+        spans.push(Span { written: at..end, value });
         at = end;
     }
     Ok(())

@@ -48,16 +48,16 @@ pub(super) fn cells(
     loop {
         let rest = line.get(start..).unwrap_or_default();
         let plain_end = memchr::memchr2(delimiter, quote, rest).unwrap_or(rest.len());
-        let (end, value, quoted) = if rest.get(plain_end) == Some(&quote) {
+        let (end, value) = if rest.get(plain_end) == Some(&quote) {
             let from = plain.len();
             let length = decode_quoted(rest, special, plain).ok_or(Error::Malformed)?;
-            (start + length, Value::Plain(from..plain.len()), true)
+            (start + length, Value::Plain(from..plain.len()))
         } else {
             let end = start + plain_end;
             let null = rest.get(..plain_end) == Some(null);
-            (end, if null { Value::Null } else { Value::Raw(start..end) }, false)
+            (end, if null { Value::Null } else { Value::Raw(start..end) })
         };
-        spans.push(Span { written: start..end, value, quoted });
+        spans.push(Span { written: start..end, value });
         if end >= line.len() {
             return Ok(());
         }

@@ -131,7 +131,6 @@ struct Span {
     /// As it came, within the row.
     written: Range<usize>,
     value: Value,
-    quoted: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -354,8 +353,8 @@ impl Rewriter {
                     match cell {
                         Cell::Keep => out.extend_from_slice(written),
                         Cell::Masked => {
-                            let force =
-                                span.quoted || masked == null || (self.columns == 1 && masked == b"\\.");
+                            // Whether the value that was masked stood in quotes would tell something of it.
+                            let force = masked == null || (self.columns == 1 && masked == b"\\.");
                             csv::encode(masked, [*delimiter, *quote, *escape], force, out);
                         }
                         Cell::Null => out.extend_from_slice(null),

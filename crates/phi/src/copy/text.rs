@@ -36,7 +36,7 @@ pub(super) fn cells(line: &[u8], delimiter: u8, null: &[u8], plain: &mut Vec<u8>
         } else {
             Value::Raw(start..end)
         };
-        spans.push(Span { written: start..end, value, quoted: false });
+        spans.push(Span { written: start..end, value });
         if end == line.len() {
             return;
         }

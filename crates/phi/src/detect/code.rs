@@ -8,11 +8,14 @@ use crate::Class;
 /// Words and signs that may stand between the announcing word and the code.
 const BETWEEN_MAX: usize = 6;
 
+/// The longest part of a plate.
+const PLATE_PIECE_MAX: usize = 5;
+
 /// Pieces of one code at most: what is longer is several.
 const PIECES_MAX: usize = 16;
 
 /// The classes, by the word that announces them; the first that holds is taken.
-const LABELS: [(Flags, Class); 8] = [
+const LABELS: [(Flags, Class); 10] = [
     (Flags::SSN, Class::Ssn),
     (Flags::MRN, Class::Mrn),
     (Flags::LICENCE, Class::Licence),
@@ -20,6 +23,8 @@ const LABELS: [(Flags, Class); 8] = [
     (Flags::DEVICE, Class::Device),
     (Flags::ACCOUNT, Class::Account),
     (Flags::PLAN, Class::HealthPlan),
+    (Flags::BIOMETRIC, Class::Biometric),
+    (Flags::PHOTO, Class::Photo),
     (Flags::CODE, Class::UniqueCode),
 ];
 
@@ -40,7 +45,9 @@ impl Finder<'_> {
                 Kind::Sign(b':' | b'#' | b'=') => explicit = true,
                 Kind::Sign(b'.' | b'(' | b')' | b'/' | b'-') => {}
                 Kind::Word
-                    if token.flags.any(Flags::LABEL.with(Flags::NUMBER)) && token.shape != Shape::Initial =>
+                    if token.flags.any(Flags::LABEL.with(Flags::NUMBER))
+                        && token.shape != Shape::Initial
+                        && !self.sign(place + 1, b'_') =>
                 {
                     explicit |= token.flags.any(Flags::NUMBER);
                     if token.flags.any(Flags::LABEL) {
@@ -66,7 +73,7 @@ impl Finder<'_> {
         let enough = match (explicit, class) {
             (true, Class::UniqueCode) => extent.digits >= 3 && written >= 4,
             (true, _) => extent.digits >= 2 && written >= 4,
-            (false, Class::Vehicle) => extent.digits >= 2 && extent.letters >= 2,
+            (false, Class::Vehicle) => extent.digits >= 2 && extent.letters >= 1 && written >= 5,
             (false, _) => extent.digits >= 5 || (extent.digits >= 3 && extent.letters >= 2),
         };
         let class = self.sharper(place, class);
@@ -105,12 +112,17 @@ impl Finder<'_> {
             let next = place + 1;
             let joined =
                 [b'-', b'/', b'_', b'.'].iter().any(|sign| self.sign(next, *sign)) && self.glued(next + 1);
-            // `ABC 1234`: plates are written with a blank.
+            // `ABC 1234`, `3HY N22`: plates are written with a blank.
+            let other = match self.kind(next) {
+                Some(Kind::Number | Kind::Mixed) => true,
+                Some(Kind::Word) => self.tokens.get(next)?.shape == Shape::Upper && token.kind != Kind::Word,
+                Some(Kind::Sign(_)) | None => false,
+            };
             let spaced = class == Class::Vehicle
                 && place == at
-                && token.kind == Kind::Word
-                && self.kind(next) == Some(Kind::Number)
-                && self.same_line(next);
+                && other
+                && self.same_line(next)
+                && self.shown(next).len() <= PLATE_PIECE_MAX;
             let glued = self.glued(next) && matches!(self.kind(next), Some(Kind::Number | Kind::Mixed));
             place = match () {
                 () if joined => place + 2,

@@ -65,7 +65,7 @@ impl Features {
 }
 
 /// The words of a name in `snake_case` or `camelCase`.
-fn words(name: &str) -> Vec<String> {
+pub(crate) fn words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut previous_lower = false;
     for character in name.chars() {

@@ -54,6 +54,8 @@ impl Flags {
     pub(super) const POST: Flags = Flags(1 << 31);
     /// A relative or friend.
     pub(super) const RELATIVE: Flags = Flags(1 << 32);
+    pub(super) const BIOMETRIC: Flags = Flags(1 << 33);
+    pub(super) const PHOTO: Flags = Flags(1 << 34);
     /// A word in lower case with none of these begins nothing.
     pub(super) const BEGINS: Flags = Flags(
         Self::LABEL.0
@@ -74,6 +76,8 @@ impl Flags {
             | Self::LICENCE.0
             | Self::VEHICLE.0
             | Self::DEVICE.0
+            | Self::BIOMETRIC.0
+            | Self::PHOTO.0
             | Self::CODE.0,
     );
     pub(super) const NAME: Flags = Flags(Self::GIVEN.0 | Self::FAMILY.0);
@@ -143,6 +147,17 @@ const LISTS: &[(&str, Flags)] = &[
       hwy parkway pkwy square sq trail trl alley plaza row crescent close turnpike pike loop run path expressway route",
         Flags::STREET,
     ),
+    // More suffixes of the United States Postal Service (Publication 28, appendix C1), without those that notes are full of.
+    (
+        "bayou beach bend bluff bluffs brook burg burgs bypass camp canyon cape causeway cliff cliffs corner corners cove \
+      coves creek crest crossing crossroad crossroads dale estate estates ferry field fields flat flats ford fords forest \
+      forge freeway garden gardens gateway glen glens green greens grove groves harbor harbors haven hill hills hollow \
+      inlet island islands isle junction junctions knoll knolls lake lakes landing lodge mall manor manors meadow meadows \
+      mews mill mills mission motorway mount mountain mountains orchard oval overpass park parks passage pine pines \
+      plains prairie ranch ridge ridges river rue shore shores skyway spring springs spur squares station summit \
+      throughway trace trailer underpass valley valleys viaduct village villages ville vista walk walks",
+        Flags::STREET,
+    ),
     (
         "alabama alaska arizona arkansas california colorado connecticut delaware florida georgia hawaii idaho illinois \
       indiana iowa kansas kentucky louisiana maine maryland massachusetts michigan minnesota mississippi missouri montana \
@@ -191,6 +206,11 @@ const LISTS: &[(&str, Flags)] = &[
         Flags::LICENCE,
     ),
     ("plate plates vin vehicle tag license-plate", Flags::VEHICLE),
+    (
+        "fingerprint fingerprints retina retinal iris voiceprint palmprint biometric faceprint",
+        Flags::BIOMETRIC,
+    ),
+    ("photo photos photograph photographs headshot portrait selfie", Flags::PHOTO),
     (
         "serial udi device implant implanted pacemaker icd defibrillator sn imei prosthesis pump stimulator model lot",
         Flags::DEVICE,

@@ -21,6 +21,7 @@ mod screen;
 mod token;
 
 pub use features::Features;
+pub(crate) use features::words;
 pub use screen::{Cell, Screened};
 
 use lexicon::Flags;
@@ -90,18 +91,27 @@ pub struct Scratch {
 pub struct Detector {
     threshold: u8,
     mrn: Vec<Pattern>,
+    /// A bit for each class that may be seen.
+    seen: u32,
 }
 
 impl Default for Detector {
     fn default() -> Detector {
-        Detector { threshold: THRESHOLD, mrn: Vec::new() }
+        Detector { threshold: THRESHOLD, mrn: Vec::new(), seen: 0 }
     }
 }
 
 impl Detector {
     /// Returns a detector that also knows the forms of the site's record numbers.
     pub fn with_record_numbers(patterns: Vec<Pattern>) -> Detector {
-        Detector { threshold: THRESHOLD, mrn: patterns }
+        Detector { threshold: THRESHOLD, mrn: patterns, seen: 0 }
+    }
+
+    /// Returns the detector for somebody who sees these classes: findings of others alone are reported.
+    pub fn for_whom_sees(mut self, sees: impl Fn(Class) -> bool) -> Detector {
+        let seen = Class::ALL.into_iter().filter(|class| sees(*class));
+        self.seen = seen.fold(0, |seen, class| seen | 1 << class as u32);
+        self
     }
 
     /// Returns the findings in a text, in order and without overlap.
@@ -113,6 +123,8 @@ impl Detector {
         scratch: &'s mut Scratch,
     ) -> Result<&'s [Span], Exhausted> {
         self.find_at(text, features, budget, scratch, 0)?;
+        // At the end, so that what may be seen still tells what is beside it.
+        scratch.spans.retain(|span| self.seen & (1 << span.class as u32) == 0);
         Ok(&scratch.spans)
     }
 

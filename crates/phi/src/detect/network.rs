@@ -1,17 +1,24 @@
 //! E-mail, web and network addresses: found by their signs, before anything else.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use super::Span;
 use crate::Class;
 
 /// The longest way to write an IPv6 address.
 const IPV6_MAX: usize = 45;
 
+/// Made once: making it costs more than a short text takes.
+static WWW: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"www."));
+
 /// Appends what is found.
 pub(super) fn find(text: &str, spans: &mut Vec<Span>) {
     let bytes = text.as_bytes();
     // Inside of a web address nothing is looked for again: else a text of them would be read once for each.
     let (mut seen, mut www) = (0, 0);
-    for at in memchr::memchr2_iter(b'@', b':', bytes).chain(memchr::memmem::find_iter(bytes, b"www.")) {
+    for at in memchr::memchr2_iter(b'@', b':', bytes).chain(WWW.find_iter(bytes)) {
         let before = at.checked_sub(1).and_then(|before| bytes.get(before));
         let found = match bytes.get(at) {
             Some(b'@') => email(bytes, at),

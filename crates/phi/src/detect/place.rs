@@ -74,7 +74,18 @@ impl Finder<'_> {
         }
         let comma = self.kind(after) == Some(Kind::Sign(b','));
         let city = if comma { after + 1 } else { after };
-        self.city_state(city).map_or(after, |(end, _)| end)
+        let city_zip = || if comma { self.city_zip(city) } else { None };
+        self.city_state(city).map(|(end, _)| end).or_else(city_zip).unwrap_or(after)
+    }
+
+    /// `Springfield, 62704` after a street: the token after it.
+    fn city_zip(&self, at: usize) -> Option<usize> {
+        let mut place = at;
+        while place < at + 3 && self.is_capital(place) && self.same_line(place) {
+            place += 1;
+        }
+        let code = if self.sign(place, b',') { place + 1 } else { place };
+        if place == at { None } else { self.zip(code) }
     }
 
     /// `Springfield, IL 62704`: the token after it, and whether a ZIP code is part of it.

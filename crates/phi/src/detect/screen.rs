@@ -28,6 +28,11 @@ pub struct Cell<'a> {
 }
 
 impl Detector {
+    /// Tells whether cells of a type can hold text.
+    pub fn looks_into(ty: &Type) -> bool {
+        looked_into(ty)
+    }
+
     /// Looks for identifiers in a cell that no policy masks. A cell for which the budget does not suffice, and one that
     /// does not decode, is masked as a whole.
     pub fn screen(

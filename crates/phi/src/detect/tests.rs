@@ -50,6 +50,12 @@ fn codes_that_words_announce() {
     check("driver's license S1234567", &[(Class::Licence, "S1234567")]);
     check("pacemaker serial number PJN-204417", &[(Class::Device, "PJN-204417")]);
     check("encounter #55120", &[(Class::UniqueCode, "55120")]);
+    check("fingerprint ID F3-9921-07", &[(Class::Biometric, "F3-9921-07")]);
+    check("iris 66021-4B", &[(Class::Biometric, "66021-4B")]);
+    check("face photo IMG_20240311_0042", &[(Class::Photo, "IMG_20240311_0042")]);
+    check("photos of 3 wounds, iris intact, retinal exam in 6 months", &[]);
+    check("license plate 3HY N22", &[(Class::Vehicle, "3HY N22")]);
+    check("plate 646 PCS noted", &[(Class::Vehicle, "646 PCS")]);
     check("the record of 5 visits", &[]);
     let site = Detector::with_record_numbers(vec!["@@-####".parse().expect("a form")]);
     let mut scratch = Scratch::default();
@@ -101,6 +107,11 @@ fn networks() {
 
 #[test]
 fn places() {
+    check(
+        "at 8813 Logan Plaza, Pottershire, 58316.",
+        &[(Class::Geographic, "8813 Logan Plaza, Pottershire, 58316")],
+    );
+    check("seen at 28594 Roger Crossroad", &[(Class::Geographic, "28594 Roger Crossroad")]);
     check(
         "lives at 12 Elm Grove St., Apt 4B, Springfield, IL 62704 now",
         &[(Class::Geographic, "12 Elm Grove St., Apt 4B, Springfield, IL 62704")],

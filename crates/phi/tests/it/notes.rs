@@ -579,6 +579,16 @@ const SENTENCES: &[Sentence] = &[
         n.plain(" year old woman with falls. ");
     },
     |n, r| {
+        n.plain("Enrolled with fingerprint ID ");
+        n.marked(&format!("{}-{}", r.pick(&["FP", "BX", "L2"]), r.digits(6)), Class::Biometric);
+        n.plain(". ");
+    },
+    |n, r| {
+        n.plain("Face photo ");
+        n.marked(&format!("{}_{}_{}", r.pick(&["IMG", "DSC", "PT"]), r.digits(8), r.digits(4)), Class::Photo);
+        n.plain(" taken for the chart. ");
+    },
+    |n, r| {
         n.plain("Accession ");
         n.marked(&format!("S{}-{}", 10 + r.below(16), r.digits(5)), Class::UniqueCode);
         n.plain(" pending. ");

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use model::{Context, Micros, PersonId};
+use model::{Action, Context, Micros, Need, PersonId};
 use policy::{Rule, Snapshot};
 
-use crate::world::{World, check, check_at, context, patterns, read, rule, unmask};
+use crate::world::{
+    World, check, check_at, context, need, patterns, principal, read, resource, rule, shown, unmask,
+};
 
 fn nurse() -> Rule {
     Rule { write: patterns(&["public.notes"]), ..read("hospital", &["public.*"]) }
@@ -373,6 +375,85 @@ fn an_unresolved_object_is_not_permitted_by_what_it_might_not_be() {
     check(&snapshot, 1, "Read public.notes", "allow open");
     check(&snapshot, 1, "Read secret.notes", "deny");
     check(&snapshot, 1, "Read ?.notes", "deny");
+}
+
+/// Checks what is said of needs beneath: `-` where nothing is forbidden.
+#[track_caller]
+fn check_beneath(snapshot: &Snapshot, person: u128, on: &str, needs: &[Need], expected: &str) {
+    let decision = snapshot.forbids(&principal(person), &resource(on), needs, &context());
+    assert_eq!(decision.as_ref().map_or("-".to_owned(), shown), expected, "person {person}, {needs:?}");
+}
+
+#[test]
+fn what_stands_beneath_needs_no_permit_and_is_forbidden_all_the_same() {
+    let world = World::new()
+        .role("reader", &[read("hospital", &["public.view"])])
+        .role("officer", &[read("hospital", &["*"])])
+        .person("ann", &["reader"])
+        .person("olga", &["officer"]);
+    let beneath = [need(Action::Read, "public.notes"), need(Action::Read, "hr.staff")];
+
+    let open = world.snapshot();
+    assert!(!open.may_forbid(&resource("hospital")));
+    check_beneath(&open, 1, "hospital", &beneath, "-");
+
+    let by_name = r#"@id("f") forbid (principal, action == Action::"Read", resource == Relation::"hospital/hr.staff") unless { principal in Role::"officer" };"#;
+    let by_name = world.clone().cedar(by_name).snapshot();
+    assert!(by_name.may_forbid(&resource("hospital")) && !by_name.may_forbid(&resource("lab")));
+    check_beneath(&by_name, 1, "hospital", &beneath, "deny f");
+    check_beneath(&by_name, 2, "hospital", &beneath, "-");
+    check_beneath(&by_name, 1, "hospital", &beneath[..1], "-");
+    check_beneath(&by_name, 1, "hospital", &[need(Action::Write, "hr.staff")], "-");
+    check_beneath(&by_name, 1, "hospital", &[need(Action::Read, "archive.staff")], "-");
+    check_beneath(&by_name, 1, "lab", &beneath, "-");
+
+    let by_schema = world.clone().cedar(
+        r#"@id("f") forbid (principal in Role::"reader", action, resource in Schema::"hospital/hr");"#,
+    );
+    check_beneath(&by_schema.snapshot(), 1, "hospital", &beneath, "deny f");
+    check_beneath(&by_schema.snapshot(), 2, "hospital", &beneath, "-");
+
+    let by_hour =
+        world.clone().cedar(r#"@id("f") forbid (principal, action, resource) when { context.hour == 9 };"#);
+    check_beneath(&by_hour.snapshot(), 1, "hospital", &beneath, "deny f");
+    let of_classes = world
+        .clone()
+        .cedar(r#"forbid (principal, action == Action::"Unmask", resource == Class::"hospital/ssn");"#);
+    assert!(!of_classes.snapshot().may_forbid(&resource("hospital")));
+    let overflow = world.cedar(
+        r#"@id("f") forbid (principal, action, resource) when { context.at * 9223372036854775807 > 0 };"#,
+    );
+    check_beneath(&overflow.snapshot(), 1, "hospital", &beneath, "deny f, wardline.evaluation-error");
+    check_beneath(&overflow.snapshot(), 3, "hospital", &beneath, "deny wardline.not-a-member");
+    check_beneath(&overflow.snapshot(), 1, "nowhere", &beneath, "deny wardline.unknown-resource");
+}
+
+#[test]
+fn what_may_stand_beneath_is_refused_where_a_forbid_might_mean_it() {
+    let world = World::new().role("r", &[read("*", &["*"])]).person("ann", &["r"]);
+    let anything = [need(Action::Read, "?.?")];
+    check_beneath(&world.snapshot(), 1, "hospital", &anything, "-");
+    for (forbid, said) in [
+        (r#"action, resource == Relation::"hospital/hr.staff")"#, "deny wardline.unresolved-object"),
+        (r#"action, resource in Schema::"hospital/hr")"#, "deny wardline.unresolved-object"),
+        (
+            r#"action, resource) when { resource has schema && resource.schema == "hr" }"#,
+            "deny wardline.unresolved-object",
+        ),
+        (r#"action, resource is Relation)"#, "deny f"),
+        (r#"action, resource == Function::"hospital/hr.pay")"#, "-"),
+        (r#"action == Action::"Write", resource in Schema::"hospital/hr")"#, "-"),
+    ] {
+        let world = world.clone().cedar(&format!("@id(\"f\") forbid (principal, {forbid};"));
+        check_beneath(&world.snapshot(), 1, "hospital", &anything, said);
+        check_beneath(
+            &world.snapshot(),
+            1,
+            "lab",
+            &anything,
+            if forbid.contains("hospital") { "-" } else { said },
+        );
+    }
 }
 
 #[test]

@@ -149,3 +149,30 @@ async fn fail(opened: &Opened) {
     let account = opened.registry.sign_in("nina", Wanted::NoTokens).await.unwrap().account.unwrap();
     assert_eq!(account.failures, failures);
 }
+
+#[tokio::test]
+async fn a_change_keeps_its_number_with_what_it_changes() {
+    let opened = with_nina().await;
+    let registry = &opened.registry;
+    assert_eq!(registry.change().await.unwrap(), 0);
+    registry.as_change(4).disable(NINA, NOW).await.unwrap();
+    assert_eq!(registry.change().await.unwrap(), 4);
+    registry.as_change(5).disable(NOBODY, NOW).await.unwrap_err();
+    assert_eq!(registry.change().await.unwrap(), 4, "what was not done has no number");
+    registry.as_change(3).mark().await.unwrap();
+    registry.clear_failures(NINA).await.unwrap();
+    assert_eq!(registry.change().await.unwrap(), 4, "never goes back, and a sign-in is no change");
+    registry.as_change(9).mark().await.unwrap();
+    let again = registry::Registry::open(&opened.path()).await.unwrap();
+    assert_eq!(again.change().await.unwrap(), 9);
+}
+
+#[tokio::test]
+async fn locks_are_listed_while_they_last() {
+    let opened = with_nina().await;
+    let until = Micros(NOW.0 + 10);
+    let locked = FailuresRow { count: 3, first_at: NOW, locked_until: Some(until) };
+    opened.registry.attempt(NINA, |_| (locked, ())).await.unwrap();
+    assert_eq!(opened.registry.locks(NOW).await.unwrap(), [(NINA, until)].into());
+    assert!(opened.registry.locks(until).await.unwrap().is_empty());
+}

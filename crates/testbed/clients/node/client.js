@@ -201,7 +201,28 @@ const CHECKS = {
   },
 }
 
+// Says what the driver made of the rows of one column: the values themselves, not a digest. As text, then in binary.
+async function decode(path) {
+  const client = await connect()
+  for (const line of fs.readFileSync(path, 'utf8').split('\n')) {
+    if (line === '') continue
+    const [check, text] = line.split('\t')
+    for (const binary of [false, true]) {
+      const name = binary ? `${check} in binary` : check
+      try {
+        const r = await client.query({ text, values: [], binary, rowMode: 'array' })
+        const values = r.rows.map(([v]) => (v === null ? null : typeof v === 'object' ? JSON.stringify(v) : String(v)))
+        console.log(JSON.stringify({ check: name, ok: true, digest: JSON.stringify(values) }))
+      } catch (e) {
+        console.log(JSON.stringify({ check: name, ok: false, error: `${e.name}: ${e.message}` }))
+      }
+    }
+  }
+  await client.end()
+}
+
 async function main() {
+  if (process.env.WIRE_DECODE) return decode(process.env.WIRE_DECODE)
   for (const [check, run] of Object.entries(CHECKS)) {
     let line
     let client

@@ -195,7 +195,7 @@ fn cpu(side: &Side) -> Result<Option<Duration>> {
 }
 
 /// Returns user and system time of all threads of a process, those that ended included.
-fn cpu_of(pid: u32) -> Result<Duration> {
+pub(crate) fn cpu_of(pid: u32) -> Result<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("the process is gone")?;
     ticks(&stat).map(|ticks| Duration::from_millis(ticks * 10)).context("an unexpected /proc/PID/stat")
 }
@@ -208,7 +208,7 @@ fn ticks(stat: &str) -> Option<u64> {
 }
 
 /// Returns the proportional memory of a process.
-fn resident_kib(pid: u32) -> Result<f64> {
+pub(crate) fn resident_kib(pid: u32) -> Result<f64> {
     let rollup =
         std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).context("the process is gone")?;
     let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).context("no Pss in smaps_rollup")?;

@@ -1,11 +1,15 @@
-//! The gateway benchmark: direct, pgbouncer and Wardline side by side on one machine.
+//! The benchmarks. Of the gateway: direct, pgbouncer and Wardline side by side on one machine. Of masking: what it costs,
+//! and that two worlds look the same.
 //!
 //! The sides take turns within each repetition, so that what else the machine does hits all of them alike; the
 //! figures are medians over the repetitions. Deliberately absent: figures of other days or machines.
 
+mod detect;
+mod mask;
 mod measure;
 mod report;
 mod side;
+mod two_worlds;
 mod wire;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +23,10 @@ use crate::process::random_password;
 use measure::Shape;
 use report::Figures;
 use side::{NAME, Side};
+
+pub use detect::Detect;
+pub use mask::Mask;
+pub use two_worlds::TwoWorlds;
 
 /// What to measure.
 #[derive(Clone, Debug, clap::Args)]
@@ -260,16 +268,24 @@ fn open(name: &str, cluster: &Cluster, password: &str, folder: &Path) -> Result<
 
 /// Returns under what conditions the figures hold.
 fn conditions(cluster: &Cluster, pace: Pace) -> Result<String> {
+    let server = cluster.psql("show server_version")?;
+    Ok(format!(
+        "PostgreSQL {server}, TLS on every leg, fsync on; {} x {} s, medians; {}",
+        pace.repetitions,
+        pace.seconds,
+        machine()?
+    ))
+}
+
+/// Returns what the machine is, and what else it does.
+fn machine() -> Result<String> {
     let cpu = std::fs::read_to_string("/proc/cpuinfo")?;
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
     let cores = std::thread::available_parallelism()?;
-    let server = cluster.psql("show server_version")?;
     let load = std::fs::read_to_string("/proc/loadavg")?;
     Ok(format!(
-        "{cores} cores,{}; PostgreSQL {server}, TLS on every leg, fsync on; {} x {} s, medians; load average at the end {}",
+        "{cores} cores, {}; load average at the end {}",
         model.trim_start_matches(['\t', ' ', ':']).trim_end(),
-        pace.repetitions,
-        pace.seconds,
         load.split(' ').next().unwrap_or_default(),
     ))
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::Path;
 
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 /// All values measured for each name, with the unit.
@@ -10,6 +12,9 @@ use serde_json::{Value, json};
 pub(crate) struct Figures {
     values: BTreeMap<String, (Vec<f64>, &'static str)>,
 }
+
+/// The units of figures that come in files.
+const UNITS: [&str; 3] = ["us", "rows/s", "MB/s"];
 
 /// What is to be reached, by the median of a run: the name of a figure, what it is divided by, the gate and the aim.
 #[derive(Debug)]
@@ -87,12 +92,106 @@ const GOALS: &[Goal] = &[
         aim: 2.0,
         less_is_better: true,
     },
+    Goal {
+        what: "detection, sparse notes, MB/s per core",
+        figure: "detect_mb_per_s.sparse",
+        base: None,
+        gate: 100.0,
+        aim: 100.0,
+        less_is_better: false,
+    },
+    Goal {
+        what: "detection, dense notes, MB/s per core",
+        figure: "detect_mb_per_s.dense",
+        base: None,
+        gate: 100.0,
+        aim: 100.0,
+        less_is_better: false,
+    },
+    Goal {
+        what: "rows per CPU second in the relay's path, 6 of 12 masked",
+        figure: "rows_per_cpu_s.masked",
+        base: None,
+        gate: 1e6,
+        aim: 1e6,
+        less_is_better: false,
+    },
+    Goal {
+        what: "first row, ms added at p99 to unmasked",
+        figure: "first_row_added_ms_p99.to_plain",
+        base: None,
+        gate: 0.3,
+        aim: 0.3,
+        less_is_better: true,
+    },
+    Goal {
+        what: "first row, ms added at p99 to direct",
+        figure: "first_row_added_ms_p99.to_direct",
+        base: None,
+        gate: 0.3,
+        aim: 0.3,
+        less_is_better: true,
+    },
+    Goal {
+        what: "verdict of a join, cold, us",
+        figure: "verdict_cold_us.join",
+        base: None,
+        gate: 30.0,
+        aim: 30.0,
+        less_is_better: true,
+    },
+    Goal {
+        what: "verdict of a join, cached, us",
+        figure: "verdict_cached_us.join",
+        base: None,
+        gate: 1.0,
+        aim: 1.0,
+        less_is_better: true,
+    },
+    Goal {
+        what: "MiB grown while a large result passes",
+        figure: "memory_grown_mib",
+        base: None,
+        gate: 16.0,
+        aim: 4.0,
+        less_is_better: true,
+    },
 ];
 
 impl Figures {
     /// Adds one measurement.
     pub(crate) fn add(&mut self, name: String, value: f64, unit: &'static str) {
         self.values.entry(name).or_insert_with(|| (Vec::new(), unit)).0.push(value);
+    }
+
+    /// Adds the figures of a file: a list of objects with `name`, `value` and `unit`.
+    pub(crate) fn read(&mut self, file: &Path) -> Result<()> {
+        let text =
+            std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let list: Vec<Value> = serde_json::from_str(&text).with_context(|| file.display().to_string())?;
+        for figure in list {
+            let name = figure.get("name").and_then(Value::as_str).context("a figure without a name")?;
+            let value = figure.get("value").and_then(Value::as_f64).context("a figure without a value")?;
+            let unit = UNITS.iter().find(|unit| figure.get("unit").is_some_and(|given| given == **unit));
+            self.add(name.to_owned(), value, unit.context("a figure of an unknown unit")?);
+        }
+        Ok(())
+    }
+
+    /// Returns what was measured last for a name.
+    pub(crate) fn last(&self, name: &str) -> Option<f64> {
+        self.values.get(name)?.0.last().copied()
+    }
+
+    /// Returns all figures for people, one a line, then the goals.
+    pub(crate) fn list(&self) -> String {
+        let mut text = String::new();
+        for (name, (_, unit)) in &self.values {
+            let Some(value) = self.median(name) else { continue };
+            let _ = writeln!(text, "{name:<42}{:>14} {unit}", figure(value));
+        }
+        self.goals(&mut text);
+        text
     }
 
     /// Returns the median of a figure.
@@ -195,8 +294,9 @@ impl Figures {
                 (true, false) => "gate reached",
                 (false, false) => "MISSED",
             };
-            let _ =
-                writeln!(text, "{:<55}{value:>9.2}{:>9.2}{:>9.2}  {verdict}", goal.what, goal.gate, goal.aim);
+            let shown = |value: f64| if value >= 1e4 { format!("{value:.0}") } else { format!("{value:.2}") };
+            let (value, gate, aim) = (shown(value), shown(goal.gate), shown(goal.aim));
+            let _ = writeln!(text, "{:<55}{value:>9}{gate:>9}{aim:>9}  {verdict}", goal.what);
         }
     }
 

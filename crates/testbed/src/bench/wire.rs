@@ -24,6 +24,7 @@ pub(crate) struct Reader {
     buffer: Vec<u8>,
     filled: usize,
     read: usize,
+    received: u64,
 }
 
 impl std::fmt::Debug for Reader {
@@ -45,7 +46,7 @@ impl Reader {
         }
         let name = ServerName::try_from(server.host.clone())?;
         let stream = StreamOwned::new(ClientConnection::new(Arc::new(tls(server)?), name)?, socket);
-        let mut reader = Reader { stream, buffer: vec![0; 256 * 1024], filled: 0, read: 0 };
+        let mut reader = Reader { stream, buffer: vec![0; 256 * 1024], filled: 0, read: 0, received: 0 };
         reader.sign_in(server)?;
         Ok(reader)
     }
@@ -122,6 +123,11 @@ impl Reader {
         Ok(rows as f64 / begun.elapsed().as_secs_f64())
     }
 
+    /// Returns how many bytes came so far.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
+    }
+
     fn next(&mut self) -> Result<(u8, Vec<u8>)> {
         let (kind, length) = self.header()?;
         Ok((kind, self.body(length)?))
@@ -172,7 +178,10 @@ impl Reader {
         }
         match self.stream.read(room)? {
             0 => bail!("the connection was closed"),
-            read => self.filled += read,
+            read => {
+                self.filled += read;
+                self.received += read as u64;
+            }
         }
         Ok(())
     }

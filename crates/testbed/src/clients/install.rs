@@ -151,6 +151,21 @@ fn place(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     Ok(())
 }
 
+/// Installs Python packages by a list, with what they need, and returns their folder. Quick when they are there.
+///
+/// # Errors
+/// They cannot be had.
+pub(crate) fn packages(list: &Path, mut say: impl FnMut(&str)) -> Result<PathBuf> {
+    let folder = named_after("packages", list)?;
+    place(&folder, |staging| {
+        say("pip install, some hundred megabytes");
+        let mut command = Command::new("python3");
+        command.args(["-m", "pip", "install", "--quiet", "--only-binary", ":all:", "--target"]);
+        run(command.arg(staging).arg("-r").arg(list))
+    })?;
+    Ok(folder)
+}
+
 fn python_folder() -> Result<PathBuf> {
     named_after("python", &scripts().join("requirements.txt"))
 }

@@ -9,6 +9,7 @@ mod tokio;
 
 use std::fmt;
 use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+pub(crate) use install::packages;
 pub use install::{Installed, install};
 pub(crate) use tokio::Connector;
 
@@ -117,6 +119,35 @@ pub fn run(client: Client, conninfo: &Conninfo) -> Result<Vec<Check>> {
     };
     ensure!(!checks.is_empty(), "{client} ran no check");
     Ok(checks)
+}
+
+/// Names the file with the statements that the drivers' scripts decode.
+const DECODE: &str = "WIRE_DECODE";
+
+/// Has a driver decode the first column of each statement, given with its name. What it made of the values stands in the
+/// place of the digest, as a list of texts in JSON. Drivers that can do both decode text and binary, the latter under the
+/// name with ` in binary` after it.
+///
+/// # Errors
+/// The client is not installed, does not run at all, or has no such way of working.
+pub fn decode(client: Client, conninfo: &Conninfo, statements: &[(String, String)]) -> Result<Vec<Check>> {
+    let mut file = tempfile::NamedTempFile::new()?;
+    for (name, sql) in statements {
+        writeln!(file, "{name}\t{sql}")?;
+    }
+    let mut command = match client {
+        Client::Psycopg | Client::PsycopgBinary => install::python("psycopg_client.py")?,
+        Client::Asyncpg => install::python("asyncpg_client.py")?,
+        Client::Node => install::node()?,
+        Client::Jdbc => install::java()?,
+        Client::TokioPostgres => return tokio::decode(conninfo, statements),
+        Client::Psql | Client::Pgbench => bail!("{client} decodes nothing"),
+    };
+    if client == Client::PsycopgBinary {
+        command.arg("binary");
+    }
+    command.env(DECODE, file.path());
+    script(command, conninfo)
 }
 
 /// Returns what is wrong: checks that failed on either side, are missing on one, or gave something else.

@@ -10,7 +10,7 @@ use futures_util::future::{join_all, poll_fn};
 use futures_util::{SinkExt as _, TryStreamExt as _};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Row, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -44,6 +44,84 @@ pub(super) fn run(conninfo: &Conninfo) -> Result<Vec<Check>> {
         check!(listen_notify, error_fields, unicode, bytea_1mb, rows_100k, cancel);
         Ok(checks)
     })
+}
+
+/// Decodes the first column of each statement by its type, as text by the simple protocol and in binary by the extended.
+pub(super) fn decode(conninfo: &Conninfo, statements: &[(String, String)]) -> Result<Vec<Check>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let session = Session::open(conninfo).await?;
+        let mut checks = Vec::new();
+        for (name, sql) in statements {
+            let values = decode_text(&session.client, sql).await;
+            checks.push(shown(name.clone(), values));
+            let values = decode_binary(&session.client, sql).await;
+            checks.push(shown(format!("{name} in binary"), values));
+        }
+        Ok(checks)
+    })
+}
+
+fn shown(name: String, values: Result<Vec<Option<String>>>) -> Check {
+    let outcome =
+        values.map_err(|error| format!("{error:#}")).map(|values| serde_json::json!(values).to_string());
+    Check { name, outcome }
+}
+
+async fn decode_text(client: &Client, sql: &str) -> Result<Vec<Option<String>>> {
+    let mut values = Vec::new();
+    for message in client.simple_query(sql).await? {
+        if let SimpleQueryMessage::Row(row) = message {
+            values.push(row.try_get(0)?.map(str::to_owned));
+        }
+    }
+    Ok(values)
+}
+
+async fn decode_binary(client: &Client, sql: &str) -> Result<Vec<Option<String>>> {
+    let rows = client.query(sql, &[]).await?;
+    rows.iter().map(decode_cell).collect()
+}
+
+/// Decodes by the type that the server announced; types that the driver has nothing for come as their bytes.
+fn decode_cell(row: &Row) -> Result<Option<String>> {
+    macro_rules! cell {
+        ($ty:ty) => {
+            row.try_get::<_, Option<$ty>>(0)?.map(|value| format!("{value:?}"))
+        };
+    }
+    let ty = row.columns().first().context("a column")?.type_().clone();
+    Ok(match ty {
+        Type::BOOL => cell!(bool),
+        Type::CHAR => cell!(i8),
+        Type::INT2 => cell!(i16),
+        Type::INT4 => cell!(i32),
+        Type::INT8 => cell!(i64),
+        Type::OID => cell!(u32),
+        Type::FLOAT4 => cell!(f32),
+        Type::FLOAT8 => cell!(f64),
+        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME => row.try_get::<_, Option<String>>(0)?,
+        Type::BYTEA => cell!(Vec<u8>),
+        Type::TIMESTAMP | Type::TIMESTAMPTZ => cell!(std::time::SystemTime),
+        Type::INET => cell!(std::net::IpAddr),
+        Type::TEXT_ARRAY | Type::VARCHAR_ARRAY => cell!(Vec<Option<String>>),
+        Type::INT4_ARRAY => cell!(Vec<Option<i32>>),
+        Type::INET_ARRAY => cell!(Vec<Option<std::net::IpAddr>>),
+        _ => row.try_get::<_, Option<Bytes>>(0)?.map(|Bytes(bytes)| format!("{bytes:02x?}")),
+    })
+}
+
+/// A value of any type, as it came.
+struct Bytes(Vec<u8>);
+
+impl<'a> FromSql<'a> for Bytes {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Bytes, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Bytes(raw.to_vec()))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
 }
 
 /// Opens one session after another as one person.

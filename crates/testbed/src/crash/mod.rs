@@ -40,6 +40,10 @@ const GENERATION_ROUNDS: u32 = 16;
 const EXIT_TRAIL_FAILED: i32 = 3;
 /// How long anything that must happen may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
+/// Syncs that must have been lied about before a lying disk is cut off.
+const LIES_MIN: u32 = 8;
+/// Answers after them, more than there are sessions, so that some rest on the lies alone.
+const LIES_ANSWERED_MIN: u64 = 16;
 /// Most faults that are told; one lost frame makes hundreds.
 const FAULTS_SHOWN_MAX: usize = 12;
 
@@ -354,8 +358,11 @@ impl<'a> Generation<'a> {
             }
             Ending::Lie => {
                 self.faults()?.keep_striking(Fault::LyingSync, Files::Segments)?;
-                // A checkpoint over what is not there would be found at the start already.
-                self.wait_for_answers("answers over a lie", 5)?;
+                // The first answers may rest on syncs from before, and a small write may reach the disk by itself:
+                // so many lies, each followed by answers, are not all lucky.
+                let lied = wait_until(PATIENCE, || Ok(self.faults()?.struck()? >= LIES_MIN))?;
+                ensure!(lied, "only {} syncs were lied about", self.faults()?.struck()?);
+                self.wait_for_answers("answers over a lie", self.crash.clients + LIES_ANSWERED_MIN)?;
                 self.gateway.kill9()?;
                 self.faults()?.end()
             }

@@ -10,9 +10,10 @@ use super::show::Show;
 use super::{HOSPITAL, PEOPLE, Stage};
 
 pub(super) const ALLOWED: &str = "select mrn, first_name, last_name, birth_date from patients where id = 1";
-pub(super) const REFUSED: &str = "select first_name, last_name, ssn from patients limit 3";
+pub(super) const REFUSED: &str = "select body from notes limit 3";
 pub(super) const UPDATE: &str = "update appointments set status = 'arrived' where id = 1";
 const AGGREGATE: &str = "select type, count(*) from encounters group by type order by type";
+const GUESS: &str = "select count(*) from patients where last_name like 'A%'";
 const DELETE: &str = "delete from notes";
 const STAFF: &str = "select role, count(*) from staff group by role order by role";
 
@@ -25,13 +26,17 @@ pub(super) fn run(stage: &Stage, show: Show) -> Result<()> {
     allowed(stage, show)?;
     show.heading("2  Who is not, gets an error and nothing else");
     refused(stage, show)?;
-    show.heading("3  A change is recorded before it is sent");
+    show.heading("3  Who may not see a value, gets it masked, and cannot ask around it");
+    masked(stage, show)?;
+    show.heading("4  A change is recorded before it is sent");
     update(stage, show)?;
-    show.heading("4  Every access left an entry with a name");
+    show.heading("5  Every access left an entry with a name");
     entries(stage, show)?;
-    show.heading("5  The trail proves itself");
+    show.heading("6  Who saw a patient is one question");
+    who_saw(stage, show)?;
+    show.heading("7  The trail proves itself");
     verified(stage, show)?;
-    show.heading("6  One flipped byte in a copy is found and named");
+    show.heading("8  One flipped byte in a copy is found and named");
     damaged(stage, show)?;
     show.line("");
     show.shown("each step showed what it should");
@@ -54,7 +59,7 @@ fn allowed(stage: &Stage, show: Show) -> Result<()> {
 
 fn refused(stage: &Stage, show: Show) -> Result<()> {
     refuse(stage, show, "amir", REFUSED)?;
-    show.shown("the analyst sees no patient: not a row, not a value");
+    show.shown("the analyst sees no note: not a row, not a value");
     let count = || stage.cluster.psql_in(HOSPITAL, "select count(*) from notes");
     let before = count()?;
     refuse(stage, show, "paula", DELETE)?;
@@ -78,6 +83,30 @@ fn refuse(stage: &Stage, show: Show, who: &str, sql: &str) -> Result<()> {
         error.contains(REFUSED_SQLSTATE),
         "the refusal has another SQLSTATE than {REFUSED_SQLSTATE}: {error}"
     );
+    Ok(())
+}
+
+fn masked(stage: &Stage, show: Show) -> Result<()> {
+    let row = answer(&psql(stage, show, "amir", ALLOWED)?)?;
+    ensure!(row.contains("(1 row)"), "the analyst got another number of rows:\n{row}");
+    let truth = "select mrn || '|' || first_name || '|' || last_name from patients where id = 1";
+    for value in stage.cluster.psql_in(HOSPITAL, truth)?.split('|') {
+        ensure!(!row.contains(value), "a protected value reached the analyst:\n{row}");
+    }
+    show.shown("the analyst gets the same patient without who it is");
+    refuse(stage, show, "amir", GUESS)?;
+    show.shown("a filter would tell the name too: refused");
+    Ok(())
+}
+
+fn who_saw(stage: &Stage, show: Show) -> Result<()> {
+    show.command("privacy officer", "wardline who-saw 1");
+    show.answer(&stage.wardline.done(&["who-saw", "1"], None)?);
+    let found = stage.wardline.json_lines(&["who-saw", "1", "--json"])?;
+    let accesses = found.first().and_then(|found| found.get("accesses")?.as_array()).context("accesses")?;
+    let people: Vec<String> = accesses.iter().map(|access| text(access, "person_name")).collect();
+    ensure!(people.starts_with(&["nora".to_owned(), "amir".to_owned()]), "patient 1 was seen by {people:?}");
+    show.shown("the nurse and the analyst, and nobody else; the masked row counts as well");
     Ok(())
 }
 
@@ -110,7 +139,7 @@ fn entries(stage: &Stage, show: Show) -> Result<()> {
         let refused = of(who, "operation").iter().any(|entry| text(entry, "phase") == "refused");
         ensure!(refused, "no entry of the refused operation of {who}");
     }
-    show.shown("the two refusals are entries as well");
+    show.shown("the refusals are entries as well");
     let phases: Vec<String> = of("nora", "operation")
         .iter()
         .filter(|entry| text(entry, "command") == "UPDATE")

@@ -6,10 +6,16 @@
 
 #[path = "conformance/access.rs"]
 mod access;
+#[path = "conformance/identifiers.rs"]
+mod identifiers;
 #[path = "conformance/integrity.rs"]
 mod integrity;
 #[path = "conformance/masking.rs"]
 mod masking;
+#[path = "conformance/minimisation.rs"]
+mod minimisation;
+#[path = "conformance/patients.rs"]
+mod patients;
 #[path = "conformance/recording.rs"]
 mod recording;
 #[path = "conformance/secrecy.rs"]

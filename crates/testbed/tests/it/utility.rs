@@ -7,10 +7,10 @@
 use std::fmt::Write as _;
 
 use testbed::Conninfo;
+use testbed::leaks::{Stage, WORLDS};
 use testbed::wire::{Message, Wire};
 
 use super::conformance::stage::{err, out, script};
-use super::leaks::stage::{Stage, WORLDS};
 
 const STATEMENTS: &str = include_str!("utility/statements.txt");
 const COMMANDS: &str = include_str!("utility/commands.txt");
@@ -56,7 +56,7 @@ fn shown(server: &Conninfo, commands: &[&str]) -> Vec<String> {
 
 #[test]
 fn ordinary_work_comes_byte_for_byte() {
-    let stage = Stage::start();
+    let stage = Stage::start().expect("the stage");
     let direct = stage.cluster.conninfo().with_dbname(WORLDS[0]);
     let statements: Vec<&str> =
         STATEMENTS.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
@@ -65,7 +65,10 @@ fn ordinary_work_comes_byte_for_byte() {
     assert!(total >= STATEMENTS_MIN, "{total} statements");
     let plain = (answers(&direct, &statements), shown(&direct, &commands));
     let (mut wrong, mut refused) = (String::new(), 0);
-    for (who, server) in [("seeing", stage.seeing()), ("masked", stage.masked(WORLDS[0]))] {
+    for (who, server) in [
+        ("seeing", stage.seeing().expect("a person")),
+        ("masked", stage.masked(WORLDS[0]).expect("a person")),
+    ] {
         let (rows, words) = (answers(&server, &statements), shown(&server, &commands));
         for ((text, got), expected) in statements.iter().zip(&rows).zip(&plain.0) {
             if got == expected {

@@ -1,7 +1,8 @@
 //! The canonical record: one encoding, no other accepted.
 
 use model::{
-    Action, Kind, Micros, OperationId, Outcome, PersonId, Phase, Record, SessionId, SqlState, Verdict,
+    Action, Kind, Micros, OperationId, Outcome, PatientToken, Patients, PersonId, Phase, Record, SessionId,
+    SqlState, Verdict,
 };
 use proptest::prelude::*;
 use trail::{DecodeError, RECORD_BYTES_MAX, decode, encode};
@@ -59,13 +60,23 @@ prop_compose! {
     }
 }
 
+fn patients() -> impl Strategy<Value = Option<Patients<'static>>> {
+    let tokens = prop::collection::btree_set(any::<[u8; 16]>(), 0..5);
+    (any::<u16>(), tokens, any::<Vec<u8>>()).prop_map(|(year, tokens, sealed)| {
+        Patients::new(year, tokens.into_iter().map(PatientToken).collect(), sealed.into())
+    })
+}
+
 prop_compose! {
     fn any_record()(
         record in what(), verdict in prop::option::of(prop::sample::select(vec![Verdict::Allow, Verdict::Deny])),
         policies in prop::collection::vec(any::<String>(), 0..4), numbers in prop::array::uniform4(any::<Option<u64>>()),
-        outcome in outcome(),
+        outcome in outcome(), patients in patients(), unresolved in any::<Option<u64>>(),
+        columns in prop::array::uniform2(prop::collection::vec(any::<String>(), 0..3)),
     ) -> Record<'static> {
         let mut record = record;
+        (record.patients, record.unresolved) = (patients, unresolved);
+        [record.masked, record.unmasked] = columns.map(|list| list.into_iter().map(Into::into).collect());
         record.verdict = verdict;
         record.policies = policies.into_iter().map(Into::into).collect();
         [record.policy_version, record.rows, record.bytes, record.duration_us] = numbers;
@@ -113,7 +124,9 @@ fn refusals_say_what_is_wrong() {
         assert_eq!(decode(&[&base, tail].concat()), Err(expected), "{tail:02x?}");
     };
     assert_eq!(decode(&base).unwrap(), Record::new(Kind::Heartbeat, Micros(0)));
-    check(&[25, 0], DecodeError::Field(25));
+    check(&[30, 0], DecodeError::Field(30));
+    // Of version 2, in a record of version 1; and the other way round.
+    check(&[27, 1], DecodeError::Version(1));
     check(&[5, 1, 5, 1], DecodeError::Order(5));
     check(&[12, 1, 5, 1], DecodeError::Order(5));
     check(&[5, 9], DecodeError::Value(5));
@@ -122,7 +135,20 @@ fn refusals_say_what_is_wrong() {
     check(&[7, 1, 0xff], DecodeError::Utf8(7));
     check(&[16, 0], DecodeError::Value(16));
     check(&[7, 0xff, 0xff, 0xff, 0x7f], DecodeError::Limit(7));
-    assert_eq!(decode(&[2, 1, 3]), Err(DecodeError::Version(2)));
+    assert_eq!(decode(&[3, 1, 3]), Err(DecodeError::Version(3)));
+    let base = [2, 1, 3, 2, 0, 0, 0, 0, 0, 0, 0, 0];
+    let check = |tail: &[u8], expected: DecodeError| {
+        assert_eq!(decode(&[&base, tail].concat()), Err(expected), "{tail:02x?}");
+    };
+    check(&[], DecodeError::Version(2));
+    let token = |last: u8| [&[0; 15][..], &[last]].concat();
+    check(&[&[25, 0xea, 7, 1][..], &token(1)].concat(), DecodeError::Missing(26));
+    check(&[&[25, 0xea, 7, 1][..], &token(1), &[27, 0]].concat(), DecodeError::Missing(26));
+    check(&[25, 0xea, 7, 0, 26, 0], DecodeError::Value(25));
+    check(&[&[25, 0xea, 7, 2][..], &token(2), &token(1), &[26, 0]].concat(), DecodeError::Value(25));
+    check(&[&[25, 0xea, 7, 2][..], &token(1), &token(1), &[26, 0]].concat(), DecodeError::Value(25));
+    check(&[25, 0xea, 7, 0xff, 0xff, 0x7f], DecodeError::Limit(25));
+    check(&[26, 0], DecodeError::Field(26));
     assert_eq!(decode(&[1, 2]), Err(DecodeError::Missing(1)));
     assert_eq!(decode(&[1, 1, 3]), Err(DecodeError::Missing(2)));
     assert_eq!(decode(&[1, 1, 99, 2]), Err(DecodeError::Value(1)));
@@ -162,12 +188,23 @@ fn the_documented_vectors_hold() {
     }
 }
 
-fn vector_records() -> [(&'static str, Record<'static>); 3] {
+fn vector_records() -> [(&'static str, Record<'static>); 4] {
     let at = Micros(1_795_428_000_000_000);
     let mut refused = Record::new(Kind::SignIn, at);
     refused.person_name = Some("nurse.joy".into());
     refused.address = Some("192.0.2.7".parse().unwrap());
     refused.port = Some(50_000);
     refused.outcome = Some(Outcome::Failed(SqlState(*b"28P01")));
-    [("heartbeat", Record::new(Kind::Heartbeat, at)), ("failed sign-in", refused), ("read", select(300))]
+    let mut patients = select(300);
+    patients.patients =
+        Patients::new(2026, vec![PatientToken([1; 16]), PatientToken([2; 16])], vec![3; 4].into());
+    patients.unresolved = Some(2);
+    patients.masked = vec!["public.patients.ssn".into()];
+    patients.unmasked = vec!["public.patients.name".into()];
+    [
+        ("heartbeat", Record::new(Kind::Heartbeat, at)),
+        ("failed sign-in", refused),
+        ("read", select(300)),
+        ("read with patients", patients),
+    ]
 }

@@ -209,13 +209,15 @@ fn a_missing_checkpoint_or_key_is_refused() {
     }
 }
 
-/// A closed trail with sealed literals in entries 2 to 4.
+/// A closed trail with sealed literals and patients in entries 2 to 4.
 fn sealed_trail() -> MemoryDisk {
     let disk = MemoryDisk::default();
     let trail = open(&disk).unwrap();
     for n in 0..3 {
         let mut record = select(n);
-        record.sealed = Some(trail.sealer().seal(record.session.unwrap().0, n, b"MRN 0012345").into());
+        let session = record.session.unwrap().0;
+        record.sealed = Some(trail.sealer().seal(session, n, b"MRN 0012345").into());
+        record.patients = trail.sealer().patients(session, n, "hospital", &[(*b"0012345").into()]);
         let _receipt = trail.record(&record).unwrap().wait().unwrap();
     }
     trail.close().unwrap();
@@ -235,14 +237,14 @@ fn findings_with_key(disk: &MemoryDisk) -> Vec<(DamageKind, String, Option<u64>)
 
 #[test]
 fn a_lost_key_of_a_month_is_found_and_never_replaced() {
-    for class in ["literal", "record"] {
+    for class in ["literal", "record", "patient"] {
         let disk = sealed_trail();
         assert_eq!(findings_with_key(&disk), []);
         let file = key_file(&disk, class);
         let kept = disk.bytes(&file);
         disk.delete(&file);
         let named = match class {
-            "literal" => (DamageKind::Missing, file.clone(), Some(2)),
+            "literal" | "patient" => (DamageKind::Missing, file.clone(), Some(2)),
             _ => (DamageKind::Key, "segments/0000000000.seg".to_owned(), Some(0)),
         };
         assert_eq!(findings_with_key(&disk), [named]);
@@ -262,26 +264,28 @@ fn a_lost_key_of_a_month_is_found_and_never_replaced() {
 }
 
 #[test]
-fn a_replaced_literal_key_is_found() {
-    let disk = sealed_trail();
-    let file = key_file(&disk, "literal");
-    // Another key under the same root key, from a log of the same name.
-    let other = sealed_trail();
-    trail::Disk::write(&disk, &file, &other.bytes(&file)).unwrap();
-    let segment = "segments/0000000000.seg".to_owned();
-    assert_eq!(findings_with_key(&disk), [(DamageKind::Literal, segment, Some(2))]);
+fn a_replaced_key_of_sealed_values_is_found() {
+    for class in ["literal", "patient"] {
+        let disk = sealed_trail();
+        let file = key_file(&disk, class);
+        // Another key under the same root key, from a log of the same name.
+        let other = sealed_trail();
+        trail::Disk::write(&disk, &file, &other.bytes(&file)).unwrap();
+        let segment = "segments/0000000000.seg".to_owned();
+        assert_eq!(findings_with_key(&disk), [(DamageKind::Literal, segment, Some(2))]);
+    }
 }
 
 #[test]
-fn a_month_without_sealed_literals_may_get_its_key() {
+fn a_period_without_sealed_values_may_get_its_keys() {
     let disk = MemoryDisk::default();
     let trail = open(&disk).unwrap();
     let _receipt = trail.record(&select(1)).unwrap().wait().unwrap();
     trail.close().unwrap();
-    let file = key_file(&disk, "literal");
-    disk.delete(&file);
+    let files = ["literal", "patient"].map(|class| key_file(&disk, class));
+    files.iter().for_each(|file| disk.delete(file));
     open(&disk).unwrap().close().unwrap();
-    assert!(disk.files().contains(&file));
+    assert!(files.iter().all(|file| disk.files().contains(file)));
 }
 
 #[test]

@@ -74,6 +74,55 @@ fn sealed_literals_open_only_for_their_record() {
 }
 
 #[test]
+fn patients_are_found_by_their_tokens_and_opened_for_their_record() {
+    let disk = MemoryDisk::default();
+    let trail = Trail::open_on(Arc::new(disk.clone()), &root(), options()).unwrap();
+    let mut record = select(9);
+    let session = record.session.unwrap().0;
+    let ids: [Box<[u8]>; 4] = [(*b"17").into(), (*b"4711").into(), (*b"5").into(), (*b"17").into()];
+    let patients = trail.sealer().patients(session, 9, "hospital", &ids).unwrap();
+    assert_eq!(patients.tokens().len(), 3, "each once");
+    assert_eq!(trail.sealer().patients(session, 9, "hospital", &[]), None);
+    let elsewhere = trail.sealer().patients(session, 9, "clinic", &ids).unwrap();
+    assert!(patients.tokens().iter().all(|token| !elsewhere.names(*token)), "an issuer's own");
+    record.patients = Some(patients.clone());
+    let index = trail.record(&record).unwrap().wait().unwrap().index();
+    trail.close().unwrap();
+
+    let reader = Reader::open_on(Arc::new(disk), &root()).unwrap();
+    let mut read = reader.entries(index).unwrap().next().unwrap().unwrap().record;
+    assert_eq!(read.patients.as_ref(), Some(&patients));
+    for (id, named) in [("4711", true), ("471", false), ("18", false)] {
+        let token = reader.patient_token(patients.year(), "hospital", id.as_bytes()).unwrap();
+        assert_eq!(patients.names(token), named, "{id}");
+    }
+    assert!(reader.patient_token(patients.year() + 1, "hospital", b"17").is_err(), "no such key");
+    let opened = reader.open_patients(&read).unwrap().unwrap();
+    let mut identifiers = opened.identifiers;
+    identifiers.sort();
+    assert_eq!(
+        (opened.issuer.as_str(), identifiers),
+        ("hospital", vec![b"17".into(), b"4711".into(), b"5".into()])
+    );
+    // Neither as another operation's, nor as literals.
+    read.sealed = Some(patients.sealed().to_vec().into());
+    assert!(matches!(reader.open_sealed(&read), Err(Error::Sealed)));
+    read.operation = Some(model::OperationId(10));
+    assert!(matches!(reader.open_patients(&read), Err(Error::Sealed)));
+}
+
+#[test]
+fn logs_have_tokens_of_their_own() {
+    let token = |key: u8| {
+        let root = model::RootKey::new([key; 32]);
+        let trail = Trail::open_on(Arc::new(MemoryDisk::default()), &root, options()).unwrap();
+        let patients = trail.sealer().patients(1, 1, "hospital", &[(*b"17").into()]).unwrap();
+        patients.tokens()[0]
+    };
+    assert_ne!(token(7), token(8));
+}
+
+#[test]
 fn no_file_shows_what_was_recorded() {
     let canary = b"CANARY-7f3a-Aurelia-Finch";
     let folder = tempfile::tempdir().unwrap();

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use anyhow::bail;
 use serde::Serialize;
 
-use crate::admin::{CellView, Reply, Request};
+use crate::admin::{CellView, Refused, Reply, Request};
 use crate::cli::Access;
-use crate::commands::{administer, configuration};
+use crate::commands::{administer, configuration, no_such};
 use crate::config::Config;
 use crate::output::{self, Paint};
 
@@ -32,6 +32,8 @@ pub(crate) fn run(file: &Path, command: &Access) -> anyhow::Result<ExitCode> {
         let Reply::Matrix(mut cells) = reply else {
             bail!("the server answered something else; use the `wardline` that it runs")
         };
+        check_known("person", person, cells.iter().map(|cell| cell.person.as_str()))?;
+        check_known("resource", resource, cells.iter().map(|cell| cell.resource.as_str()))?;
         cells.retain(|cell| {
             (person.is_empty() || person.contains(&cell.person))
                 && (resource.is_empty() || resource.contains(&cell.resource))
@@ -42,6 +44,18 @@ pub(crate) fn run(file: &Path, command: &Access) -> anyhow::Result<ExitCode> {
         output::line(&table(&cells));
         Ok(())
     })
+}
+
+/// Refuses a name that nothing has: an empty table would read as "may do nothing".
+fn check_known<'c>(
+    noun: &str,
+    wanted: &[String],
+    known: impl Iterator<Item = &'c str> + Clone,
+) -> anyhow::Result<()> {
+    match wanted.iter().find(|wanted| !known.clone().any(|known| known == wanted.as_str())) {
+        None => Ok(()),
+        Some(unknown) => Err(Refused(no_such(noun, unknown, known)).into()),
+    }
 }
 
 /// Returns the relations and functions that roles name in full.

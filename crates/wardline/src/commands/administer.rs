@@ -7,8 +7,7 @@ use anyhow::bail;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::EXIT_REFUSED;
-use crate::admin::{PersonView, Refusal, Reply, Request, Sensitive, TokenView};
+use crate::admin::{PersonView, Refused, Reply, Request, Sensitive, TokenView};
 use crate::cli::{Login, Token, User, Vault};
 use crate::commands::configuration;
 use crate::control;
@@ -124,7 +123,17 @@ pub(crate) fn vault(file: &Path, command: &Vault) -> anyhow::Result<ExitCode> {
                 user: user.clone(),
                 password: Sensitive(password),
             };
-            nothing(file, request, &format!("stored the credential of {resource}"), output.json)
+            ask(file, request, |reply| {
+                let Reply::Stored { in_force } = reply else { return unexpected() };
+                if output.json {
+                    return output::json(&json!({ "done": true, "in_force": in_force }));
+                }
+                output::line(&format!("stored the credential of {resource}"));
+                if !in_force {
+                    output::line("the running server does not know the resource yet: send it SIGHUP");
+                }
+                Ok(())
+            })
         }
         Vault::Remove { resource, output } => {
             let request = Request::VaultRemove { resource: resource.clone() };
@@ -150,11 +159,15 @@ fn list(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
         let heading = ["NAME", "STATE", "ROLES", "ADDED", "ID", "DISPLAY NAME"];
         let mut rows = vec![heading.map(str::to_owned).to_vec()];
         rows.extend(people.into_iter().map(|person| {
-            let state = if person.disabled { "disabled" } else { "active" };
+            let state = match (person.disabled, &person.locked_until) {
+                (true, _) => "disabled".to_owned(),
+                (false, Some(until)) => format!("locked until {}", to_second(until)),
+                (false, None) => "active".to_owned(),
+            };
             let added = person.created_at.chars().take(10).collect();
             vec![
                 person.name,
-                state.to_owned(),
+                state,
                 person.roles.join(","),
                 added,
                 person.id,
@@ -164,6 +177,12 @@ fn list(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
         output::line(&output::table(&rows, Paint::stdout()));
         Ok(())
     })
+}
+
+/// Returns a time without its fraction of a second, for people.
+fn to_second(time: &str) -> String {
+    let whole: String = time.chars().take(19).collect();
+    whole.replace('T', " ") + "Z"
 }
 
 #[derive(Serialize)]
@@ -226,7 +245,7 @@ fn unexpected() -> anyhow::Result<()> {
     bail!("the server answered something else; use the `wardline` that it runs")
 }
 
-/// Asks and shows the reply; a refusal goes to standard error.
+/// Asks and shows the reply; a refusal ends the command.
 pub(crate) fn ask(
     file: &Path,
     request: Request,
@@ -237,13 +256,6 @@ pub(crate) fn ask(
             show(reply)?;
             Ok(ExitCode::SUCCESS)
         }
-        Err(refusal) => {
-            refuse(&refusal);
-            Ok(ExitCode::from(EXIT_REFUSED))
-        }
+        Err(refusal) => Err(Refused(refusal).into()),
     }
-}
-
-fn refuse(refusal: &Refusal) {
-    eprintln!("wardline: {refusal}");
 }

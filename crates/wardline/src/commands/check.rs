@@ -73,6 +73,11 @@ fn trail_keys(config: &Config, folder: &DataFolder) -> Option<Problem> {
     // A root key that is missing is told with the credentials.
     let root = load_root_key(&folder.root_key()).ok().filter(|_| place.exists())?;
     let error = trail::check_keys(&place, &root, &trail::Options::new(config.node.as_str())).err()?;
+    if let trail::Error::Origin { expected, found } = &error {
+        let message = format!("`node` is `{expected}`, and the data folder holds the log of `{found}`");
+        let help = format!("write `node = \"{found}\"`, or name another data folder with `data`");
+        return Some(Problem::error(&config.file, message).help(help));
+    }
     Some(Problem::error(&place, format!("{:#}", anyhow::Error::from(error))))
 }
 

@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use crate::cli::Init;
 use crate::config::{Config, Problems};
 use crate::data::{DataFolder, write_new};
+use crate::node::load_root_key;
 use crate::output;
 
 const TEMPLATE: &str = include_str!("init.toml");
@@ -27,6 +28,11 @@ pub(crate) fn run(file: &Path, arguments: &Init) -> anyhow::Result<ExitCode> {
             Problems(loaded.problems.0)
         );
     };
+    let folder = DataFolder::at(&config.data);
+    if folder.trail().exists() && !folder.root_key().exists() {
+        // Says that the key must come from its backup: a new one would open nothing that is there.
+        load_root_key(&folder.root_key())?;
+    }
     match write_new(file, 0o644, text.as_bytes()) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -37,7 +43,6 @@ pub(crate) fn run(file: &Path, arguments: &Init) -> anyhow::Result<ExitCode> {
         }
         Err(error) => return Err(error).with_context(|| format!("writing {}", file.display())),
     }
-    let folder = DataFolder::at(&config.data);
     folder.create()?;
     folder.check()?;
     let key = folder.root_key();

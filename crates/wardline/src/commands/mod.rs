@@ -4,6 +4,8 @@ mod access;
 mod administer;
 mod check;
 mod init;
+mod patients;
+mod phi;
 mod place;
 mod trail;
 mod verify;
@@ -13,9 +15,13 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
+use crate::admin::Refusal;
 use crate::cli::{Cli, Command};
-use crate::config::Config;
-use crate::serve;
+use crate::config::{self, Config};
+use crate::{output, serve};
+
+/// More names than these are no help.
+const NAMES_SHOWN_MAX: usize = 20;
 
 /// Runs the command that was asked for.
 pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
@@ -29,8 +35,25 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Token(command) => administer::token(file, command),
         Command::Vault(command) => administer::vault(file, command),
         Command::Access(command) => access::run(file, command),
+        Command::Phi(command) => phi::run(file, command),
         Command::Trail(command) => trail::run(file, command),
+        Command::WhoSaw(arguments) => patients::who_saw(file, arguments),
+        Command::Saw(arguments) => patients::saw(file, arguments),
         Command::Verify(arguments) => verify::run(file, arguments),
+    }
+}
+
+/// Says that nothing is called so, and what was probably meant.
+pub(crate) fn no_such<'c>(noun: &str, name: &str, known: impl IntoIterator<Item = &'c str>) -> Refusal {
+    let mut known: Vec<&str> = known.into_iter().collect();
+    known.sort_unstable();
+    known.dedup();
+    let refusal = Refusal::new(format!("there is no {noun} named `{}`", output::printable(name)));
+    match (config::nearest(name, known.iter().copied()), known.is_empty()) {
+        (Some(meant), _) => refusal.help(format!("did you mean `{}`?", output::printable(meant))),
+        (None, true) => refusal,
+        (None, false) if known.len() > NAMES_SHOWN_MAX => refusal,
+        (None, false) => refusal.help(format!("there are: {}", output::printable(&known.join(", ")))),
     }
 }
 

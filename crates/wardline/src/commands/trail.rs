@@ -10,10 +10,10 @@ use model::Record;
 use serde_json::json;
 use trail::{Entries, Entry, Reader};
 
-use crate::EXIT_REFUSED;
-use crate::admin::Request;
+use crate::admin::{Refusal, Refused, Reply, Request, Sensitive};
 use crate::cli::{Filter, Trail, TrailPlace, View};
 use crate::commands::place::Place;
+use crate::commands::{configuration, no_such};
 use crate::control;
 use crate::output::{self, Paint};
 use crate::render::{self, Opened};
@@ -28,22 +28,42 @@ const LOOK_BACK: u64 = 8;
 pub(crate) fn run(file: &Path, command: &Trail) -> anyhow::Result<ExitCode> {
     match command {
         Trail::Tail { count, follow, filter, view, place } => {
-            let reader = open(file, place, &viewed("tail", filter, *view))?;
-            tail(&reader, &Tail { count: *count, follow: *follow, filter, view: *view })
+            let at = Place::of(file, place)?;
+            let reader = open(&at, Looked::at(viewed("tail", filter, *view)))?;
+            let asked = Tail { count: *count, follow: *follow, filter, view: *view };
+            let known = || Names::of(file, place);
+            tail(&reader, &asked, known)
         }
         Trail::Show { index, view, place } => {
             let what = format!("show {index}{}", sealed_too(*view));
-            let reader = open(file, place, &what)?;
+            let place = Place::of(file, place)?;
+            let reader = open(&place, Looked::at(what))?;
             show(&reader, *index, *view)
         }
         Trail::ExportTlog { directory, place, output } => export(file, directory, place, output.json),
     }
 }
 
+/// What somebody is about to look at, for the record.
+pub(crate) struct Looked {
+    /// In words, without anything of a patient.
+    pub(crate) what: String,
+    /// The patients that are looked for; the record names them as accesses do.
+    pub(crate) patients: Vec<Sensitive>,
+    /// Whose identifiers these may be.
+    pub(crate) issuers: Vec<String>,
+}
+
+impl Looked {
+    /// Something that is not about certain patients.
+    pub(crate) fn at(what: impl Into<String>) -> Looked {
+        Looked { what: what.into(), patients: Vec::new(), issuers: Vec::new() }
+    }
+}
+
 /// Records that the trail is read, then opens it.
-fn open(file: &Path, arguments: &TrailPlace, what: &str) -> anyhow::Result<Reader> {
-    let place = Place::of(file, arguments)?;
-    record_view(&place, what)?;
+pub(crate) fn open(place: &Place, looked: Looked) -> anyhow::Result<Reader> {
+    record_view(place, looked)?;
     let reader = Reader::open(&place.folder, place.needed_key()?)?;
     if let Some(expected) = &place.origin
         && expected != reader.origin()
@@ -53,10 +73,11 @@ fn open(file: &Path, arguments: &TrailPlace, what: &str) -> anyhow::Result<Reade
     Ok(reader)
 }
 
-fn record_view(place: &Place, what: &str) -> anyhow::Result<()> {
+fn record_view(place: &Place, looked: Looked) -> anyhow::Result<()> {
     match &place.own {
         Some(config) => {
-            let request = Request::TrailView { what: what.to_owned() };
+            let Looked { what, patients, issuers } = looked;
+            let request = Request::TrailView { what, patients, issuers };
             control::ask(config.clone(), request)?.map(drop).context("the trail is not shown unrecorded")
         }
         None => {
@@ -90,8 +111,56 @@ struct Tail<'a> {
     view: View,
 }
 
-fn tail(reader: &Reader, asked: &Tail<'_>) -> anyhow::Result<ExitCode> {
+/// The names that a filter may mean, where the trail is the node's own.
+struct Names {
+    people: Vec<String>,
+    resources: Vec<String>,
+}
+
+impl Names {
+    fn of(file: &Path, place: &TrailPlace) -> anyhow::Result<Option<Names>> {
+        if place.trail.is_some() {
+            return Ok(None);
+        }
+        let config = configuration(file)?;
+        let resources = config.resources.keys().cloned().collect();
+        match control::ask(config, Request::UserList {})? {
+            Ok(Reply::People(people)) => {
+                Ok(Some(Names { people: people.into_iter().map(|person| person.name).collect(), resources }))
+            }
+            // A registry that cannot be asked says nothing of names.
+            Ok(_) | Err(_) => Ok(None),
+        }
+    }
+
+    /// Refuses a name that neither the trail nor the node knows: silence would read as "did nothing".
+    fn check(&self, filter: &Filter) -> anyhow::Result<()> {
+        let filters =
+            [("person", &filter.person, &self.people), ("resource", &filter.resource, &self.resources)];
+        for (noun, wanted, known) in filters {
+            if let Some(name) = wanted.as_ref().filter(|name| !known.contains(name)) {
+                let refusal = no_such(noun, name, known.iter().map(String::as_str));
+                let message = format!("{}, and the trail has no entry of one", refusal.message);
+                return Err(Refused(Refusal { message, ..refusal }).into());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn tail(
+    reader: &Reader,
+    asked: &Tail<'_>,
+    names: impl FnOnce() -> anyhow::Result<Option<Names>>,
+) -> anyhow::Result<ExitCode> {
     let (found, mut entries) = last(reader, asked)?;
+    // The deleted are in the trail only, so a name is checked where nothing was found.
+    if found.is_empty()
+        && asked.count > 0
+        && (asked.filter.person.is_some() || asked.filter.resource.is_some())
+    {
+        names()?.map_or(Ok(()), |names| names.check(asked.filter))?;
+    }
     for entry in &found {
         print(reader, entry, asked.view)?;
     }
@@ -152,19 +221,25 @@ fn show(reader: &Reader, index: u64, view: View) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Some(_) | None => {
-            eprintln!("wardline: there is no entry {index}; `wardline trail tail` shows the latest");
-            Ok(ExitCode::from(EXIT_REFUSED))
+            let refusal = Refusal::new(format!("there is no entry {index}"));
+            Err(Refused(refusal.help("`wardline trail tail` shows the latest")).into())
         }
     }
 }
 
+fn opened(reader: &Reader, entry: &Entry) -> anyhow::Result<Option<Opened>> {
+    let whose = || format!("entry {}", entry.index);
+    let plain = reader.open_sealed(&entry.record).with_context(whose)?;
+    let patients = reader.open_patients(&entry.record).with_context(whose)?;
+    if plain.is_none() && patients.is_none() {
+        return Ok(None);
+    }
+    let opened = plain.map(|plain| Opened::read(&plain)).unwrap_or_default();
+    Ok(Some(Opened { patients, ..opened }))
+}
+
 fn print(reader: &Reader, entry: &Entry, view: View) -> anyhow::Result<()> {
-    let opened = if view.open_sealed {
-        let plain = reader.open_sealed(&entry.record);
-        plain.with_context(|| format!("entry {}", entry.index))?.map(|plain| Opened::read(&plain))
-    } else {
-        None
-    };
+    let opened = if view.open_sealed { opened(reader, entry)? } else { None };
     if view.json {
         return output::json(&render::json(entry, opened.as_ref()));
     }
@@ -178,7 +253,7 @@ fn export(file: &Path, directory: &Path, arguments: &TrailPlace, json: bool) -> 
     if directory.exists() && directory.read_dir().with_context(|| format!("{shown}"))?.next().is_some() {
         bail!("{shown} is not empty; name a new folder");
     }
-    record_view(&place, "export the tree (no records)")?;
+    record_view(&place, Looked::at("export the tree (no records)"))?;
     let leaves = trail::export_tlog(&place.folder, directory)?;
     if json {
         output::json(&json!({ "leaves": leaves, "directory": directory }))?;

@@ -195,7 +195,31 @@ pub(crate) const FIELDS: &[Field] = &[
         "resource.*.phi.patients",
         "list of columns",
         "`[]`",
-        "Columns that identify a patient, `schema.table.column`: by them the trail names whose records were returned.",
+        "Columns that identify a patient, `schema.table.column`: by them the trail names whose records were returned. All of one kind of identifier.",
+    ),
+    field(
+        "resource.*.phi.detect",
+        "true or false",
+        "`true`",
+        "Look through the text of clean columns, for people who do not see everything, and take out the identifiers that are found.",
+    ),
+    field(
+        "resource.*.phi.trusted",
+        "list of columns",
+        "`[]`",
+        "Clean columns whose text is not looked through, such as the telephone numbers of wards: written as in `clean`.",
+    ),
+    field(
+        "resource.*.phi.record_numbers",
+        "list of texts",
+        "`[]`",
+        "The forms of the site's record numbers, to be found in text: `#` for a digit, `@` for a letter, `W########`.",
+    ),
+    field(
+        "resource.*.phi.issuer",
+        "text",
+        "the resource's name",
+        "Whose identifiers these are. Resources that name the same issuer share their patients: `who-saw` finds them as one.",
     ),
     field(
         "resource.*.phi.columns.*.class",
@@ -213,7 +237,7 @@ pub(crate) const FIELDS: &[Field] = &[
         "resource.*.phi.columns.*.usage",
         "`\"none\"`, `\"join\"`, `\"equality\"` or `\"result\"`",
         "`\"none\"`",
-        "What everybody else may do with it in a statement: nothing; join it with columns of its class; compare it for equality; filter, sort and group by it.",
+        "What everybody else may do with it in a statement: nothing; join it with columns of its class; compare it for equality; filter, sort and group by it. Writing it takes `unmask`.",
     ),
     field(
         "role.*.allow",

@@ -25,7 +25,7 @@ use policy::{CedarFile, Role, Snapshot, Sources};
 use toml::de::DeTable;
 
 pub(crate) use fields::FIELDS;
-pub(crate) use problem::{Problem, Problems, Severity};
+pub(crate) use problem::{Problem, Problems, Severity, nearest};
 pub(crate) use protection::Protection;
 use read::{Reader, Section};
 use sections::Draft;

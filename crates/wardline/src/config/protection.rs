@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use gateway::{CleanColumns, ColumnName, Rule};
+use phi::detect::Pattern;
 use phi::{Class, Operator, Usage};
 use policy::name::{Part, parts};
 
@@ -17,11 +18,33 @@ const QUOTES: &str = "with a name in double quotes where it holds a `.`, `/`, `*
 const EXAMPLE: &str = "\"public.patients.ssn\" = { class = \"ssn\" }";
 
 /// What of a resource is protected.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Protection {
     pub(crate) columns: Vec<(ColumnName, Rule)>,
     pub(crate) clean: Vec<CleanColumns>,
     pub(crate) patients: Vec<ColumnName>,
+    /// Whose identifiers these are; the resource's name when left out.
+    pub(crate) issuer: Option<String>,
+    /// The text of clean columns is looked through for identifiers.
+    pub(crate) detects: bool,
+    /// Clean columns whose text is not.
+    pub(crate) trusted: Vec<CleanColumns>,
+    /// The forms of the site's record numbers.
+    pub(crate) record_numbers: Vec<Pattern>,
+}
+
+impl Default for Protection {
+    fn default() -> Protection {
+        Protection {
+            columns: Vec::new(),
+            clean: Vec::new(),
+            patients: Vec::new(),
+            issuer: None,
+            detects: true,
+            trusted: Vec::new(),
+            record_numbers: Vec::new(),
+        }
+    }
 }
 
 /// The protected columns by name, with the place of each in the text. A rule with a mistake is `None`.
@@ -36,7 +59,11 @@ pub(super) fn protection(resource: &Section<'_, '_>) -> Option<Protection> {
     let rules = columns.into_iter().filter_map(|(name, (rule, _))| rule.map(|rule| (name, rule)));
     let mut columns: Vec<(ColumnName, Rule)> = rules.collect();
     columns.sort_by(|(a, _), (b, _)| key(a).cmp(&key(b)));
-    Some(Protection { columns, clean, patients })
+    let issuer = section.text("issuer", "\"hospital\"").map(|issuer| issuer.value);
+    let detects = section.boolean("detect").is_none_or(|detect| detect.value);
+    let trusted = trusted(&section);
+    let record_numbers = record_numbers(&section);
+    Some(Protection { columns, clean, patients, issuer, detects, trusted, record_numbers })
 }
 
 fn key(name: &ColumnName) -> [&str; 3] {
@@ -124,6 +151,37 @@ fn clean(section: &Section<'_, '_>, columns: &Columns) -> Vec<CleanColumns> {
         clean.push(entry);
     }
     clean
+}
+
+fn trusted(section: &Section<'_, '_>) -> Vec<CleanColumns> {
+    let help = format!("write `schema.table.column`, `schema.table.*` or `schema.*`, {QUOTES}");
+    let mut trusted = Vec::new();
+    for text in section.texts("trusted", "[\"public.departments.phone\"]") {
+        let Some(parts) = parts_of(section, "trusted", &text, &help) else { continue };
+        match clean_columns(&parts) {
+            Some(entry) => trusted.push(entry),
+            None => {
+                let message = format!("`{}`: `{}` names no columns", section.child("trusted"), text.value);
+                section.reader().error(text.offset, message, &*help);
+            }
+        }
+    }
+    trusted
+}
+
+fn record_numbers(section: &Section<'_, '_>) -> Vec<Pattern> {
+    let mut patterns = Vec::new();
+    for text in section.texts("record_numbers", "[\"W########\"]") {
+        match text.value.parse() {
+            Ok(pattern) => patterns.push(pattern),
+            Err(error) => {
+                let message = format!("`{}`: `{}`: {error}", section.child("record_numbers"), text.value);
+                let help = "write the form with `#` for a digit and `@` for a letter, such as `W########`";
+                section.reader().error(text.offset, message, help);
+            }
+        }
+    }
+    patterns
 }
 
 fn clean_columns(parts: &[Part]) -> Option<CleanColumns> {

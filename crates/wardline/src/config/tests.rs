@@ -72,6 +72,7 @@ host = "h"
 [resource.hospital.phi]
 clean = ["public.encounters.id", "public.departments.*", "reference.*", 'a."b.c"."*"']
 patients = ["public.patients.id"]
+issuer = "clinic"
 [resource.hospital.phi.columns]
 "public.patients.ssn" = { class = "ssn", operator = "token", usage = "equality" }
 "public.patients.born" = { class = "date" }
@@ -120,6 +121,7 @@ fn protection_reads_as_it_is_written() {
         ]
     );
     assert_eq!(protection.patients, [column("public", "patients", "id")]);
+    assert_eq!(protection.issuer.as_deref(), Some("clinic"));
     assert_eq!(config.roles[0].rules[0].unmask, ["age", "date"]);
 }
 

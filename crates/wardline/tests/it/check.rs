@@ -204,3 +204,32 @@ fn what_init_writes_in_comments_is_valid_too() {
     let ran = place.run(&["check"]).exits(0);
     assert!(!ran.stdout.contains("error:"), "{ran:?}");
 }
+
+#[test]
+fn the_data_folder_must_be_of_this_node() {
+    let place = Place::ready();
+    place.add("ann", "nurse").exits(0);
+    place.write("wardline.toml", &crate::people::CONFIG.replace("gw1", "gw2"));
+    let ran = place.run(&["check"]).exits(1);
+    assert!(
+        ran.stdout.contains("gw1") && ran.stdout.contains("gw2") && ran.stdout.contains("`node`"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn a_lost_root_key_is_not_made_anew() {
+    let place = Place::ready();
+    std::fs::remove_file(place.path("data/root.key")).expect("removed");
+    assert!(place.run(&["check"]).exits(1).stdout.contains("wardline init"));
+    place.write("data/trail/verifier.txt", "");
+    for arguments in [&["check"][..], &["user", "list"]] {
+        let ran = place.run(arguments);
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(said.contains("from its backup") && !said.contains("init"), "{ran:?}");
+    }
+    std::fs::rename(place.path("data"), place.path("wardline-data")).expect("moved");
+    let init = place.run(&["--config", "second.toml", "init", "--node", "gw1"]).exits(2);
+    assert!(init.stderr.contains("from its backup"), "{init:?}");
+    assert!(!place.path("wardline-data/root.key").exists() && !place.path("second.toml").exists());
+}

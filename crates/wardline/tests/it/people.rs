@@ -124,12 +124,18 @@ fn three_failures_lock_and_a_new_password_opens() {
     place.add("ann", "nurse").exits(0);
     for _ in 0..3 {
         let failed = place.login("ann", "wrong password!\n").exits(1);
-        assert_eq!(failed.stderr, "wardline: sign-in failed\n");
+        assert_eq!(failed.stderr, "{\"error\":\"sign-in failed\",\"help\":null}\n");
     }
+    let listed = place.run(&["user", "list"]).exits(0).stdout;
+    assert!(listed.contains("locked until 20"), "{listed}");
+    let people = place.run(&["user", "list", "--json"]).exits(0).json();
+    assert!(people[0]["locked_until"].as_str().expect("a time").ends_with('Z'), "{people}");
     let locked = place.login("ann", PASSWORD).exits(1);
-    assert_eq!(locked.stderr, "wardline: sign-in failed\n", "a lock is not told apart");
+    assert_eq!(locked.stderr, "{\"error\":\"sign-in failed\",\"help\":null}\n", "a lock is not told apart");
     place.run_with_input(&["user", "passwd", "ann", "--password-stdin"], PASSWORD).exits(0);
     place.login("ann", PASSWORD).exits(0);
+    let people = place.run(&["user", "list", "--json"]).exits(0).json();
+    assert_eq!(people[0]["locked_until"], serde_json::Value::Null);
 }
 
 #[test]
@@ -292,4 +298,49 @@ fn the_matrix_shows_who_sees_which_class() {
     assert!(!one.contains("class ssn") && !one.contains("public.patients"), "{one}");
     let unknown = place.run(&["access", "matrix", "--class", "snn"]).exits(1);
     assert!(unknown.stderr.contains("unknown class `snn`; known are name,"), "{unknown:?}");
+}
+
+#[test]
+fn with_json_a_failure_is_json_too() {
+    let place = Place::ready();
+    let failed = |arguments: &[&str], code: i32| -> serde_json::Value {
+        let ran = place.run(arguments).exits(code);
+        assert_eq!(ran.stdout, "", "{ran:?}");
+        serde_json::from_str(&ran.stderr).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
+    };
+    let unknown = failed(&["user", "disable", "nosuch", "--json"], 1);
+    assert_eq!(unknown["error"], "there is no person named `nosuch`");
+    assert_eq!(unknown["help"], "`wardline user list` shows everybody");
+    let misused = failed(&["user", "list", "--json", "--wrong"], 2);
+    assert_eq!(misused["error"], "unexpected argument '--wrong' found");
+    let elsewhere = failed(&["--config", "nowhere.toml", "user", "list", "--json"], 2);
+    assert!(elsewhere["error"].as_str().expect("a text").contains("nowhere.toml"), "{elsewhere}");
+    assert_eq!(elsewhere["help"], serde_json::Value::Null);
+    // Without it, words; and what was asked for is no failure.
+    assert!(
+        place.run(&["user", "disable", "nosuch"]).exits(1).stderr.starts_with("wardline: there is no person")
+    );
+    assert!(place.run(&["user", "list", "--json", "--help"]).exits(0).stdout.contains("Usage"));
+}
+
+#[test]
+fn a_name_that_nothing_has_is_told_and_not_shown_as_nothing() {
+    let place = Place::ready();
+    place.add("ann.nurse", "nurse").exits(0);
+    place.run(&["access", "matrix", "--person", "ann.nurse"]).exits(0);
+    let unknown = [
+        (&["access", "matrix", "--person", "ann.nurze"][..], "did you mean `ann.nurse`?"),
+        (&["access", "matrix", "--resource", "hospitl"], "did you mean `hospital`?"),
+        (&["trail", "tail", "--person", "ann.nurze"], "did you mean `ann.nurse`?"),
+        (&["trail", "tail", "--resource", "hospitl"], "did you mean `hospital`?"),
+    ];
+    for (arguments, help) in unknown {
+        let ran = place.run(arguments).exits(1);
+        assert!(ran.stderr.contains("there is no") && ran.stderr.contains(help), "{arguments:?} {ran:?}");
+    }
+    // Somebody who did nothing yet is known, and so are the deleted by what they did.
+    place.run(&["trail", "tail", "--person", "ann.nurse"]).exits(0);
+    place.login("ann.nurse", PASSWORD).exits(0);
+    place.run(&["user", "delete", "ann.nurse"]).exits(0);
+    place.run(&["trail", "tail", "--person", "ann.nurse"]).exits(0);
 }

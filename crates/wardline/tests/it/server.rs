@@ -24,7 +24,12 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server and waits until it serves.
     pub(crate) fn start(place: &Place) -> Server {
-        let mut command = place.command(&["serve", "--log-json"]);
+        Server::start_with(place, &[])
+    }
+
+    /// The same with further arguments.
+    pub(crate) fn start_with(place: &Place, arguments: &[&str]) -> Server {
+        let mut command = place.command(&[&["serve", "--log-json"], arguments].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let stderr = BufReader::new(child.stderr.take().expect("piped"));
         let (sender, log) = mpsc::channel();
@@ -159,7 +164,7 @@ fn the_control_socket_is_private_and_bounded() {
     assert!(ask(b"{\"ask\":\"user-list\"}\n").contains("\"people\""));
     let unknown = ask(b"{\"ask\":\"user-list\",\"password\":\"canary\"}\n");
     assert!(unknown.contains("does not understand") && !unknown.contains("canary"), "{unknown}");
-    assert!(ask(&vec![b'a'; 100_000]).contains("one line of at most"));
+    assert!(ask(&vec![b'a'; 300_000]).contains("one line of at most"));
 }
 
 #[test]
@@ -302,4 +307,23 @@ fn a_start_that_fails_ends_in_order() {
     assert!(failed.stderr.contains(&address), "{failed:?}");
     let verified = place.run(&["verify", "--json"]).exits(0).json();
     assert_eq!(verified["starts_without_stop"], 0, "{verified}");
+}
+
+#[test]
+fn a_credential_may_come_before_the_reload() {
+    let place = Place::ready();
+    let server = Server::start(&place);
+    let lab = "\n[resource.lab]\nprotocol = \"postgres\"\nhost = \"127.0.0.1\"\n\
+        tls = { mode = \"disable\", exception = \"test on one machine, nobody, never\" }\n";
+    place.write("wardline.toml", &format!("{CONFIG}{lab}"));
+    let set = |resource| {
+        place.run_with_input(&["vault", "set", resource, "--user", "app", "--password-stdin"], PASSWORD)
+    };
+    assert!(set("lab").exits(0).stdout.contains("send it SIGHUP"));
+    assert!(!set("hospital").exits(0).stdout.contains("SIGHUP"));
+    assert!(set("nosuch").exits(1).stderr.contains("defines: hospital, lab"));
+    place.add("ann", "nurse").exits(0);
+    let explained = place.run(&["phi", "explain", "lab", "SELECT 1", "--as", "ann"]).exits(1);
+    assert!(explained.stderr.contains("SIGHUP"), "{explained:?}");
+    drop(server);
 }

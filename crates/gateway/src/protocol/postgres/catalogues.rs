@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use model::Need;
 use parking_lot::Mutex;
 
 use super::dial::{self, LoginKeys};
@@ -17,10 +18,13 @@ use super::mask::Protection;
 use super::sql::{Catalogue, Rows};
 use crate::control::Upstream;
 use crate::error::Failure;
+use crate::gate::Structure;
 use crate::protected::Protected;
 
 /// A catalogue older than this is to be read again: others than Wardline's sessions may have changed the resource.
 pub(crate) const CATALOGUE_AGE_MAX: Duration = Duration::from_secs(60);
+/// The same where something is protected: what a view shows may have changed.
+pub(crate) const CATALOGUE_AGE_FOLLOWED_MAX: Duration = Duration::from_secs(15);
 
 /// A catalogue, and the number that verdicts under it are remembered by.
 #[derive(Debug)]
@@ -31,6 +35,16 @@ pub(crate) struct Versioned {
     pub(crate) version: u64,
     /// What the configuration's names mean here, as last asked for.
     protection: Mutex<Option<Meant>>,
+}
+
+impl Structure for Versioned {
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn beneath(&self, needs: &[Need]) -> Vec<Need> {
+        self.catalogue.beneath(needs)
+    }
 }
 
 /// A configuration, and what it means under one catalogue.
@@ -117,7 +131,11 @@ impl Catalogues {
     }
 }
 
-async fn read(
+/// Reads the catalogue on a connection of its own; with `follows` also what following values needs.
+///
+/// # Errors
+/// When the resource cannot be reached or its answer not be understood.
+pub(crate) async fn read(
     upstream: &Upstream,
     credential: &vault::Credential,
     keys: &LoginKeys,
@@ -165,6 +183,37 @@ struct State {
     attempts: u64,
     attempt_generation: u64,
     attempt_failed: Option<String>,
+    /// Sessions with something under way that may change objects, or make such a change be seen by others.
+    changing: usize,
+    /// How often such a change may have come to be seen.
+    epoch: u64,
+}
+
+/// Something under way that may change objects, or make such a change be seen: until it is over, nobody can tell under
+/// which objects the resource reads a statement of another session.
+#[derive(Debug)]
+pub(crate) struct Change {
+    slot: Arc<Slot>,
+    /// Its transaction goes on: others see nothing of it.
+    unseen: bool,
+}
+
+impl Change {
+    /// It is over; with `seen` others may see what it did.
+    pub(crate) fn end(mut self, seen: bool) {
+        self.unseen = !seen;
+    }
+}
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        if !self.unseen {
+            self.slot.stale();
+        }
+        let mut state = self.slot.state.lock();
+        state.changing = state.changing.saturating_sub(1);
+        state.epoch += u64::from(!self.unseen);
+    }
 }
 
 /// A reading that began.
@@ -192,14 +241,21 @@ impl Slot {
         self.current.load_full()
     }
 
+    /// Returns the unknown catalogue, version 0.
+    pub(crate) fn unknown(&self) -> Arc<Versioned> {
+        Arc::clone(&self.unknown)
+    }
+
     /// Returns how long ago the reading of the current catalogue began; nothing while it is unknown.
     pub(crate) fn age(&self) -> Option<Duration> {
         self.state.lock().read_at.map(|at| at.elapsed())
     }
 
-    /// Tells whether the current catalogue is known and not older than [`CATALOGUE_AGE_MAX`].
+    /// Tells whether the current catalogue is known and not too old.
     pub(crate) fn is_fresh(&self) -> bool {
-        self.age().is_some_and(|age| age <= CATALOGUE_AGE_MAX)
+        let follows = self.follows.load(Ordering::Relaxed);
+        let max = if follows { CATALOGUE_AGE_FOLLOWED_MAX } else { CATALOGUE_AGE_MAX };
+        self.age().is_some_and(|age| age <= max)
     }
 
     /// Marks that objects of the resource may have changed: nothing is proven until the catalogue was read again. To
@@ -210,6 +266,19 @@ impl Slot {
         state.generation += 1;
         state.read_at = None;
         self.current.store(Arc::clone(&self.unknown));
+    }
+
+    /// Notes that something is about to be sent that may change objects, or make a change be seen by others.
+    pub(crate) fn change(self: &Arc<Slot>) -> Change {
+        self.state.lock().changing += 1;
+        Change { slot: Arc::clone(self), unseen: false }
+    }
+
+    /// Returns a number that is the same later if no change of objects came to be seen in between; nothing while one of
+    /// another session may. `own` tells whether the session has one under way itself.
+    pub(crate) fn steady(&self, own: bool) -> Option<u64> {
+        let state = self.state.lock();
+        (state.changing == usize::from(own)).then_some(state.epoch)
     }
 
     fn attempts(&self) -> u64 {
@@ -265,6 +334,28 @@ impl Slot {
 #[cfg(test)]
 pub(crate) mod tests {
     use model::ResourceId;
+
+    #[test]
+    fn nothing_is_steady_while_objects_may_change() {
+        let slot = Catalogues::new().slot(&upstream("one"));
+        slot.replace(Catalogue::from_rows(&vec![Rows::new(); Catalogue::QUERIES.len()]).unwrap());
+        let before = slot.steady(false).unwrap();
+        let (one, other) = (slot.change(), slot.change());
+        assert_eq!(slot.steady(false), None);
+        assert_eq!(slot.steady(true), None, "another has one, too");
+        one.end(false);
+        assert_eq!(slot.steady(true), Some(before), "but for the session's own");
+        assert_eq!(slot.steady(false), None, "another goes on");
+        other.end(false);
+        assert_eq!(slot.steady(false), Some(before), "nobody saw anything of it");
+        assert!(slot.is_fresh());
+        slot.change().end(true);
+        assert_ne!(slot.steady(false), Some(before));
+        assert!(!slot.is_fresh(), "read again");
+        let before = slot.steady(false);
+        drop(slot.change());
+        assert_ne!(slot.steady(false), before, "a session that ends in the middle of it");
+    }
 
     use super::*;
     use crate::tls::UpstreamTls;

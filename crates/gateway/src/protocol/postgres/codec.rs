@@ -294,6 +294,14 @@ pub(crate) struct Parse<'a> {
     pub(crate) text: &'a [u8],
     /// A parameter is given a type that did not come with PostgreSQL.
     pub(crate) user_types: bool,
+    types: &'a [u8],
+}
+
+impl<'a> Parse<'a> {
+    /// Returns the types given to parameters, 0 for one that the resource is to find out.
+    pub(crate) fn types(&self) -> impl Iterator<Item = u32> + use<'a> {
+        self.types.as_chunks::<4>().0.iter().map(|oid| u32::from_be_bytes(*oid))
+    }
 }
 
 /// Reads a `Parse`.
@@ -302,12 +310,11 @@ pub(crate) fn parse(frame: &[u8]) -> Result<Parse<'_>, Malformed> {
     let mut fields = Fields::of(frame, "Parse");
     let name = fields.cstr()?;
     let text = fields.cstr()?;
-    let mut user_types = false;
-    for _ in 0..fields.count()? {
-        user_types |= fields.i32()?.cast_unsigned() >= FIRST_USER_OID;
-    }
+    let count = fields.count()?;
+    let mut parse = Parse { name, text, user_types: false, types: fields.bytes(count * 4)? };
     fields.end()?;
-    Ok(Parse { name, text, user_types })
+    parse.user_types = parse.types().any(|oid| oid >= FIRST_USER_OID);
+    Ok(parse)
 }
 
 /// A `Bind`: the portal it makes, the statement it takes, and where its parameters are.
@@ -353,6 +360,29 @@ pub(crate) fn bind(frame: &[u8]) -> Result<Bind<'_>, Malformed> {
     let results = Results(fields.bytes(results * 2)?);
     fields.end()?;
     Ok(Bind { portal, statement, parameters, parameter_count, results })
+}
+
+/// Returns the format code and the value of one of a `Bind`'s parameters, counted from 0; `None` where it is NULL or there
+/// is no such parameter. `parameters` is [`Bind::parameters`].
+pub(crate) fn parameter(parameters: &[u8], at: usize) -> Result<Option<(i16, &[u8])>, Malformed> {
+    let mut fields = Fields { rest: parameters, message: "Bind" };
+    if parameters.is_empty() {
+        return Ok(None);
+    }
+    let formats = fields.count()?;
+    let codes = fields.bytes(formats * 2)?.as_chunks::<2>().0;
+    let format = match codes {
+        [] => 0,
+        [all] => i16::from_be_bytes(*all),
+        each => each.get(at).map_or(0, |code| i16::from_be_bytes(*code)),
+    };
+    for _ in 0..fields.count()?.min(at) {
+        fields.value()?;
+    }
+    if fields.rest.is_empty() {
+        return Ok(None);
+    }
+    Ok(fields.value()?.map(|value| (format, value)))
 }
 
 /// Reads the portal of `Execute`; the row limit passes through.
@@ -411,6 +441,20 @@ pub(crate) fn data_row(frame: &[u8]) -> Result<(usize, Fields<'_>), Malformed> {
     let mut fields = Fields::of(frame, "DataRow");
     let count = fields.count()?;
     Ok((count, fields))
+}
+
+/// Reads whether a `CopyOutResponse` announces binary data, and how many columns.
+pub(crate) fn copy_response(frame: &[u8]) -> Result<(bool, usize), Malformed> {
+    let mut fields = Fields::of(frame, "CopyOutResponse");
+    let binary = match fields.u8()? {
+        0 => false,
+        1 => true,
+        _ => return Err(Malformed::Layout("CopyOutResponse")),
+    };
+    let columns = fields.count()?;
+    fields.bytes(columns * 2)?;
+    fields.end()?;
+    Ok((binary, columns))
 }
 
 /// Reads the function's OID of `FunctionCall` and returns it with the rest of the body.

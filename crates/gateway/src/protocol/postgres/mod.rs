@@ -15,11 +15,13 @@ pub(crate) mod buffers;
 pub(crate) mod catalogues;
 pub(crate) mod codec;
 pub(crate) mod dial;
+pub(crate) mod explain;
 pub(crate) mod greet;
 mod mask;
 pub(crate) mod outbox;
 pub(crate) mod relay;
 #[allow(dead_code, reason = "the inspection tells more than recording alone asks; masking will")]
 pub(crate) mod sql;
+pub(crate) mod survey;
 pub(crate) mod track;
 pub(crate) mod verdicts;

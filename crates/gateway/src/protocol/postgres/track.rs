@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use trail::Pending;
 
 use super::codec::WireError;
+use super::mask::Concern;
 use super::sql::{Inspection, Known};
 use crate::limits::STATEMENTS_BYTES_MAX;
 
@@ -23,6 +24,16 @@ pub(crate) struct Statement {
     pub(crate) known: Arc<Known>,
     /// Where the columns of its rows are announced, if that is asked for.
     pub(crate) announced: Option<Announced>,
+    /// The types that `Parse` gave to parameters, 0 for those that the resource finds out; kept where patients are known by
+    /// parameters.
+    pub(crate) types: Arc<[u32]>,
+}
+
+impl Statement {
+    /// Returns one that was made by a command.
+    pub(crate) fn named(known: Arc<Known>) -> Statement {
+        Statement { inspection: None, known, announced: None, types: Arc::default() }
+    }
 }
 
 /// The announcement of a prepared statement's columns, once the resource has sent it: a `RowDescription` or `NoData`.
@@ -37,6 +48,8 @@ pub(crate) struct Portal {
     pub(crate) live: bool,
     /// The format codes of its rows, kept where they may be masked.
     pub(crate) formats: Arc<[i16]>,
+    /// Whom its statements are about, by their text and these parameters.
+    pub(crate) concerns: Arc<[Concern]>,
 }
 
 /// An answer that is still to come.

@@ -1,4 +1,5 @@
-//! Rows 1, 2 and 6: deny by default, roles, people with names of their own.
+//! Rows 1, 2 and 6: deny by default, roles, people with names of their own. Also: what a policy forbids is forbidden by
+//! whatever name it is reached.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -164,6 +165,110 @@ fn matrix(json: &str) -> BTreeMap<(String, String, String), bool> {
             ((text(cell, "person"), text(cell, "action"), text(cell, "object")), allowed)
         })
         .collect()
+}
+
+/// A secret table and all that can stand over one; a partitioned table with a forbidden part, and an heir of a forbidden
+/// table.
+const OVER_A_SECRET: &str = "
+    create table secret (id int primary key, body text);
+    insert into secret values (1, 'one');
+    create view over_secret as select id, body from secret;
+    create view over_view as select * from over_secret;
+    create materialized view stored as select * from over_secret;
+    create table ruled (id int);
+    create rule copies as on insert to ruled do also insert into secret values (new.id, 'by rule');
+    create table whole (id int) partition by range (id);
+    create table part partition of whole for values from (0) to (10);
+    create table other partition of whole for values from (10) to (20);
+    insert into whole values (1), (11);
+    create table elder (id int);
+    create table heir () inherits (elder);
+    insert into heir values (1);
+";
+
+/// Nobody may use these tables; whoever asks by another name may not either.
+const FORBID: &str = r#"
+    @id("no-secret") forbid (principal, action, resource == Relation::"hospital/public.secret");
+    @id("no-part") forbid (principal, action == Action::"Read", resource == Relation::"hospital/public.part");
+    @id("no-elder") forbid (principal, action in [Action::"Read", Action::"Write"], resource == Relation::"hospital/public.elder");
+"#;
+
+#[test]
+fn a_forbid_reaches_what_stands_over_its_table() {
+    let reached = [
+        ("select * from over_secret", "no-secret"),
+        ("select * from over_view", "no-secret"),
+        ("select * from stored", "no-secret"),
+        ("copy (select * from over_view) to stdout", "no-secret"),
+        ("begin; declare c cursor for select * from over_view; fetch all from c", "no-secret"),
+        ("prepare p as select * from over_view; execute p", "no-secret"),
+        ("update over_secret set body = 'two'", "no-secret"),
+        ("delete from over_view where false", "no-secret"),
+        ("insert into ruled values (7)", "no-secret"),
+        ("select * from whole", "no-part"),
+        ("select * from heir", "no-elder"),
+        ("insert into heir values (2)", "no-elder"),
+    ];
+    let free = ["select * from other", "insert into whole values (12)", "select * from notes limit 1"];
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("test.cedar");
+    std::fs::write(&file, "").expect("a policy without policies");
+    let cluster = stage::hospital();
+    cluster.psql_in(HOSPITAL, OVER_A_SECRET).expect("tables");
+    // The role may do all this, but is never granted anything on the secret table itself.
+    let names = ["over_secret", "over_view", "stored", "ruled", "whole", "other", "heir", "notes"];
+    let names = names.map(|name| format!("\"public.{name}\"")).join(", ");
+    let gateway = stage::gateway(&cluster)
+        .toml(&format!("[policy]\nfiles = [{file:?}]\n"))
+        .role(
+            "viewer",
+            HOSPITAL,
+            &format!("read = [{names}]\nwrite = [{names}]\ndefine = [\"pg_temp.*\"]\ntransfer = true"),
+        )
+        .person("vera", &["viewer"])
+        .start()
+        .expect("it starts");
+    let vera = gateway.conninfo("vera", HOSPITAL).expect("a person");
+    for (statement, _) in reached {
+        answer(&vera, statement);
+    }
+    free.iter().for_each(|statement| drop(answer(&vera, statement)));
+    let held = Held::open("127.0.0.2", &vera);
+    let prepared = held.prepare("select body from over_view");
+    let free_prepared = held.prepare("select body from notes where id < 3");
+    assert_eq!(held.run(&prepared), Ok(2));
+    assert!(denials(&entries(&gateway), "vera").is_empty());
+
+    std::fs::write(&file, FORBID).expect("a policy");
+    gateway.reload().expect("it runs");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while held.run(&prepared).is_ok() {
+        assert!(std::time::Instant::now() < until, "the new policy is not in force");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let before = denials(&entries(&gateway), "vera");
+    assert_eq!(before.iter().map(forbidden_by).collect::<Vec<_>>(), ["no-secret"], "{before:#?}");
+    assert_eq!(held.run(&prepared), Err("42501".to_owned()));
+
+    for (index, (statement, forbid)) in reached.into_iter().enumerate() {
+        refused(&vera, statement);
+        let denied = denials(&entries(&gateway), "vera");
+        assert_eq!(denied.len(), 2 + index + 1, "one entry for `{statement}`");
+        assert_eq!(forbidden_by(&denied[2 + index]), forbid, "`{statement}`");
+    }
+    for statement in free {
+        answer(&vera, statement);
+        // Whoever makes objects makes the others look again, also where nothing new is prepared.
+        answer(&vera, "create temporary table mine (id int)");
+        assert_eq!(held.run(&free_prepared), Ok(2), "{statement}");
+    }
+    let unchanged = "select string_agg(id || body, ' ' order by id) from secret";
+    assert_eq!(cluster.psql_in(HOSPITAL, unchanged).expect("psql"), "1two 7by rule");
+}
+
+fn forbidden_by(event: &Value) -> String {
+    let policies = event.get("policies").and_then(Value::as_array).expect("policies");
+    policies.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
 }
 
 #[test]

@@ -35,8 +35,11 @@ fn row_18_a_hundred_actions_a_hundred_events() {
     let operations: Vec<&Value> = of(new, "operation", "cleo");
     let distinct: BTreeSet<(String, String)> =
         operations.iter().map(|entry| (text(entry, "session"), text(entry, "operation"))).collect();
-    assert_eq!((changes.len(), failed, sign_ins.len() - failed, distinct.len()), (10, 10, 10, 70));
-    assert_eq!(changes.len() + sign_ins.len() + distinct.len(), 100);
+    // As an operation of a session that changes something, one of an administrator has two entries.
+    let changed: BTreeSet<String> = changes.iter().map(|entry| text(entry, "operation")).collect();
+    assert_eq!(changes.len(), 2 * changed.len());
+    assert_eq!((changed.len(), failed, sign_ins.len() - failed, distinct.len()), (10, 10, 10, 70));
+    assert_eq!(changed.len() + sign_ins.len() + distinct.len(), 100);
     for entry in changes {
         filled(entry, &["at", "kind", "detail"]);
     }

@@ -107,8 +107,8 @@ pub(crate) fn of<'a>(entries: &'a [Value], kind: &str, person: &str) -> Vec<&'a 
 /// A session that stays open, from a chosen loopback address.
 pub(crate) struct Held {
     // Both end the session when they are dropped.
-    _client: tokio_postgres::Client,
-    _runtime: tokio::runtime::Runtime,
+    client: tokio_postgres::Client,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl Held {
@@ -132,7 +132,21 @@ impl Held {
             client.simple_query("select 1").await.expect("an answer");
             client
         });
-        Held { _client: client, _runtime: runtime }
+        Held { client, runtime }
+    }
+
+    /// Prepares a statement.
+    pub(crate) fn prepare(&self, sql: &str) -> tokio_postgres::Statement {
+        self.runtime.block_on(self.client.prepare(sql)).expect("it is prepared")
+    }
+
+    /// Runs a prepared statement and returns how many rows came, or the SQLSTATE.
+    pub(crate) fn run(&self, statement: &tokio_postgres::Statement) -> Result<usize, String> {
+        let result = self.runtime.block_on(self.client.query(statement, &[]));
+        let state = |error: tokio_postgres::Error| {
+            error.code().map_or_else(String::new, |code| code.code().to_owned())
+        };
+        result.map(|rows| rows.len()).map_err(state)
     }
 }
 

@@ -4,10 +4,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use testbed::Conninfo;
+use testbed::leaks::{self, Answer, Held, PATIENTS, Stage, WORLDS};
 use testbed::wire::{Message, Start, Wire, front, message};
-
-use super::stage::{PATIENTS, Stage, WORLDS};
-use super::{Answer, Held};
 
 const SSN: &str = "SELECT ssn FROM patients";
 const CLEAN: &str = "SELECT title FROM departments";
@@ -175,15 +173,16 @@ fn play(server: &Conninfo, script: &Script, split: bool) -> Answer {
 
 #[test]
 fn no_order_of_messages_lets_anything_out() {
-    let stage = Stage::start();
-    let canaries = super::stage::canaries();
+    let stage = Stage::start().expect("the stage");
+    let canaries = leaks::canaries();
     for database in [WORLDS[0], WORLDS[1], &stage.direct().dbname] {
         let long = "update notes set body = repeat(body, 200000) where id = 1";
         stage.cluster.psql_in(database, long).expect("a long note");
     }
     for (name, held, script) in scripts() {
         for split in [false, true] {
-            let [one, other] = WORLDS.map(|world| play(&stage.masked(world), &script, split));
+            let [one, other] =
+                WORLDS.map(|world| play(&stage.masked(world).expect("a person"), &script, split));
             let direct = match held {
                 Held::Masked | Held::Nothing => play(&stage.direct(), &script, false),
                 Held::Refused | Held::Ended => Answer::default(),
@@ -194,7 +193,14 @@ fn no_order_of_messages_lets_anything_out() {
             let rows = |answer: &Answer| {
                 answer.messages.iter().filter(|m| m.kind != b'S').cloned().collect::<Vec<Message>>()
             };
-            assert!(rows(&one) == rows(&other), "{name}: the worlds differ");
+            let (mut ours, mut others) = (rows(&one), rows(&other));
+            if held == Held::Ended {
+                // What was said last may be lost with a connection that is closed while more is sent.
+                let common = ours.len().min(others.len());
+                ours.truncate(common);
+                others.truncate(common);
+            }
+            assert!(ours == others, "{name}: the worlds differ");
             assert_eq!(one.held(&direct), held, "{name}: {:.600}", format!("{:?}", rows(&one)));
         }
     }
@@ -204,7 +210,7 @@ fn no_order_of_messages_lets_anything_out() {
 
 /// What is asked for before a session begins.
 fn start_up(stage: &Stage) {
-    let server = stage.masked(WORLDS[0]);
+    let server = stage.masked(WORLDS[0]).expect("a person");
     for (name, value) in [
         ("replication", "true"),
         ("replication", "database"),
@@ -215,14 +221,14 @@ fn start_up(stage: &Stage) {
         let start = Start { parameters, ..Start::default() };
         let Ok(mut wire) = Wire::start(&server, &start) else { continue };
         let answer = Answer { messages: wire.query(SSN).unwrap_or_default(), ended: false };
-        assert_eq!(super::stage::canaries().found(&answer.bytes()), None, "{name}={value}");
+        assert_eq!(leaks::canaries().found(&answer.bytes()), None, "{name}={value}");
     }
 }
 
 /// What changes while a session is open.
 fn policy(stage: &Stage) {
-    let canaries = super::stage::canaries();
-    let mut wire = Wire::connect(&stage.masked(WORLDS[0])).expect("a session");
+    let canaries = leaks::canaries();
+    let mut wire = Wire::connect(&stage.masked(WORLDS[0]).expect("a person")).expect("a session");
     let check = |messages: Vec<Message>, what: &str| {
         let answer = Answer { messages, ended: false };
         assert_eq!(canaries.found(&answer.bytes()), None, "{what}");
@@ -240,7 +246,7 @@ fn policy(stage: &Stage) {
     }
     sleep(Duration::from_millis(200));
     // The catalogue as last read knows a clean column of that name; what the resource announces has the second vote.
-    let mut other = Wire::connect(&stage.masked(WORLDS[0])).expect("a session");
+    let mut other = Wire::connect(&stage.masked(WORLDS[0]).expect("a person")).expect("a session");
     check(
         other.query("SELECT urgency, active FROM patients").unwrap_or_default(),
         "a column renamed elsewhere",

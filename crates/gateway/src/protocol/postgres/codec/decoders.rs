@@ -42,7 +42,7 @@ fn messages(frame: &[u8]) {
         assert!(!text.contains(&0));
         within(text);
     }
-    if let Ok(codec::Parse { name, text, user_types: _ }) = codec::parse(frame) {
+    if let Ok(codec::Parse { name, text, .. }) = codec::parse(frame) {
         within(name);
         within(text);
     }
@@ -50,7 +50,16 @@ fn messages(frame: &[u8]) {
         within(bind.portal);
         within(bind.statement);
         within(bind.parameters);
+        for at in 0..=bind.parameter_count {
+            // Whatever was walked once can be walked again.
+            let parameter = codec::parameter(bind.parameters, at).expect("a parameter that was read");
+            assert!(at < bind.parameter_count || parameter.is_none());
+            parameter.into_iter().for_each(|(_, value)| within(value));
+        }
         assert!(bind.parameters.len() >= 4 + 4 * bind.parameter_count, "each parameter has a length");
+    }
+    if let Ok((_, columns)) = codec::copy_response(frame) {
+        assert!(columns * 2 <= frame.len());
     }
     if let Ok(portal) = codec::execute(frame) {
         within(portal);

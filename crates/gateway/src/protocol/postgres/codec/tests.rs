@@ -173,7 +173,9 @@ proptest! {
         };
         let frame = framed(b'P', &body(types.len()));
         let user_types = types.iter().any(|oid| *oid >= 16384);
-        prop_assert_eq!(parse(&frame), Ok(Parse { name: &portal, text: &text, user_types }));
+        let parsed = parse(&frame).unwrap();
+        prop_assert_eq!((parsed.name, parsed.text, parsed.user_types), (&*portal, &*text, user_types));
+        prop_assert_eq!(&parsed.types().collect::<Vec<_>>(), &types);
         only_whole(b'P', &body(types.len()), |frame| parse(frame).is_ok())?;
         prop_assert_eq!(parse(&framed(b'P', &body(lie.into()))).is_ok(), usize::from(lie) == types.len());
     }

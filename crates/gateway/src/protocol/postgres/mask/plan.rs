@@ -6,9 +6,12 @@
 //! Deliberately absent: rights (the caller asks policy), types and operators (a column's rule is compiled for the
 //! type that the resource announces), and the second vote of what the resource announces.
 
+use std::sync::Arc;
+
 use foldhash::{HashMap, HashSet};
 use phi::{Class, Usage};
 
+use super::patients::PatientColumns;
 use crate::protected::Rule;
 use crate::protocol::postgres::sql::lineage::{Column, Kind, Lineage, Origin, Outputs, Use};
 
@@ -20,8 +23,27 @@ pub(crate) struct Protection {
     pub(crate) clean: HashSet<Column>,
     /// The columns of views, with those that each comes from; `None` where that is not known.
     pub(crate) views: HashMap<Column, Option<Box<[Column]>>>,
-    /// What the protected columns are called.
-    pub(crate) names: HashMap<Column, Box<str>>,
+    /// What the columns are called that are not clean.
+    pub(crate) names: HashMap<Column, Arc<str>>,
+    /// By which columns patients are known.
+    pub(crate) patients: PatientColumns,
+    /// The text of clean columns is looked through for identifiers.
+    pub(crate) detects: bool,
+    /// Clean columns whose text is not.
+    pub(crate) trusted: HashSet<Column>,
+    /// The types of columns, for a domain the one beneath: OID and modifier.
+    pub(crate) types: HashMap<Column, (u32, i32)>,
+}
+
+/// What the record says of the protected columns that statements return.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Noted {
+    /// Those that the person does not see as they are.
+    pub(crate) masked: Vec<Arc<str>>,
+    /// Those that the person sees as they are.
+    pub(crate) unmasked: Vec<Arc<str>>,
+    /// A statement could not be followed: there may be others.
+    pub(crate) partly: bool,
 }
 
 /// A column that is not seen: its rule, or `None` where nobody classified it.
@@ -42,6 +64,8 @@ impl Hidden {
 pub(crate) enum Shown {
     /// As it is.
     Plain,
+    /// As it is, without the identifiers that are found in its text.
+    Screened,
     /// Masked by the rule of this column; redacted where it has none.
     Masked(Column),
     /// Replaced by NULL: computed from columns that are not seen.
@@ -55,6 +79,8 @@ pub(crate) enum Plan {
     Nothing,
     /// As it is; how many columns there are is not known.
     Plain,
+    /// The same, without the identifiers that are found in texts.
+    Screened,
     /// Column by column.
     Columns(Box<[Shown]>),
     /// What the statement named so returns decides.
@@ -68,6 +94,7 @@ impl Plan {
     pub(crate) fn masks(&self) -> bool {
         match self {
             Plan::Nothing | Plan::Plain => false,
+            Plan::Screened => true,
             Plan::Columns(shown) => shown.iter().any(|shown| *shown != Shown::Plain),
             Plan::Prepared(_) | Plan::Cursor(_) => true,
         }
@@ -76,14 +103,14 @@ impl Plan {
 
 /// Relations below came with PostgreSQL.
 const FIRST_USER_OID: u32 = 16384;
-/// The most columns that an entry names; beyond, it says how many.
-const NOTED_MAX: usize = 64;
 
 /// Why a statement is not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// A kind of statement that masked people may not run.
     Kind(&'static str),
+    /// The resource's objects are being changed: what it would read is not known for this moment.
+    Changing,
     /// It runs or reads what is not known.
     Opaque,
     /// It filters, sorts, groups or joins by a column in a way that its usage does not allow.
@@ -97,6 +124,11 @@ pub(crate) enum Refusal {
 }
 
 impl Protection {
+    /// Returns the type of a column; of one that is not known, a type that nothing suits.
+    pub(crate) fn type_of(&self, column: Column) -> (u32, i32) {
+        self.types.get(&column).copied().unwrap_or((0, -1))
+    }
+
     fn hidden(&self, column: Column, sees: &impl Fn(Class) -> bool) -> Option<Hidden> {
         if self.clean.contains(&column) {
             return None;
@@ -110,6 +142,10 @@ impl Protection {
     pub(crate) fn hides(&self, column: Column, sees: &impl Fn(Class) -> bool) -> bool {
         // PostgreSQL's own relations: those that show values of others are not followed in the first place.
         if column.relation < FIRST_USER_OID {
+            return false;
+        }
+        // Where a row is stored and which transaction wrote it: the plan decides.
+        if column.number < 0 {
             return false;
         }
         let of_view = |from: &Option<Box<[Column]>>| match from {
@@ -127,38 +163,36 @@ impl Protection {
         }
     }
 
-    /// Says, for the record, which protected columns the statements return something of: masked ones, and those that the
-    /// person sees as they are. Also that this is not known, where a statement could not be followed. Nothing where there
-    /// are none.
+    /// Tells whether a value that may be seen is looked through: where it tells something of a column that somebody
+    /// called clean, and that is not trusted to be.
+    fn screens(&self, origin: &Origin) -> bool {
+        let looked_through = |column: &&Column| self.clean.contains(column) && !self.trusted.contains(column);
+        self.detects && origin.columns().iter().any(|column| looked_through(&column))
+    }
+
+    /// Finds, for the record, which protected columns the statements return something of.
     pub(crate) fn note<'l>(
         &self,
         lineage: impl Iterator<Item = &'l Lineage>,
+        everything: bool,
         sees: impl Fn(Class) -> bool,
-    ) -> Option<Box<str>> {
-        let mut followed = true;
+    ) -> Noted {
+        let mut noted = Noted::default();
         let mut columns: Vec<Column> =
-            lineage.inspect(|lineage| followed &= !lineage.opaque).flat_map(Lineage::returned).collect();
+            lineage.inspect(|lineage| noted.partly |= lineage.opaque).flat_map(Lineage::returned).collect();
         columns.sort_unstable();
         columns.dedup();
-        let protected =
-            columns.iter().filter_map(|column| Some((self.rules.get(column)?, self.names.get(column)?)));
-        let (clear, masked): (Vec<_>, Vec<_>) = protected.partition(|(rule, _)| sees(rule.class));
-        let mut words = String::new();
-        for (what, columns) in [("masked", masked), ("in clear", clear)] {
-            if columns.is_empty() {
-                continue;
-            }
-            let separator = if words.is_empty() { "" } else { "; " };
-            let names: Vec<&str> = columns.iter().take(NOTED_MAX).map(|(_, name)| &***name).collect();
-            let more = columns.len() - names.len();
-            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-            words += &format!("{separator}{what} {}: {}{more}", columns.len(), names.join(", "));
+        for column in columns {
+            let Some(name) = self.names.get(&column) else { continue };
+            // Where nobody classified it, who sees everything sees it.
+            let seen = match self.rules.get(&column) {
+                Some(rule) => sees(rule.class),
+                None => everything,
+            };
+            let list = if seen { &mut noted.unmasked } else { &mut noted.masked };
+            list.push(Arc::clone(name));
         }
-        if !followed {
-            words += if words.is_empty() { "" } else { "; " };
-            words += "what else of protected columns was seen is not known";
-        }
-        (!words.is_empty()).then(|| words.into())
+        noted
     }
 
     /// Decides how the result of a statement leaves, for somebody who sees these classes and no others.
@@ -187,13 +221,33 @@ impl Protection {
             Outputs::Open(Origin::Unknown) => Err(Refusal::Open),
             Outputs::Open(origin) => {
                 let hides = origin.columns().iter().any(|column| self.hidden(*column, &sees).is_some());
-                if hides { Err(Refusal::Open) } else { Ok(Plan::Plain) }
+                match (hides, self.screens(origin)) {
+                    (true, _) => Err(Refusal::Open),
+                    (false, true) => Ok(Plan::Screened),
+                    (false, false) => Ok(Plan::Plain),
+                }
             }
             Outputs::Columns(origins) => {
                 let shown = origins.iter().map(|origin| self.shown(origin, &sees));
                 shown.collect::<Result<Box<[Shown]>, Refusal>>().map(Plan::Columns)
             }
         }
+    }
+
+    /// Returns the uses of columns for which a statement is refused: all of them, where [`Protection::plan`] tells one.
+    pub(crate) fn disallowed(&self, lineage: &Lineage, sees: impl Fn(Class) -> bool) -> Vec<Refusal> {
+        let used = lineage.uses.iter().filter_map(|(column, how)| {
+            self.hidden(*column, &sees).and_then(|hidden| self.allows(hidden, how).err())
+        });
+        let assigned =
+            lineage.assigned.iter().filter_map(|(column, from)| self.assigns(*column, from, &sees).err());
+        let mut refusals: Vec<Refusal> = Vec::new();
+        for refusal in used.chain(assigned) {
+            if !refusals.contains(&refusal) {
+                refusals.push(refusal);
+            }
+        }
+        refusals
     }
 
     fn allows(&self, hidden: Hidden, how: &Use) -> Result<(), Refusal> {
@@ -219,19 +273,28 @@ impl Protection {
             return Err(Refusal::Assigns(*copied));
         }
         match self.hidden(column, sees) {
-            Some(hidden) if hidden.usage() < Usage::Equality => Err(Refusal::Assigns(column)),
-            Some(_) | None => Ok(()),
+            // Whoever does not see a value does not write one over it: a mask, say, over what it stands for.
+            Some(hidden) => Err(Refusal::Assigns(hidden.column)),
+            None => Ok(()),
         }
     }
 
-    fn shown(&self, origin: &Origin, sees: &impl Fn(Class) -> bool) -> Result<Shown, Refusal> {
+    /// Decides how one output leaves, for somebody who sees these classes.
+    ///
+    /// # Errors
+    /// When the statement must not be sent because of it.
+    pub(crate) fn shown(&self, origin: &Origin, sees: &impl Fn(Class) -> bool) -> Result<Shown, Refusal> {
         let hidden = origin.columns().iter().find(|column| self.hidden(**column, sees).is_some());
         match (origin, hidden) {
             (Origin::Unknown, _) => Err(Refusal::Opaque),
-            (Origin::Clean, _) | (_, None) => Ok(Shown::Plain),
+            (Origin::Clean, _) => Ok(Shown::Plain),
+            (_, None) if self.screens(origin) => Ok(Shown::Screened),
+            (_, None) => Ok(Shown::Plain),
             (Origin::Column(column), Some(_)) => Ok(Shown::Masked(*column)),
-            (Origin::Computed { columns: _, total: true }, Some(_)) => Ok(Shown::Redacted),
-            (Origin::Computed { columns: _, total: false }, Some(column)) => Err(Refusal::Computes(*column)),
+            (Origin::Computed { columns: _, total: true, shaped: _ }, Some(_)) => Ok(Shown::Redacted),
+            (Origin::Computed { columns: _, total: false, shaped: _ }, Some(column)) => {
+                Err(Refusal::Computes(*column))
+            }
         }
     }
 }
@@ -329,16 +392,33 @@ mod tests {
     fn what_was_masked_and_what_was_clear_is_noted() {
         let note = |text: &str, seen: &[Class]| {
             let inspection = inspect(text, &catalogue_of_hospital(), &FOLLOWING).unwrap();
-            protection().note(inspection.lineage.iter(), |class| seen.contains(&class)).map(String::from)
+            let noted = protection().note(inspection.lineage.iter(), false, |class| seen.contains(&class));
+            (noted.masked.join(" "), noted.unmasked.join(" "), noted.partly)
         };
+        let says = |masked: &str, unmasked: &str, partly| (masked.to_owned(), unmasked.to_owned(), partly);
         let text = "SELECT ssn, upper(name), 1 FROM patients; SELECT name FROM patients";
-        assert_eq!(note(text, &[Class::Name]).unwrap(), "masked 1: ssn; in clear 1: name");
-        assert_eq!(note(text, &[]).unwrap(), "masked 2: ssn, name");
-        assert_eq!(note("SELECT ward FROM encounters", &[]), None);
-        let unknown = "what else of protected columns was seen is not known";
-        assert_eq!(note("SELECT reveal(1)", &Class::ALL).unwrap(), unknown);
-        let both = note("SELECT ssn, reveal(1) FROM patients", &Class::ALL).unwrap();
-        assert_eq!(both, format!("in clear 1: ssn; {unknown}"));
+        assert_eq!(note(text, &[Class::Name]), says("ssn", "name", false));
+        assert_eq!(note(text, &[]), says("ssn name", "", false));
+        assert_eq!(note("SELECT ward FROM encounters", &[]), says("", "", false));
+        assert_eq!(note("SELECT reveal(1)", &Class::ALL), says("", "", true));
+        assert_eq!(note("SELECT ssn, reveal(1) FROM patients", &Class::ALL), says("", "ssn", true));
+    }
+
+    #[test]
+    fn the_text_of_clean_columns_is_looked_through() {
+        let shown = |text: &str, trusted: &[Column]| {
+            let inspection = inspect(text, &catalogue_of_hospital(), &FOLLOWING).unwrap();
+            let mut protection = Protection { detects: true, ..protection() };
+            protection.trusted.extend(trusted);
+            protection.plan(&inspection.lineage[0], |class| class == Class::Name)
+        };
+        let ward = Column { relation: 20002, number: 3 };
+        let text = "SELECT ward, upper(ward), 'ward', name, ssn FROM encounters, patients";
+        let first = [Shown::Screened, Shown::Screened, Shown::Plain, Shown::Plain, Shown::Masked(SSN)];
+        assert_eq!(shown(text, &[]), columns(&first));
+        let second = [Shown::Plain, Shown::Plain, Shown::Plain, Shown::Plain, Shown::Masked(SSN)];
+        assert_eq!(shown(text, &[ward]), columns(&second));
+        assert_eq!(shown("SELECT relname FROM pg_class", &[]), columns(&[Shown::Plain]));
     }
 
     #[test]
@@ -346,7 +426,9 @@ mod tests {
         let copy = "INSERT INTO encounters (ward) SELECT ssn FROM patients";
         assert_eq!(plan(copy, &[]), Err(Refusal::Assigns(SSN)));
         assert_eq!(plan("INSERT INTO patients (ssn) VALUES ('1')", &[]), Err(Refusal::Assigns(SSN)));
-        assert_eq!(plan("INSERT INTO patients (mrn) VALUES ('1')", &[]), Ok(Plan::Nothing));
+        assert_eq!(plan("INSERT INTO patients (mrn) VALUES ('1')", &[]), Err(Refusal::Assigns(MRN)));
+        assert_eq!(plan("UPDATE patients SET mrn = '1' WHERE mrn = '2'", &[]), Err(Refusal::Assigns(MRN)));
+        assert_eq!(plan("INSERT INTO patients (mrn) VALUES ('1')", &[Class::Mrn]), Ok(Plan::Nothing));
         assert_eq!(plan("UPDATE encounters SET ward = 'x' WHERE id = 1", &[]), Ok(Plan::Nothing));
     }
 }

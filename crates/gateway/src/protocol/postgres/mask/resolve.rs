@@ -16,7 +16,7 @@ const GENERATIONS_MAX: usize = 32;
 struct Table {
     schema: Arc<str>,
     name: Arc<str>,
-    columns: Vec<(Box<str>, Column)>,
+    columns: Vec<(Box<str>, Column, (u32, i32))>,
 }
 
 impl Protection {
@@ -26,17 +26,18 @@ impl Protection {
         let rules: HashMap<&ColumnName, Rule> =
             protected.columns.iter().map(|(name, rule)| (name, *rule)).collect();
         let mut tables: HashMap<u32, Table> = HashMap::new();
-        catalogue.each_column(|schema, relation, column, number| {
+        catalogue.each_column(|schema, relation, column, number, ty| {
             let table = tables.entry(number.relation).or_insert_with(|| Table {
                 schema: Arc::clone(schema),
                 name: Arc::clone(relation),
                 columns: Vec::new(),
             });
-            table.columns.push((column.into(), number));
+            table.columns.push((column.into(), number, ty));
         });
-        let mut protection = Protection::default();
+        let mut protection = Protection { detects: protected.detector.is_some(), ..Protection::default() };
         for (oid, table) in &tables {
-            for (name, column) in &table.columns {
+            for (name, column, ty) in &table.columns {
+                protection.types.insert(*column, *ty);
                 let lineage = ancestors(*oid, catalogue);
                 let named = lineage.iter().filter_map(|oid| tables.get(oid)).map(|table| ColumnName {
                     schema: Arc::clone(&table.schema),
@@ -46,11 +47,22 @@ impl Protection {
                 let named: Vec<ColumnName> = named.collect();
                 if let Some(rule) = named.iter().find_map(|name| rules.get(name)) {
                     protection.rules.insert(*column, *rule);
-                    protection
-                        .names
-                        .insert(*column, format!("{}.{}.{name}", table.schema, table.name).into());
                 } else if named.iter().any(|name| protected.clean.iter().any(|clean| clean.holds(name))) {
                     protection.clean.insert(*column);
+                }
+                if !protection.clean.contains(column) {
+                    let name = format!("{}.{}.{name}", table.schema, table.name);
+                    protection.names.insert(*column, name.into());
+                }
+                if named.iter().any(|name| protected.trusted.iter().any(|trusted| trusted.holds(name))) {
+                    protection.trusted.insert(*column);
+                }
+                if named.iter().any(|name| protected.patients.contains(name)) {
+                    protection.patients.columns.insert(*column);
+                    protection.patients.naming.insert(*oid);
+                    protection.patients.bearing.insert(*oid);
+                } else if !protection.clean.contains(column) {
+                    protection.patients.bearing.insert(*oid);
                 }
             }
         }
@@ -112,7 +124,10 @@ mod tests {
                 CleanColumns::Column(name("encounters", "ward")),
                 CleanColumns::Schema { schema: "archive".into() },
             ],
-            patients: Vec::new(),
+            patients: vec![name("encounters", "patient_id")],
+            issuer: "hospital".into(),
+            detector: None,
+            trusted: vec![CleanColumns::Column(name("encounters", "ward"))],
             keys: Keys::derive(&RootKey::new([7; 32]), KeyId::new(1).unwrap()),
         };
         let protection = Protection::resolve(&protected, &catalogue_of_hospital());
@@ -123,6 +138,15 @@ mod tests {
         let mut expected: Vec<_> = [1, 2, 4, 5, 6, 7].map(|number| column(20001, number)).to_vec();
         expected.extend([column(20002, 3), column(20005, 1)]);
         assert_eq!(clean, expected);
+        assert_eq!(protection.trusted.iter().collect::<Vec<_>>(), [&column(20002, 3)]);
+        let patients = &protection.patients;
+        assert_eq!(patients.columns.iter().collect::<Vec<_>>(), [&column(20002, 2)]);
+        assert_eq!(protection.type_of(column(20002, 2)), (23, -1));
+        assert!(patients.naming.contains(&20002) && !patients.naming.contains(&20001));
+        // What is not clean through and through is about patients.
+        let mut bearing: Vec<u32> = patients.bearing.iter().copied().collect();
+        bearing.sort_unstable();
+        assert_eq!(bearing, [20001, 20002, 20004, 20006, 20007, 20008]);
         // Of a view: what its columns come from.
         assert_eq!(protection.views.get(&column(20006, 3)), Some(&Some([column(20001, 3)].into())));
         assert!(protection.hides(column(20006, 3), &|_| false));

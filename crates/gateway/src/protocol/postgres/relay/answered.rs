@@ -5,6 +5,8 @@ use model::{Outcome, SqlState};
 use super::super::codec::{self, Back, Header, Malformed, Status, back_header};
 use super::super::track::Expect;
 use super::Relay;
+use super::masking::{Results, Treatment};
+use crate::about::About;
 use crate::control::Control;
 use crate::error::Failure;
 use crate::limits::{READ_BYTES, UPSTREAM_MESSAGE_BYTES_MAX};
@@ -47,8 +49,9 @@ impl<C: Control> Relay<C> {
             else {
                 return Ok(());
             };
-            if header.kind.streams() && header.length > READ_BYTES && !self.rewrites(header.kind)? {
+            if header.kind.streams() && header.length > READ_BYTES && self.passes(&header)? {
                 let number = self.row(header.kind, 1)?;
+                self.passed(header.kind, 1);
                 self.passing = (header.length, number);
                 continue;
             }
@@ -81,14 +84,14 @@ impl<C: Control> Relay<C> {
         };
         let number = *operation;
         let full = self.outbox.len() >= self.shared.config.limits.hold_window_bytes;
-        let due = full && self.running.get(&number).is_some_and(|running| running.permit.withholds());
+        let due = full && self.running.get(&number).is_some_and(|running| running.permit.owes());
         if due { self.advance(number) } else { Ok(()) }
     }
 
     /// Passes bytes of an operation's result, withheld while it has no entry, or while the next one is due.
     fn result(&mut self, number: Option<u64>, bytes: &[u8]) -> Result<(), Failure> {
         if let Some(running) = number.and_then(|number| self.running.get_mut(&number)) {
-            if running.permit.withholds() {
+            if running.permit.owes() {
                 self.outbox.hold();
             }
             running.bytes += bytes.len() as u64;
@@ -110,42 +113,67 @@ impl<C: Control> Relay<C> {
         self.track.expected.front().and_then(Expect::results_of).ok_or_else(|| unexpected(what))
     }
 
-    /// Tells whether the rows at hand do not leave as they come.
-    fn rewrites(&mut self, kind: Back) -> Result<bool, Failure> {
-        let number = self.track.expected.front().and_then(Expect::results_of);
-        let running = number.and_then(|number| self.running.get_mut(&number));
-        match running.and_then(|running| running.masked.as_mut()).filter(|_| kind == Back::DataRow) {
-            Some(masked) => {
-                masked.ready()?;
-                Ok(masked.rewrites())
-            }
-            None => Ok(false),
+    /// Returns the results at hand, where the resource protects something.
+    fn results(&mut self) -> Option<(&mut Results, &mut About)> {
+        let number = self.track.expected.front().and_then(Expect::results_of)?;
+        let running = self.running.get_mut(&number)?;
+        Some((running.results.as_deref_mut()?, running.permit.about()))
+    }
+
+    fn treatment(&mut self) -> Result<Treatment, Failure> {
+        let own = self.change.is_some();
+        self.results().map_or(Ok(Treatment::Pass), |(results, _)| results.treatment(own))
+    }
+
+    /// Tells whether a long row leaves as it comes, piece by piece. One that is too long to be read for whom it names
+    /// counts as one of whom nobody knows.
+    fn passes(&mut self, header: &Header<Back>) -> Result<bool, Failure> {
+        Ok(match self.treatment()? {
+            Treatment::Pass => true,
+            Treatment::Read => header.length > UPSTREAM_MESSAGE_BYTES_MAX,
+            Treatment::Rewrite => false,
+        })
+    }
+
+    /// Counts rows that were not read.
+    fn passed(&mut self, kind: Back, count: u64) {
+        if let Some((results, _)) = self.results().filter(|_| matches!(kind, Back::DataRow | Back::CopyData))
+        {
+            results.passed(count);
         }
     }
 
     /// Passes whole rows, or pieces of copied data, that came together.
     fn rows(&mut self, kind: Back, count: u64, bytes: &[u8]) -> Result<(), Failure> {
         let number = self.row(kind, count)?;
-        if !self.rewrites(kind)? {
+        let treatment = self.treatment()?;
+        let Some((results, about)) = self.results().filter(|_| treatment != Treatment::Pass) else {
+            self.passed(kind, count);
             return self.result(number, bytes);
-        }
-        let mut shown = Vec::with_capacity(bytes.len());
-        let running = number.and_then(|number| self.running.get(&number));
-        let Some(masked) = running.and_then(|running| running.masked.as_ref()) else { return Ok(()) };
+        };
+        let mut shown = Vec::with_capacity(if treatment == Treatment::Rewrite { bytes.len() } else { 0 });
         let mut rest = bytes;
         while let Some(header) = back_header(rest, UPSTREAM_MESSAGE_BYTES_MAX).map_err(malformed)? {
             let (row, more) = rest.split_at_checked(header.length).ok_or_else(|| unexpected("half a row"))?;
-            masked.row(row, &mut shown)?;
+            if kind == Back::CopyData {
+                results.copied(row, about, &mut shown)?;
+            } else {
+                results.row(row, about, &mut shown)?;
+            }
             rest = more;
         }
-        self.result(number, &shown)
+        match treatment {
+            Treatment::Pass | Treatment::Read => self.result(number, bytes),
+            Treatment::Rewrite => self.result(number, &shown),
+        }
     }
 
     /// Counts rows, or pieces of copied data, of the operation at hand.
     fn row(&mut self, kind: Back, count: u64) -> Result<Option<u64>, Failure> {
         let number = self.at_hand("a row")?;
-        if let Some(running) = self.running.get_mut(&number).filter(|_| kind == Back::DataRow) {
-            running.rows += count;
+        if let Some(running) = self.running.get_mut(&number) {
+            let counter = if kind == Back::DataRow { &mut running.rows } else { &mut running.copied };
+            *counter += count;
         }
         Ok(Some(number))
     }
@@ -168,17 +196,15 @@ impl<C: Control> Relay<C> {
                 self.outbox.push(frame);
                 Ok(())
             }
-            Back::CopyOutResponse | Back::CopyDone => {
+            Back::CopyOutResponse => self.copy_comes(frame),
+            Back::CopyDone => {
                 let number = self.at_hand("a copy")?;
+                if let Some((results, _)) = self.results() {
+                    results.copy_ends()?;
+                }
                 self.result(Some(number), frame)
             }
-            Back::FunctionCallResponse => {
-                let Some(Expect::Call { operation }) = self.track.expected.front() else {
-                    return Err(unexpected("a function's result"));
-                };
-                let number = *operation;
-                self.result(Some(number), frame)
-            }
+            Back::FunctionCallResponse => self.called(frame),
             Back::CopyInResponse => self.copy_begins(frame),
             Back::CommandComplete | Back::EmptyQueryResponse => self.command_done(header.kind, frame),
             Back::PortalSuspended => self.suspended(frame),
@@ -261,10 +287,36 @@ impl<C: Control> Relay<C> {
             return Ok(());
         }
         let at_hand = self.at_hand("a row description")?;
-        if let Some(masked) = self.running.get_mut(&at_hand).and_then(|running| running.masked.as_mut()) {
-            masked.announce(frame)?;
+        let own = self.change.is_some();
+        if let Some(results) = self.running.get_mut(&at_hand).and_then(|running| running.results.as_mut()) {
+            results.announce(frame, own)?;
         }
         self.result(number, frame)
+    }
+
+    fn copy_comes(&mut self, frame: &[u8]) -> Result<(), Failure> {
+        let number = self.at_hand("a copy")?;
+        if let Some(running) = self.running.get_mut(&number)
+            && let Some(results) = running.results.as_mut()
+        {
+            let statement = results.statement();
+            let inspection = running.inspection.as_ref();
+            let lineage = inspection.and_then(|inspection| inspection.lineage.get(statement));
+            results.announce_copy(lineage, frame, self.change.is_some())?;
+        }
+        self.result(Some(number), frame)
+    }
+
+    fn called(&mut self, frame: &[u8]) -> Result<(), Failure> {
+        let Some(Expect::Call { operation }) = self.track.expected.front() else {
+            return Err(unexpected("a function's result"));
+        };
+        let number = *operation;
+        let protects = self.target.protected.is_some();
+        if let Some(running) = self.running.get_mut(&number).filter(|_| protects) {
+            running.untold += 1;
+        }
+        self.result(Some(number), frame)
     }
 
     fn copy_begins(&mut self, frame: &[u8]) -> Result<(), Failure> {
@@ -285,9 +337,10 @@ impl<C: Control> Relay<C> {
             return Err(unexpected("a completed command"));
         };
         // A tag counts rows that are not seen as messages: of INSERT, UPDATE, COPY.
+        running.copied = 0;
         running.rows = running.rows.max(counted.unwrap_or(0));
-        if let Some(masked) = running.masked.as_mut() {
-            masked.next();
+        if let Some(results) = running.results.as_mut() {
+            results.next(counted.unwrap_or(0));
         }
         if let Some(Expect::Execute { .. }) = self.track.expected.front() {
             self.track.expected.pop_front();
@@ -350,8 +403,19 @@ impl<C: Control> Relay<C> {
         self.settle(number, Outcome::Completed, Some(detail))
     }
 
+    /// An error in the resource's own words may hold any value that the statement read.
+    fn told(&mut self) {
+        let number = self.track.expected.front().and_then(Expect::results_of);
+        if let Some(running) = number.and_then(|number| self.running.get_mut(&number)) {
+            running.untold += u64::from(running.results.as_ref().is_some_and(|results| results.tells()));
+        }
+    }
+
     fn failed(&mut self, frame: &[u8]) -> Result<(), Failure> {
         let shown = self.diagnostic(frame)?;
+        if shown.is_none() {
+            self.told();
+        }
         let frame = shown.as_deref().unwrap_or(frame);
         let code = codec::error_field(frame, b'C').map_err(malformed)?;
         let state = SqlState(code.and_then(|c| c.first_chunk::<5>().copied()).unwrap_or(*b"XX000"));
@@ -435,6 +499,12 @@ impl<C: Control> Relay<C> {
         if status == Status::Idle {
             self.transaction_over()?;
         }
+        // What was sent on ahead may be part of it.
+        if self.track.expected.is_empty()
+            && let Some(change) = self.change.take()
+        {
+            change.end(status == Status::Idle);
+        }
         Ok(())
     }
 
@@ -471,6 +541,12 @@ impl<C: Control> Relay<C> {
                 "the session set {} to a value that is not supported",
                 String::from_utf8_lossy(name)
             )));
+        }
+        // What a trigger may set to any text: people who do not see everything are not told after a change of theirs.
+        const FREE_TEXT: [&[u8]; 2] = [b"application_name", b"search_path"];
+        let at = self.shared.control.now();
+        if self.wrote && FREE_TEXT.contains(&name) && self.masks(at).is_some() {
+            return Ok(());
         }
         self.aside(frame)
     }

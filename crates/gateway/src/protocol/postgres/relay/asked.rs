@@ -7,12 +7,14 @@ use tokio::time::Instant;
 use trail::Pending;
 
 use super::super::buffers::Housekeeping;
+use super::super::catalogues::Versioned;
 use super::super::codec::{self, Front, HEADER, Malformed, Severity, Target, WireError, front_header};
-use super::super::mask::Refusal;
+use super::super::mask::{Parameters, Refusal};
 use super::super::sql::{CopyDirection, Effect, Inspection, Known, SessionEffect, Unreadable};
 use super::super::track::{Announced, Closed, Expect, Portal, Statement, is_plain};
-use super::masking::{Masked, Masking, refused};
+use super::masking::{Concerns, Masking, Results, refused};
 use super::{Goodbye, Plain, REFRESH_PAUSE, Relay, Stalled, now, state};
+use crate::about::About;
 use crate::control::Control;
 use crate::error::{Ending, Failure};
 use crate::gate::{Admission, Operation, Subject};
@@ -29,11 +31,12 @@ pub(super) enum Then {
     Call,
 }
 
-/// How the results of a portal are written, and how they are masked.
+/// How the results of a portal are written, how they are masked, and whom they are about.
 #[derive(Debug)]
 pub(super) struct Bound {
     formats: Arc<[i16]>,
     masking: Option<Arc<Masking>>,
+    concerns: Concerns,
 }
 
 impl Then {
@@ -56,6 +59,9 @@ enum Step {
     /// It stays the first of the inbox until the resource has answered more.
     WaitsForAnswers,
 }
+
+/// A text without parameters.
+const NO_PARAMETERS: Parameters<'static> = Parameters { wire: &[], types: &[] };
 
 /// A text that PostgreSQL answers with a syntax error: the transaction fails as if the refused statement had.
 const FAILING_TEXT: &str = "wardline: refused";
@@ -214,6 +220,11 @@ impl<C: Control> Relay<C> {
         Some(self.shared.verdicts.inspect(&self.catalogue, &self.target.id, text, lineage))
     }
 
+    /// Returns what the resource's objects stand over, as far as it is known: not what this transaction changed.
+    fn structure(&self) -> Arc<Versioned> {
+        if self.redefined { self.catalogue.unknown() } else { self.catalogue.current() }
+    }
+
     fn may_refresh(&self) -> bool {
         self.refresh_tried.is_none_or(|tried| tried.elapsed() > REFRESH_PAUSE)
     }
@@ -253,20 +264,24 @@ impl<C: Control> Relay<C> {
         if inspection.statements > 0 {
             self.active = Instant::now();
         }
-        let masking = match self.masking(Some(&inspection), at) {
+        let concerns = self.concerns(Some(&inspection), None, NO_PARAMETERS);
+        let mut about = self.about(&concerns);
+        let masking = match self.masking(Some(&inspection), &concerns, at) {
             Ok(masking) => masking,
             Err(refusal) => {
-                let pending = self.record_unshowable(inspection, at)?;
+                let pending = self.record_unshowable(inspection, about, at)?;
                 self.refuse_query(refused(refusal), pending);
                 return Ok(Step::Done);
             }
         };
+        self.note(&mut about, Some(&inspection), masking.as_deref());
         let admission = {
             let resolved = inspection.resolve(|n| self.track.prepared(n), |n| self.track.cursor(n));
             let changes = self.changes(&inspection, resolved.effect);
             let subject = self.subject(&inspection);
-            let operation = Operation { subject, parameters: Vec::new(), changes };
-            self.gate.admit(operation, &resolved.needs, at).map_err(Failure::Trail)?
+            let operation = Operation { subject, parameters: Vec::new(), changes, about };
+            let structure = self.structure();
+            self.gate.admit(operation, &resolved.needs, &*structure, at).map_err(Failure::Trail)?
         };
         let then = Then::Query { inspection, masking };
         match admission {
@@ -297,11 +312,13 @@ impl<C: Control> Relay<C> {
     fn record_unshowable(
         &mut self,
         subject: Arc<dyn Subject>,
+        about: About,
         at: Micros,
     ) -> Result<Option<Pending>, Failure> {
         let needs = [Need { action: Action::Unmask, object: Object::Resource }];
-        let operation = Operation { subject, parameters: Vec::new(), changes: true };
-        match self.gate.admit(operation, &needs, at).map_err(Failure::Trail)? {
+        let operation = Operation { subject, parameters: Vec::new(), changes: true, about };
+        let structure = self.structure();
+        match self.gate.admit(operation, &needs, &*structure, at).map_err(Failure::Trail)? {
             Admission::Refused(pending) => Ok(Some(pending)),
             // The policy changed between the two questions: refused all the same, and asked again by the client.
             Admission::Now(_) | Admission::Recorded(_) => Ok(None),
@@ -382,7 +399,8 @@ impl<C: Control> Relay<C> {
     }
 
     fn parse(&mut self, frame: &[u8], at: Micros) -> Result<Step, Failure> {
-        let codec::Parse { name, text, user_types } = codec::parse(frame).map_err(malformed)?;
+        let parsed = codec::parse(frame).map_err(malformed)?;
+        let codec::Parse { name, text, user_types, .. } = parsed;
         if !is_plain(name) || name == FAILING_NAME {
             return self.refuse_name(at);
         }
@@ -403,9 +421,13 @@ impl<C: Control> Relay<C> {
             let object = Object::Function { schema: "?".into(), name: "a parameter's type".into() };
             resolved.needs.to_mut().push(Need { action: Action::Execute, object });
         }
-        let Some(allowed) = self.gate.allows(&resolved.needs, at) else {
-            let operation = Operation { subject: inspection.clone(), parameters: Vec::new(), changes: true };
-            let admission = self.gate.admit(operation, &resolved.needs, at).map_err(Failure::Trail)?;
+        let structure = self.structure();
+        let Some(allowed) = self.gate.allows(&resolved.needs, &*structure, at) else {
+            let about = self.about(&self.concerns(Some(&inspection), None, NO_PARAMETERS));
+            let subject = inspection.clone();
+            let operation = Operation { subject, parameters: Vec::new(), changes: true, about };
+            let admission =
+                self.gate.admit(operation, &resolved.needs, &*structure, at).map_err(Failure::Trail)?;
             return match admission {
                 Admission::Refused(pending) => Ok(self.refuse_parse(name, denied(), Some(pending))),
                 // A second passed between the two questions, and the answer with it: ask again.
@@ -424,12 +446,15 @@ impl<C: Control> Relay<C> {
             objects: inspection.objects.clone(),
             changes_catalogue: resolved.changes_catalogue,
         });
-        if let Err(refusal) = self.masking(Some(&inspection), at) {
-            let pending = self.record_unshowable(inspection, at)?;
+        if let Err(refusal) = self.masking(Some(&inspection), &Concerns::default(), at) {
+            let about = self.about(&self.concerns(Some(&inspection), None, NO_PARAMETERS));
+            let pending = self.record_unshowable(inspection, about, at)?;
             return Ok(self.refuse_parse(name, refused(refusal), pending));
         }
         let announced = self.target.protected.as_ref().map(|_| Announced::default());
-        let statement = Statement { inspection: Some(inspection), known, announced: announced.clone() };
+        let types = if announced.is_some() { parsed.types().collect() } else { Arc::default() };
+        let statement =
+            Statement { inspection: Some(inspection), known, announced: announced.clone(), types };
         self.upbox.statement(&allowed, frame);
         let previous = self.track.statements.insert(name.into(), statement);
         self.track.expected.push_back(Expect::Parse { name: name.into(), previous });
@@ -465,24 +490,24 @@ impl<C: Control> Relay<C> {
         if self.is_outdated(&statement) {
             return self.refuse_outdated(at);
         }
-        if self.target.protected.is_some()
-            && !self.redefined
-            && !self.catalogue.is_fresh()
-            && self.may_refresh()
-        {
+        let asks = self.target.protected.is_some() || self.gate.asks_about_structure();
+        if asks && !self.redefined && !self.catalogue.is_fresh() && self.may_refresh() {
             self.refresh_catalogue();
             return Ok(Step::Waits);
         }
-        let masking = match self.masking(statement.inspection.as_deref(), at) {
+        let given = Parameters { wire: bind.parameters, types: &statement.types };
+        let concerns = self.concerns(statement.inspection.as_deref(), Some(&statement.known), given);
+        let masking = match self.masking(statement.inspection.as_deref(), &concerns, at) {
             Ok(masking) => masking,
-            Err(refusal) => return self.refuse_statement(&statement, refusal, at),
+            Err(refusal) => return self.refuse_statement(&statement, refusal, &concerns, at),
         };
         let protects = self.target.protected.is_some();
         let formats = if protects { bind.results.codes().into() } else { Arc::default() };
         let portal = bind.portal.into();
         let parameters = kept_parameters(&statement, bind.parameter_count, bind.parameters);
-        let admission = self.admit_statement(&statement, parameters, at)?;
-        self.admitted(admission, Then::Bind { portal, statement, bound: Bound { formats, masking } }, frame)
+        let admission = self.admit_statement(&statement, parameters, (&concerns, masking.as_deref()), at)?;
+        let bound = Bound { formats, masking, concerns };
+        self.admitted(admission, Then::Bind { portal, statement, bound }, frame)
     }
 
     /// Refuses to run a statement that could show what its person may not see.
@@ -490,13 +515,15 @@ impl<C: Control> Relay<C> {
         &mut self,
         statement: &Statement,
         refusal: Refusal,
+        concerns: &Concerns,
         at: Micros,
     ) -> Result<Step, Failure> {
         let subject: Arc<dyn Subject> = match &statement.inspection {
             Some(inspection) => inspection.clone(),
             None => plain(&statement.known),
         };
-        let pending = self.record_unshowable(subject, at)?;
+        let about = self.about(concerns);
+        let pending = self.record_unshowable(subject, about, at)?;
         Ok(self.refuse_extended(refused(refusal), pending))
     }
 
@@ -511,22 +538,26 @@ impl<C: Control> Relay<C> {
         &mut self,
         statement: &Statement,
         parameters: Vec<u8>,
+        (concerns, masking): (&Concerns, Option<&Masking>),
         at: Micros,
     ) -> Result<Admission, Failure> {
         self.active = Instant::now();
         let large = parameters.len() > HELD_PARAMETER_BYTES_MAX;
-        let Statement { inspection, known, announced: _ } = statement;
+        let Statement { inspection, known, .. } = statement;
+        let mut about = self.about(concerns);
+        self.note(&mut about, inspection.as_deref(), masking);
+        let structure = self.structure();
         let admission = match inspection {
             Some(inspection) => {
                 let resolved = inspection.resolve(|n| self.track.prepared(n), |n| self.track.cursor(n));
                 let changes = large || self.changes(inspection, resolved.effect);
-                let operation = Operation { subject: self.subject(inspection), parameters, changes };
-                self.gate.admit(operation, &resolved.needs, at)
+                let operation = Operation { subject: self.subject(inspection), parameters, changes, about };
+                self.gate.admit(operation, &resolved.needs, &*structure, at)
             }
             None => {
                 let changes = large || self.known_changes(known);
-                let operation = Operation { subject: plain(known), parameters, changes };
-                self.gate.admit(operation, &known.needs, at)
+                let operation = Operation { subject: plain(known), parameters, changes, about };
+                self.gate.admit(operation, &known.needs, &*structure, at)
             }
         };
         admission.map_err(Failure::Trail)
@@ -567,12 +598,13 @@ impl<C: Control> Relay<C> {
         let Some(known) = cursor else {
             return self.refuse_missing(b"34000", "portal", name, at);
         };
-        let statement = Statement { inspection: None, known, announced: None };
-        let masking = match self.masking(None, at) {
+        let statement = Statement::named(known);
+        let concerns = self.concerns(None, Some(&statement.known), NO_PARAMETERS);
+        let masking = match self.masking(None, &concerns, at) {
             Ok(masking) => masking,
-            Err(refusal) => return self.refuse_statement(&statement, refusal, at),
+            Err(refusal) => return self.refuse_statement(&statement, refusal, &concerns, at),
         };
-        let admission = self.admit_statement(&statement, Vec::new(), at)?;
+        let admission = self.admit_statement(&statement, Vec::new(), (&concerns, masking.as_deref()), at)?;
         self.admitted(admission, Then::Execute { portal: name.into(), statement: None, masking }, frame)
     }
 
@@ -624,11 +656,12 @@ impl<C: Control> Relay<C> {
         if self.is_outdated(&statement) {
             return self.refuse_outdated(at);
         }
-        let masking = match self.masking(statement.inspection.as_deref(), at) {
+        let concerns = self.track.portals.get(name).map(|portal| portal.concerns.clone()).unwrap_or_default();
+        let masking = match self.masking(statement.inspection.as_deref(), &concerns, at) {
             Ok(masking) => masking,
-            Err(refusal) => return self.refuse_statement(&statement, refusal, at),
+            Err(refusal) => return self.refuse_statement(&statement, refusal, &concerns, at),
         };
-        let admission = self.admit_statement(&statement, parameters, at)?;
+        let admission = self.admit_statement(&statement, parameters, (&concerns, masking.as_deref()), at)?;
         let then = Then::Execute { portal: name.into(), statement: Some(statement), masking };
         self.admitted(admission, then, frame)
     }
@@ -647,19 +680,20 @@ impl<C: Control> Relay<C> {
     }
 
     fn still_allowed(&mut self, statement: &Statement, at: Micros) -> bool {
-        let Statement { inspection, known, announced: _ } = statement;
+        let Statement { inspection, known, .. } = statement;
+        let structure = self.structure();
         let decision = match inspection {
             Some(inspection) => {
                 let resolved = inspection.resolve(|n| self.track.prepared(n), |n| self.track.cursor(n));
-                self.gate.decide(&resolved.needs, at)
+                self.gate.decide(&resolved.needs, &*structure, at)
             }
-            None => self.gate.decide(&known.needs, at),
+            None => self.gate.decide(&known.needs, &*structure, at),
         };
         decision.verdict == Verdict::Allow
     }
 
     fn statement_changes(&self, statement: &Statement) -> bool {
-        let Statement { inspection, known, announced: _ } = statement;
+        let Statement { inspection, known, .. } = statement;
         let Some(inspection) = inspection else { return self.known_changes(known) };
         let resolved = inspection.resolve(|n| self.track.prepared(n), |n| self.track.cursor(n));
         self.changes(inspection, resolved.effect)
@@ -682,13 +716,15 @@ impl<C: Control> Relay<C> {
         });
         let parameters =
             arguments.get(..PARAMETER_BYTES_MAX.min(arguments.len())).unwrap_or_default().to_vec();
+        let about = self.about(&Concerns::default());
         if masks {
-            let pending = self.record_unshowable(subject, at)?;
+            let pending = self.record_unshowable(subject, about, at)?;
             self.refuse_query(refused(Refusal::Kind("a function call by number")), pending);
             return Ok(Step::Done);
         }
-        let operation = Operation { subject, parameters, changes: true };
-        match self.gate.admit(operation, &needs, at).map_err(Failure::Trail)? {
+        let operation = Operation { subject, parameters, changes: true, about };
+        let structure = self.structure();
+        match self.gate.admit(operation, &needs, &*structure, at).map_err(Failure::Trail)? {
             Admission::Now(permit) => self.sent(Then::Call, permit, frame),
             Admission::Recorded(admitting) => {
                 self.stalled = Some(Stalled { admitting, then: Then::Call, void: None });
@@ -755,6 +791,9 @@ impl<C: Control> Relay<C> {
                 self.refresh_tried = None;
             }
         }
+        if self.redefined && self.change.is_none() {
+            self.change = Some(self.catalogue.change());
+        }
         self.wrote |= changes;
         let copies = reads_copy(inspection.as_deref());
         let number = self.open(permit, inspection);
@@ -762,8 +801,8 @@ impl<C: Control> Relay<C> {
         let expect = match then {
             Then::Query { .. } => Expect::Query { operation: number },
             Then::Call => Expect::Call { operation: number },
-            Then::Bind { portal, statement, bound: Bound { formats, masking: _ } } => {
-                let made = Portal { statement, operation: number, live: false, formats };
+            Then::Bind { portal, statement, bound: Bound { formats, masking: _, concerns } } => {
+                let made = Portal { statement, operation: number, live: false, formats, concerns };
                 let previous = self.track.portals.insert(portal.clone(), made);
                 Expect::Bind { name: portal, previous, operation: number }
             }
@@ -787,7 +826,7 @@ impl<C: Control> Relay<C> {
         self.track.expected.push_back(expect);
     }
 
-    /// Notes how an operation's results are masked.
+    /// Notes how an operation's results are read and masked.
     fn mask(&mut self, number: u64, then: &Then) {
         let (masking, formats, announced) = match then {
             Then::Query { inspection: _, masking } => (masking, Arc::default(), None),
@@ -801,11 +840,9 @@ impl<C: Control> Relay<C> {
             }
             Then::Call => return,
         };
-        let masked = masking.clone().map(|by| Box::new(Masked::new(by, formats, announced)));
-        let noted = then.inspection().and_then(|inspection| self.noted(&inspection, masking.as_deref()));
+        let results = masking.clone().map(|by| Box::new(Results::new(by, formats, announced)));
         if let Some(running) = self.running.get_mut(&number) {
-            running.masked = masked;
-            running.noted = noted;
+            running.results = results;
         }
     }
 
@@ -869,7 +906,7 @@ impl<C: Control> Relay<C> {
             let last = at + 1 == inspection.session.len();
             match effect {
                 SessionEffect::Prepare { name, statement } if last => {
-                    let made = Statement { inspection: None, known: statement.clone(), announced: None };
+                    let made = Statement::named(statement.clone());
                     self.track.statements.insert(name.as_bytes().into(), made);
                 }
                 SessionEffect::Declare { name, query, .. }
@@ -914,10 +951,8 @@ impl<C: Control> Relay<C> {
         let Some(running) = self.running.get_mut(&number) else { return Ok(()) };
         // Less than the window, or than half of all that was released, is not announced at any time.
         running.progress_at = running.bytes.saturating_add(running.bytes.max(window));
-        let pending = self
-            .gate
-            .progress(&mut running.permit, running.rows, running.bytes, at)
-            .map_err(Failure::Trail)?;
+        let report = running.report();
+        let pending = self.gate.progress(&mut running.permit, &report, at).map_err(Failure::Trail)?;
         self.outbox.gate(pending);
         Ok(())
     }

@@ -1,20 +1,25 @@
-//! What stands between a result and a client that may not see all of it: the plan of each text, the masks of each
-//! result, and the words of errors.
+//! What stands between a result and its client: whom it is about, and for a client that may not see all of it the plan of
+//! each text, the masks of each result, and the words of errors.
 //!
 //! Deliberately absent: the decisions themselves (`mask`). What cannot be masked yet is refused before it is sent:
-//! protected columns in COPY, function calls by number, and by a message of the protocol running what a command prepared
-//! or declared.
+//! function calls by number, and by a message of the protocol running what a command prepared or declared.
 
 use std::sync::Arc;
 
 use model::Micros;
-use phi::RowContext;
+use phi::{Format, RowContext, Type};
 
-use super::super::codec::{Severity, WireError};
-use super::super::mask::{self, Means, Plan, Protection, Refusal, Rows, Unshowable};
-use super::super::sql::{Inspection, Known, Lineage, SessionEffect};
+use super::super::catalogues::Slot;
+use super::super::codec::{self, HEADER, Malformed, Severity, WireError};
+use super::super::mask::{
+    self, Concern, Copied, Means, Noted, Parameters, Plan, Protection, Reach, Refusal, Rows, Unshowable,
+    copy_style,
+};
+use super::super::sql::lineage::{Kind, Outputs};
+use super::super::sql::{Effect, Inspection, Known, Lineage, SessionEffect};
 use super::super::track::Announced;
 use super::Relay;
+use crate::about::About;
 use crate::control::Control;
 use crate::error::Failure;
 use crate::gate::Sight;
@@ -26,10 +31,27 @@ pub(super) struct Masking {
     protected: Arc<Protected>,
     protection: Arc<Protection>,
     sight: Sight,
-    /// One for each statement of the text.
-    plans: Box<[Plan]>,
+    /// One for each statement of the text; `None` for somebody who sees everything.
+    plans: Option<Box<[Plan]>>,
+    /// The catalogue they were made by, and what it was then.
+    slot: Arc<Slot>,
+    epoch: Option<u64>,
+    /// Whom each statement of the text is about.
+    concerns: Concerns,
     /// The current year.
     year: u16,
+}
+
+/// Whom each statement of a text is about.
+pub(super) type Concerns = Arc<[Concern]>;
+
+/// An output that holds the identifier of a patient.
+#[derive(Debug)]
+struct Naming {
+    at: usize,
+    ty: Type,
+    /// The last value, as it came: rows of one patient often stand together.
+    last: Vec<u8>,
 }
 
 /// How the result at hand leaves.
@@ -37,15 +59,17 @@ pub(super) struct Masking {
 enum Shape {
     /// The resource has not announced it yet.
     Unknown,
-    /// As it comes.
-    Plain,
-    /// Cell by cell.
-    Masked(Rows),
+    /// As it comes, and nothing is known of its columns.
+    Blind,
+    /// Cell by cell, or as it comes; and which cells name a patient.
+    Known { rows: Option<Rows>, naming: Vec<Naming> },
+    /// Copied data, cell by cell.
+    Copied(Box<Copied>),
 }
 
-/// The masking of one operation's results.
+/// The results of one operation on a resource that protects something.
 #[derive(Debug)]
-pub(super) struct Masked {
+pub(super) struct Results {
     by: Arc<Masking>,
     /// Which statement of the text the results at hand are of.
     statement: usize,
@@ -54,62 +78,261 @@ pub(super) struct Masked {
     formats: Arc<[i16]>,
     /// Where the columns are announced; `None` where that comes with the result itself.
     announced: Option<Announced>,
+    /// Rows of the statement at hand.
+    rows: u64,
+    /// Rows about patients who cannot be told, of all statements.
+    unresolved: u64,
 }
 
-impl Masked {
+/// What is done with the rows at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Treatment {
+    /// They pass.
+    Pass,
+    /// They are read for whom they name, and pass.
+    Read,
+    /// They are written anew.
+    Rewrite,
+}
+
+impl Results {
     /// Begins with the first statement of a text.
-    pub(super) fn new(by: Arc<Masking>, formats: Arc<[i16]>, announced: Option<Announced>) -> Masked {
-        Masked { by, statement: 0, shape: Shape::Unknown, formats, announced }
+    pub(super) fn new(by: Arc<Masking>, formats: Arc<[i16]>, announced: Option<Announced>) -> Results {
+        Results { by, statement: 0, shape: Shape::Unknown, formats, announced, rows: 0, unresolved: 0 }
+    }
+
+    /// Makes sure that the resource read the statement at hand under the objects by which it was planned. Once it has
+    /// announced the result, it did. `own` tells whether this session has a change of objects under way.
+    fn steady(&self, own: bool) -> Result<(), Failure> {
+        let Masking { plans, slot, epoch, .. } = &*self.by;
+        let steady = plans.is_none() || (epoch.is_some() && slot.steady(own) == *epoch);
+        if steady { Ok(()) } else { Err(unshowable(&Unshowable::Changed)) }
     }
 
     /// Takes the announcement of the result at hand up.
-    pub(super) fn announce(&mut self, description: &[u8]) -> Result<(), Failure> {
-        let Masking { protected, protection, sight, plans, year: _ } = &*self.by;
-        let plan = plans.get(self.statement).ok_or_else(|| unshowable(&Unshowable::Disagrees))?;
-        let means = Means { protection, keys: &protected.keys };
-        let rows = Rows::compile(plan, description, means, |class| sight.sees(class));
-        self.shape = match rows.map_err(|error| unshowable(&error))? {
-            None => Shape::Plain,
-            Some(rows) => Shape::Masked(rows),
+    pub(super) fn announce(&mut self, description: &[u8], own: bool) -> Result<(), Failure> {
+        self.steady(own)?;
+        let Masking { protected, protection, sight, plans, concerns, .. } = &*self.by;
+        let rows = match plans {
+            None => None,
+            Some(plans) => {
+                let plan = plans.get(self.statement).ok_or_else(|| unshowable(&Unshowable::Disagrees))?;
+                let means =
+                    Means { protection, keys: &protected.keys, detector: protected.detector.as_ref() };
+                let rows = Rows::compile(plan, description, means, |class| sight.sees(class));
+                rows.map_err(|error| unshowable(&error))?
+            }
         };
+        let outputs = concerns.get(self.statement).map_or(&[][..], |concern| &concern.outputs);
+        let naming = protection.naming(description, outputs).map_err(malformed)?;
+        let naming = naming.into_iter().map(|(at, ty)| Naming { at, ty, last: Vec::new() });
+        self.shape = Shape::Known { rows, naming: naming.collect() };
         Ok(())
     }
 
-    /// Makes sure that the columns of the rows at hand are known.
-    pub(super) fn ready(&mut self) -> Result<(), Failure> {
-        if !matches!(self.shape, Shape::Unknown) {
-            return Ok(());
-        }
-        let announced = self.announced.clone();
-        let description = announced.as_ref().and_then(|announced| announced.get());
-        let description = description.ok_or_else(|| unshowable(&Unshowable::Disagrees))?;
-        self.announce(description)
-    }
-
-    /// Tells whether the rows at hand do not leave as they come.
-    pub(super) fn rewrites(&self) -> bool {
-        !matches!(self.shape, Shape::Plain)
-    }
-
-    /// Appends a row as it leaves.
-    pub(super) fn row(&self, row: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
-        match &self.shape {
-            Shape::Unknown => Err(unshowable(&Unshowable::Disagrees)),
-            Shape::Plain => {
-                out.extend_from_slice(row);
-                Ok(())
+    /// Takes the announcement of copied data up.
+    pub(super) fn announce_copy(
+        &mut self,
+        lineage: Option<&Lineage>,
+        response: &[u8],
+        own: bool,
+    ) -> Result<(), Failure> {
+        self.steady(own)?;
+        let Masking { protected, protection, plans, concerns, sight, .. } = &*self.by;
+        let outputs = concerns.get(self.statement).map_or(&[][..], |concern| &concern.outputs);
+        let plan = match plans {
+            None => None,
+            Some(plans) => Some(plans.get(self.statement).ok_or_else(|| unshowable(&Unshowable::Disagrees))?),
+        };
+        let means = Means { protection, keys: &protected.keys, detector: protected.detector.as_ref() };
+        let sees = |class| sight.sees(class);
+        let copied = match lineage.map(|lineage| (lineage, &lineage.kind)) {
+            Some((lineage, Kind::CopyOut(options))) if plan.is_some() || copy_style(options).is_some() => {
+                Copied::compile(lineage, options, plan, outputs, response, means, sees)
+                    .map_err(|error| unshowable(&error))?
             }
-            Shape::Masked(rows) => rows
-                .rewrite(row, &self.formats, &RowContext::new(self.by.year), out)
-                .map_err(|error| unshowable(&error)),
+            // Somebody who sees everything: what is not known passes, and names nobody.
+            Some(_) | None if plan.is_none() => None,
+            Some(_) | None => return Err(unshowable(&Unshowable::Disagrees)),
+        };
+        self.shape = copied.map_or(Shape::Blind, |copied| Shape::Copied(Box::new(copied)));
+        Ok(())
+    }
+
+    /// Takes a piece of copied data, whole, and appends what leaves of it.
+    pub(super) fn copied(
+        &mut self,
+        piece: &[u8],
+        about: &mut About,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let reach = self.reach();
+        let Shape::Copied(copied) = &mut self.shape else {
+            return Err(unshowable(&Unshowable::Disagrees));
+        };
+        let piece = piece.get(HEADER..).unwrap_or_default();
+        let mut shown = Vec::with_capacity(piece.len());
+        let fed = copied.feed(piece, self.by.year, &mut |patient| about.name(patient), &mut shown);
+        let (rows, nobody) = fed.map_err(|error| unshowable(&error))?;
+        self.rows += rows;
+        self.unresolved += match reach {
+            Reach::Nobody | Reach::Text => 0,
+            Reach::Rows => nobody,
+            Reach::Unknown => rows,
+        };
+        if !shown.is_empty() {
+            codec::message(out, b'd', |out| out.extend_from_slice(&shown));
+        }
+        Ok(())
+    }
+
+    /// Checks that copied data may end here.
+    pub(super) fn copy_ends(&self) -> Result<(), Failure> {
+        match &self.shape {
+            Shape::Copied(copied) => copied.finish().map_err(|error| unshowable(&error)),
+            Shape::Unknown | Shape::Blind | Shape::Known { .. } => Ok(()),
         }
     }
 
-    /// One statement of the text is done.
-    pub(super) fn next(&mut self) {
+    /// Makes sure that the columns of the rows at hand are known, and tells what is done with them.
+    pub(super) fn treatment(&mut self, own: bool) -> Result<Treatment, Failure> {
+        if matches!(self.shape, Shape::Unknown) {
+            let announced = self.announced.clone();
+            match announced.as_ref().and_then(|announced| announced.get()) {
+                Some(description) => self.announce(description, own)?,
+                None if self.by.plans.is_none() => self.shape = Shape::Blind,
+                None => return Err(unshowable(&Unshowable::Disagrees)),
+            }
+        }
+        Ok(match &self.shape {
+            Shape::Unknown | Shape::Blind => Treatment::Pass,
+            Shape::Known { rows: Some(_), .. } | Shape::Copied(_) => Treatment::Rewrite,
+            Shape::Known { rows: None, naming } if naming.is_empty() => Treatment::Pass,
+            Shape::Known { rows: None, .. } => Treatment::Read,
+        })
+    }
+
+    /// Returns which statement of the text the results at hand are of.
+    pub(super) fn statement(&self) -> usize {
+        self.statement
+    }
+
+    fn reach(&self) -> Reach {
+        self.by.concerns.get(self.statement).map_or(Reach::Unknown, |concern| concern.reach)
+    }
+
+    /// Counts rows that were not read.
+    pub(super) fn passed(&mut self, count: u64) {
+        self.rows += count;
+        self.unresolved += match self.reach() {
+            Reach::Nobody | Reach::Text => 0,
+            Reach::Rows | Reach::Unknown => count,
+        };
+    }
+
+    /// Names whom a row is about, and appends it to `out` as it leaves where it is written anew.
+    pub(super) fn row(&mut self, row: &[u8], about: &mut About, out: &mut Vec<u8>) -> Result<(), Failure> {
+        let reach = self.reach();
+        let Shape::Known { rows, naming } = &mut self.shape else {
+            return Err(unshowable(&Unshowable::Disagrees));
+        };
+        let patient = names(naming, &self.formats, row, about).map_err(malformed)?;
+        self.rows += 1;
+        self.unresolved += match (reach, &patient) {
+            (Reach::Nobody | Reach::Text, _) | (Reach::Rows, Whose::One(_) | Whose::Several) => 0,
+            (Reach::Rows, Whose::Nobody) | (Reach::Unknown, _) => 1,
+        };
+        let Some(rows) = rows else { return Ok(()) };
+        let concern = self.by.concerns.get(self.statement).filter(|_| reach == Reach::Text);
+        let patient = match (concern.map(|concern| concern.named.as_slice()), &patient) {
+            (Some([only]), _) => Some(&**only),
+            (_, Whose::One(patient)) => Some(patient.as_slice()),
+            (_, Whose::Nobody | Whose::Several) => None,
+        };
+        let context = RowContext { patient, ..RowContext::new(self.by.year) };
+        rows.rewrite(row, &self.formats, &context, out).map_err(|error| unshowable(&error))
+    }
+
+    /// One statement of the text is done; its tag counts rows that did not come as messages.
+    pub(super) fn next(&mut self, counted: u64) {
+        // Pieces of binary data are not quite rows.
+        self.passed(counted.saturating_sub(self.rows));
+        self.rows = 0;
         self.statement += 1;
         self.shape = Shape::Unknown;
     }
+
+    /// Tells whether something runs that is not followed.
+    pub(super) fn runs(&self) -> bool {
+        self.by.concerns.iter().any(|concern| concern.runs)
+    }
+
+    /// Tells whether the error of the statement at hand, in the resource's own words, may tell of anybody.
+    pub(super) fn tells(&self) -> bool {
+        match self.reach() {
+            Reach::Nobody | Reach::Text => false,
+            Reach::Rows | Reach::Unknown => true,
+        }
+    }
+
+    /// Returns how many rows are about patients who cannot be told.
+    pub(super) fn unresolved(&self) -> u64 {
+        self.unresolved
+    }
+}
+
+/// Whose a row is.
+enum Whose {
+    Nobody,
+    One(Vec<u8>),
+    Several,
+}
+
+/// Names whom the cells of a row are about.
+fn names(naming: &mut [Naming], formats: &[i16], row: &[u8], about: &mut About) -> Result<Whose, Malformed> {
+    let (count, mut values) = codec::data_row(row)?;
+    let mut whose = Whose::Nobody;
+    let mut read = 0;
+    for Naming { at, ty, last } in naming {
+        // In ascending order.
+        let mut value = None;
+        while read <= *at && read < count {
+            value = values.value()?;
+            read += 1;
+        }
+        let Some(value) = value else { continue };
+        let format = match formats {
+            [] => Format::Text,
+            [all] => format_of(*all)?,
+            each => format_of(*each.get(*at).ok_or(Malformed::Layout("DataRow"))?)?,
+        };
+        let mut form = Vec::new();
+        if phi::pgtype::canonical(ty, format, value, &mut form).is_none() {
+            continue;
+        }
+        if *last != form {
+            about.name(&form);
+            last.clone_from(&form);
+        }
+        whose = match whose {
+            Whose::One(other) if other != form => Whose::Several,
+            Whose::Nobody | Whose::One(_) => Whose::One(form),
+            Whose::Several => Whose::Several,
+        };
+    }
+    Ok(whose)
+}
+
+fn format_of(code: i16) -> Result<Format, Malformed> {
+    match code {
+        0 => Ok(Format::Text),
+        1 => Ok(Format::Binary),
+        _ => Err(Malformed::Layout("DataRow")),
+    }
+}
+
+fn malformed(error: Malformed) -> Failure {
+    Failure::UpstreamMalformed(error.to_string())
 }
 
 /// Returns the plan of what a prepared statement or a cursor returns.
@@ -121,7 +344,7 @@ fn inner(
 ) -> Result<Plan, Refusal> {
     let known = known.ok_or(Refusal::Kind(what))?;
     match protection.plan(&known, |class| sight.sees(class))? {
-        plan @ (Plan::Columns(_) | Plan::Plain | Plan::Nothing) => Ok(plan),
+        plan @ (Plan::Columns(_) | Plan::Plain | Plan::Screened | Plan::Nothing) => Ok(plan),
         Plan::Prepared(_) | Plan::Cursor(_) => Err(Refusal::Kind(what)),
     }
 }
@@ -145,6 +368,10 @@ pub(super) fn refused(refusal: Refusal) -> WireError {
             format!("{what} is not open to people who see protected values masked"),
             "Ask for `unmask` on this resource, or use SELECT, INSERT, UPDATE, DELETE or COPY.",
         ),
+        Refusal::Changing => {
+            let message = "the resource's objects are being changed at this moment";
+            return WireError::new(Severity::Error, b"40001", message.to_owned()).hint("Try again.");
+        }
         Refusal::Opaque => (
             "the statement uses something that cannot be followed, and could show protected values"
                 .to_owned(),
@@ -179,19 +406,82 @@ impl<C: Control> Relay<C> {
         (!sight.everything).then_some((protected, sight))
     }
 
-    /// Decides how the results of a text leave; `None` where they leave as they come.
+    /// Finds out whom each statement of a text is about. `None` for something without a text: what `known` says.
+    pub(super) fn concerns(
+        &self,
+        inspection: Option<&Inspection>,
+        known: Option<&Known>,
+        parameters: Parameters<'_>,
+    ) -> Concerns {
+        let Some(protected) = &self.target.protected else { return Arc::default() };
+        let current = self.catalogue.current();
+        let protection = current.protection(protected);
+        let run = |known: Option<&Known>| {
+            let lineage = known.and_then(|known| known.lineage.as_deref());
+            let lineage = lineage.filter(|lineage| lineage.catalogue == current.catalogue.digest());
+            // Its parameters were given elsewhere, or are expressions.
+            let none = Parameters { wire: &[], types: &[] };
+            lineage.map_or_else(Concern::unknown, |lineage| protection.concern(lineage, none))
+        };
+        let Some(inspection) = inspection else { return [run(known)].into() };
+        if inspection.lineage.len() != inspection.statements {
+            return vec![Concern::unknown(); inspection.statements].into();
+        }
+        // EXPLAIN of a change that does it.
+        let changes = |lineage: &Lineage| lineage.kind == Kind::Explain && inspection.effect == Effect::Write;
+        let concern = |lineage: &Lineage| match &lineage.outputs {
+            Outputs::Columns(_) if changes(lineage) => {
+                Concern { reach: Reach::Unknown, ..protection.concern(lineage, parameters) }
+            }
+            Outputs::Prepared(name) if inspection.names(name) => Concern::unknown(),
+            Outputs::Cursor(name) if inspection.names(name) => Concern::unknown(),
+            Outputs::Prepared(name) => run(self.track.prepared(name).as_deref()),
+            Outputs::Cursor(name) => run(self.track.cursor(name).as_deref()),
+            Outputs::None | Outputs::Columns(_) | Outputs::Open(_) => protection.concern(lineage, parameters),
+        };
+        inspection.lineage.iter().map(concern).collect()
+    }
+
+    /// Begins the account of whom an operation is about, with those that its text names.
+    pub(super) fn about(&self, concerns: &Concerns) -> About {
+        let Some(protected) = &self.target.protected else { return About::default() };
+        let mut about = About::of(protected.issuer.clone());
+        concerns.iter().flat_map(|concern| &concern.named).for_each(|identifier| about.name(identifier));
+        about
+    }
+
+    /// Decides how the results of a text leave; `None` where the resource protects nothing.
     pub(super) fn masking(
         &mut self,
         inspection: Option<&Inspection>,
+        concerns: &Concerns,
         at: Micros,
     ) -> Result<Option<Arc<Masking>>, Refusal> {
-        let Some((protected, sight)) = self.masks(at) else { return Ok(None) };
-        let inspection = inspection.ok_or(Refusal::Kind("EXECUTE, or FETCH of a cursor,"))?;
+        let Some(protected) = self.target.protected.clone() else { return Ok(None) };
+        let sight = self.gate.sight(at);
+        let (slot, epoch) = (self.catalogue.clone(), self.catalogue.steady(self.change.is_some()));
         let current = self.catalogue.current();
         let protection = current.protection(&protected);
+        let plans = if sight.everything { None } else { Some(self.plans(inspection, &protection, sight)?) };
+        let outdated = inspection.is_some_and(|inspection| inspection.catalogue != current.version);
+        if plans.is_some() && !self.redefined && (epoch.is_none() || outdated) {
+            return Err(Refusal::Changing);
+        }
+        let (concerns, year) = (concerns.clone(), year(at));
+        Ok(Some(Arc::new(Masking { protected, protection, sight, plans, slot, epoch, concerns, year })))
+    }
+
+    fn plans(
+        &self,
+        inspection: Option<&Inspection>,
+        protection: &Protection,
+        sight: Sight,
+    ) -> Result<Box<[Plan]>, Refusal> {
+        let inspection = inspection.ok_or(Refusal::Kind("EXECUTE, or FETCH of a cursor,"))?;
         if inspection.lineage.len() != inspection.statements {
             return Err(Refusal::Opaque);
         }
+        let digest = self.catalogue.current().catalogue.digest();
         let mut plans = Vec::with_capacity(inspection.statements);
         for lineage in &inspection.lineage {
             let plan = match protection.plan(lineage, |class| sight.sees(class))? {
@@ -199,39 +489,34 @@ impl<C: Control> Relay<C> {
                     let known = self.track.prepared(&name).filter(|_| !inspection.names(&name));
                     let known = known.and_then(|known| known.lineage.clone());
                     // The resource plans it anew when objects change, by what they are then.
-                    let known = known.filter(|known| known.catalogue == current.catalogue.digest());
-                    inner(&protection, sight, known, "EXECUTE of a statement that is not known")?
+                    let known = known.filter(|known| known.catalogue == digest);
+                    inner(protection, sight, known, "EXECUTE of a statement that is not known")?
                 }
                 Plan::Cursor(name) => {
                     let known = self.track.cursor(&name).filter(|_| !inspection.names(&name));
                     let known = known.and_then(|known| known.lineage.clone());
-                    inner(&protection, sight, known, "FETCH from a cursor that is not known")?
+                    inner(protection, sight, known, "FETCH from a cursor that is not known")?
                 }
-                plan @ (Plan::Columns(_) | Plan::Plain | Plan::Nothing) => plan,
+                plan @ (Plan::Columns(_) | Plan::Plain | Plan::Screened | Plan::Nothing) => plan,
             };
-            if lineage.copies() && plan.masks() {
-                return Err(Refusal::Kind("COPY of protected columns"));
+            if let Some(refusal) = mask::refused_copy(lineage, &plan) {
+                return Err(refusal);
             }
             plans.push(plan);
         }
-        Ok(Some(Arc::new(Masking { protected, protection, sight, plans: plans.into(), year: year(at) })))
+        Ok(plans.into())
     }
 
-    /// Says for the record which protected columns a text returns, masked and in clear: by what it was planned with,
-    /// where it was.
-    pub(super) fn noted(&mut self, inspection: &Inspection, masking: Option<&Masking>) -> Option<Box<str>> {
-        let protected = self.target.protected.clone()?;
-        let (protection, sight) = match masking {
-            Some(masking) => (masking.protection.clone(), masking.sight),
-            None => {
-                let sight = self.gate.sight(self.shared.control.now());
-                (self.catalogue.current().protection(&protected), sight)
-            }
-        };
+    /// Says for the record which protected columns a text returns, masked and as they are.
+    pub(super) fn note(&self, about: &mut About, inspection: Option<&Inspection>, masking: Option<&Masking>) {
+        let (Some(inspection), Some(masking)) = (inspection, masking) else { return };
         let run: Vec<Arc<Known>> =
             inspection.session.iter().filter_map(|effect| self.run_by(effect)).collect();
         let followed = run.iter().filter_map(|known| known.lineage.as_deref());
-        protection.note(inspection.lineage.iter().chain(followed), |class| sight.sees(class))
+        let lineage = inspection.lineage.iter().chain(followed);
+        let Noted { masked, unmasked, partly } =
+            masking.protection.note(lineage, masking.sight.everything, |class| masking.sight.sees(class));
+        (about.masked, about.unmasked, about.partly) = (masked, unmasked, partly);
     }
 
     /// Returns what an effect on the session runs that was named before.

@@ -22,7 +22,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::buffers::{Housekeeping, Inbox, Upbox};
-use super::catalogues::Slot;
+use super::catalogues::{Change, Slot};
 use super::codec::{Severity, Status, WireError};
 use super::dial;
 use super::outbox::Outbox;
@@ -51,10 +51,25 @@ struct Running {
     awaited: u32,
     /// [`Track::renamed`] when it was sent.
     renamed: u64,
-    /// How its results are masked; `None` where they leave as they come.
-    masked: Option<Box<masking::Masked>>,
-    /// What the record says of protected columns.
-    noted: Option<Box<str>>,
+    /// How its results are read and masked; `None` where the resource protects nothing.
+    results: Option<Box<masking::Results>>,
+    /// Results of functions called by number, and errors in the resource's own words, which may be about anybody.
+    untold: u64,
+    /// Pieces of copied data that are not counted by a tag yet: each is a row, in text.
+    copied: u64,
+}
+
+impl Running {
+    /// Returns what its entry says of it now.
+    fn report(&self) -> Report<'static> {
+        let unresolved = self.results.as_ref().map_or(0, |results| results.unresolved()) + self.untold;
+        Report {
+            rows: Some(self.rows + self.copied),
+            unresolved: Some(unresolved),
+            bytes: Some(self.bytes),
+            ..Report::default()
+        }
+    }
 }
 
 /// What a message waits for before it is looked at again.
@@ -112,6 +127,8 @@ pub(crate) struct Relay<C: Control> {
     wrote: bool,
     /// The transaction changed objects, so nothing is proven within it.
     redefined: bool,
+    /// Something of such a transaction is under way.
+    change: Option<Change>,
     active: Instant,
     /// The client said goodbye and answers are under way: they go out until the resource, told too, closes.
     leaving: bool,
@@ -170,6 +187,7 @@ impl<C: Control> Relay<C> {
             copy_passing: 0,
             wrote: false,
             redefined: false,
+            change: None,
             active: Instant::now(),
             leaving: false,
             fatal: false,
@@ -241,8 +259,8 @@ impl<C: Control> Relay<C> {
             self.catalogue = self.shared.catalogues.slot(&configured);
             self.target = configured;
         }
-        let needs = [model::Need { action: Action::Connect, object: model::Object::Resource }];
-        let decision = self.gate.decide(&needs, self.shared.control.now());
+        let need = model::Need { action: Action::Connect, object: model::Object::Resource };
+        let decision = self.gate.decide_one(need, self.shared.control.now());
         if decision.verdict == model::Verdict::Deny {
             self.end(Ending::Revoked, b"57P01", "the right to this session was withdrawn");
         }
@@ -293,6 +311,9 @@ impl<C: Control> Relay<C> {
             return false;
         }
         self.refreshing = None;
+        if self.catalogue.is_fresh() {
+            self.refresh_tried = None;
+        }
         true
     }
 
@@ -418,8 +439,9 @@ impl<C: Control> Relay<C> {
             executed: false,
             awaited: 0,
             renamed: self.track.renamed,
-            masked: None,
-            noted: None,
+            results: None,
+            untold: 0,
+            copied: 0,
         };
         self.running.insert(self.operations, running);
         self.operations
@@ -428,12 +450,11 @@ impl<C: Control> Relay<C> {
     /// Records what came of an operation, and withholds its answers until that is durable.
     fn settle(&mut self, number: u64, outcome: Outcome, detail: Option<&'static str>) -> Result<(), Failure> {
         let Some(running) = self.running.remove(&number) else { return Ok(()) };
-        let words: Vec<&str> = detail.into_iter().chain(running.noted.as_deref()).collect();
-        let detail = (!words.is_empty()).then(|| words.join("; "));
-        let detail = detail.as_deref();
-        let report =
-            Report { rows: Some(running.rows), bytes: Some(running.bytes), outcome: Some(outcome), detail };
-        let withheld = running.permit.withholds();
+        let mut report = Report { outcome: Some(outcome), detail, ..running.report() };
+        // What is not followed may have told something without a row: in a notice, a setting, how long it took.
+        let runs = running.executed && running.results.as_ref().is_some_and(|results| results.runs());
+        report.unresolved = report.unresolved.map(|rows| rows.max(u64::from(runs)));
+        let withheld = running.permit.owes();
         let now = self.shared.control.now();
         let pending = self.gate.settle(running.permit, &report, now).map_err(Failure::Trail)?;
         if withheld {
@@ -449,7 +470,7 @@ impl<C: Control> Relay<C> {
     fn settle_all(&mut self, detail: Option<&'static str>) -> bool {
         let mut numbers: Vec<u64> = self.running.keys().copied().collect();
         numbers.sort_unstable();
-        let withheld = self.running.values().any(|running| running.permit.withholds());
+        let withheld = self.running.values().any(|running| running.permit.owes());
         let held = self.outbox.held();
         for number in numbers {
             // What is withheld waits for all of these entries, whichever of them it belongs to.

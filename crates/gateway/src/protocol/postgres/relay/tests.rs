@@ -1,15 +1,17 @@
 //! Whole sessions between a client and a resource that are both played here, over a trail whose commits are held
 //! back: what waits for an entry is seen to wait.
 
+mod beneath;
 mod masking;
 mod order;
+mod patients;
 mod states;
 
 use std::net::SocketAddr;
 
 use model::{PersonId, Principal, ResourceId, Secret, SessionId};
 use parking_lot::Mutex;
-use policy::{Person, Place, Role, Rule, Snapshot, Sources};
+use policy::{CedarFile, Person, Place, Role, Rule, Snapshot, Sources};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -84,6 +86,14 @@ fn policy(version: u64, all: bool) -> Arc<Snapshot> {
 }
 
 fn policy_with(version: u64, all: bool, disabled: bool) -> Arc<Snapshot> {
+    policy_and(version, all, disabled, &[])
+}
+
+fn policy_and(version: u64, all: bool, disabled: bool, cedar: &[CedarFile]) -> Arc<Snapshot> {
+    policy_of(version, all, disabled, false, cedar)
+}
+
+fn policy_of(version: u64, all: bool, disabled: bool, unmasks: bool, cedar: &[CedarFile]) -> Arc<Snapshot> {
     let patterns = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>();
     let place = Place { file: "test".into(), line: 1 };
     let everything = patterns(if all { &["*"] } else { &[] });
@@ -95,13 +105,13 @@ fn policy_with(version: u64, all: bool, disabled: bool) -> Arc<Snapshot> {
         execute: everything,
         transfer: all,
         administer: all,
-        unmask: Vec::new(),
+        unmask: if unmasks { vec!["*".to_owned()] } else { Vec::new() },
         place: place.clone(),
     };
     let roles = [Role { name: "nurse".into(), rules: vec![rule], place }];
     let nora = Person { id: PersonId(1), name: "nora".into(), roles: vec!["nurse".into()], disabled };
     let resources = [ResourceId("hospital".into())];
-    let sources = Sources { roles: &roles, cedar: &[], people: &[nora], resources: &resources, classes: &[] };
+    let sources = Sources { roles: &roles, cedar, people: &[nora], resources: &resources, classes: &[] };
     Arc::new(Snapshot::compile(&sources, version).unwrap())
 }
 
@@ -193,6 +203,7 @@ struct Scene {
     server: Side,
     world: Arc<World>,
     session: JoinHandle<(Ending, Duration, Option<Failure>)>,
+    slot: Arc<Slot>,
     /// Where the resource takes cancel requests.
     cancels: TcpListener,
     drain: watch::Sender<Drain>,
@@ -218,6 +229,15 @@ impl Scene {
     }
 
     async fn protecting(limits: Limits, protected: Option<Arc<Protected>>, known: Catalogue) -> Scene {
+        Scene::under(policy(1, true), limits, protected, known).await
+    }
+
+    async fn under(
+        snapshot: Arc<Snapshot>,
+        limits: Limits,
+        protected: Option<Arc<Protected>>,
+        known: Catalogue,
+    ) -> Scene {
         let cancels = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = Arc::new(Upstream {
             id: ResourceId("hospital".into()),
@@ -229,7 +249,7 @@ impl Scene {
         });
         let world = Arc::new(World {
             held: HeldTrail::open(),
-            snapshot: Mutex::new(policy(1, true)),
+            snapshot: Mutex::new(snapshot),
             versions: watch::channel(1).0,
             upstream: upstream.clone(),
         });
@@ -249,7 +269,8 @@ impl Scene {
             verdicts: Verdicts::new(),
             drain: draining,
         });
-        shared.catalogues.slot(&upstream).replace(known);
+        let slot = shared.catalogues.slot(&upstream);
+        slot.replace(known);
         let session = Arc::new(Session {
             id: SessionId(7),
             principal: Principal { id: PersonId(1), name: "nora".into(), roles: ["nurse".into()].into() },
@@ -269,7 +290,7 @@ impl Scene {
         let relay = Relay::new(shared, gate, upstream, Stream::Plain(near), Stream::Plain(far), cancel);
         let session = tokio::spawn(relay.run());
         let side = |stream| Side { stream, arrived: Vec::new() };
-        Scene { client: side(client), server: side(server), world, session, cancels, drain }
+        Scene { client: side(client), server: side(server), world, session, slot, cancels, drain }
     }
 
     fn hold(&self) {
@@ -283,6 +304,13 @@ impl Scene {
     /// Puts another policy in force.
     fn publish(&self, version: u64, all: bool) {
         *self.world.snapshot.lock() = policy(version, all);
+        self.world.versions.send_replace(version);
+    }
+
+    /// Puts a policy in force by which Nora may do everything but what a text forbids.
+    fn forbid(&self, version: u64, text: &str) {
+        let file = CedarFile { path: "test.cedar".into(), text: text.into() };
+        *self.world.snapshot.lock() = policy_and(version, true, false, &[file]);
         self.world.versions.send_replace(version);
     }
 

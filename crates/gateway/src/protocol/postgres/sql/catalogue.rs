@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use aws_lc_rs::digest::{Context, SHA256};
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
+use super::beneath::{Edges, RelationName};
 use super::builtin::{self, Builtin};
 use super::lineage::{self, View};
 
@@ -68,6 +69,8 @@ pub(super) struct Relation {
     pub(super) columns: Vec<Column>,
     /// The query of a view or a materialised view.
     pub(super) query: Option<Box<str>>,
+    /// What it stands over.
+    pub(super) edges: Edges,
     /// Rules of users say what changing its rows does.
     pub(super) has_rules: bool,
     /// What following `query` gave; made at first use.
@@ -81,6 +84,8 @@ pub(super) struct Column {
     pub(super) name: Box<str>,
     /// `SELECT` and the expression that a generated column is computed by.
     pub(super) generated: Option<Box<str>>,
+    /// The type, for a domain the one beneath: its OID, and its modifier or -1.
+    pub(super) ty: (u32, i32),
 }
 
 /// What kind of relation, as far as reading goes.
@@ -101,6 +106,10 @@ pub(super) struct Proof {
     pub(super) reached: Box<[Box<str>]>,
     /// One of them is on another server.
     pub(super) foreign: bool,
+    /// The relations that the definition names.
+    pub(super) reads: Box<[RelationName]>,
+    /// The one whose rows are the view's, where it has no others: what changes them changes those.
+    pub(super) target: Option<RelationName>,
 }
 
 /// A snapshot of one resource's catalogue.
@@ -121,6 +130,8 @@ pub(crate) struct Catalogue {
     cast_sources: HashSet<Box<str>>,
     /// User code may run where no name of it is written: implicit casts, operator classes.
     hidden_code: bool,
+    /// What schemas and columns are called, where columns are known.
+    names: HashSet<Box<str>>,
     /// Columns whose values are arrays.
     arrays: HashSet<lineage::Column>,
     /// The relations that a relation inherits columns from, by OID.
@@ -138,7 +149,7 @@ pub(crate) struct CatalogueError {
 impl Catalogue {
     /// What to run at the resource, in this order on one connection as one snapshot; the rows of each, empty where it
     /// returns none, go to [`Catalogue::from_rows`]. The search path is empty so that definitions come out qualified.
-    pub(crate) const QUERIES: [&'static str; 12] = [
+    pub(crate) const QUERIES: [&'static str; 13] = [
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         // Printing a definition takes a lock; whoever changes the relation may be waiting for this reading.
         "SET LOCAL search_path = ''; SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '20s'",
@@ -186,14 +197,17 @@ impl Catalogue {
             harmless!("p.oid"),
             " ORDER BY p.oid",
         ),
-        // A row for each column (as text: a name is cut at 63 bytes); for what came with PostgreSQL a row for each relation, with all names.
+        // A row for each column (as text: a name is cut at 63 bytes), with the type beneath a domain; for what came with
+        // PostgreSQL a row for each relation, with all names.
         "SELECT c.oid::text, n.nspname, c.relname, a.attnum::text, a.attname::text, \
          (t.typcategory = 'A')::text, CASE a.attgenerated WHEN '' THEN NULL WHEN 's' THEN 'SELECT ' || pg_get_expr(d.adbin, d.adrelid) \
-          ELSE 'SELECT ' || pg_get_expr(d.adbin, d.adrelid) || ' AS virtual' END \
+          ELSE 'SELECT ' || pg_get_expr(d.adbin, d.adrelid) || ' AS virtual' END, \
+         (CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END)::text, \
+         (CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END)::text \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid \
          JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum \
          WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND a.attnum > 0 AND NOT a.attisdropped \
-         UNION ALL SELECT c.oid::text, n.nspname, c.relname, '0', string_agg(a.attname, ',' ORDER BY a.attnum), 'false', NULL \
+         UNION ALL SELECT c.oid::text, n.nspname, c.relname, '0', string_agg(a.attname, ',' ORDER BY a.attnum), 'false', NULL, '0', '-1' \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid \
          WHERE c.oid < 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND a.attnum > 0 AND NOT a.attisdropped \
          GROUP BY c.oid, n.nspname, c.relname ORDER BY 1, 4",
@@ -202,6 +216,17 @@ impl Catalogue {
          UNION ALL SELECT DISTINCT n.nspname, c.relname, NULL FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class \
          JOIN pg_namespace n ON n.oid = c.relnamespace WHERE r.rulename <> '_RETURN' AND c.oid >= 16384",
         "SELECT i.inhrelid::text, i.inhparent::text FROM pg_inherits i ORDER BY i.inhrelid, i.inhseqno",
+        // What came with PostgreSQL is not noted as depended on.
+        "SELECT DISTINCT CASE r.ev_type WHEN '1' THEN 'query' ELSE 'rule' END, n.nspname, c.relname, un.nspname, u.relname \
+         FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace \
+         JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid \
+         AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> c.oid \
+         JOIN pg_class u ON u.oid = d.refobjid AND u.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') \
+         JOIN pg_namespace un ON un.oid = u.relnamespace WHERE r.oid >= 16384 \
+         UNION ALL SELECT 'parent', n.nspname, c.relname, un.nspname, u.relname FROM pg_inherits i \
+         JOIN pg_class c ON c.oid = i.inhrelid AND c.relkind IN ('r', 'p', 'f') JOIN pg_namespace n ON n.oid = c.relnamespace \
+         JOIN pg_class u ON u.oid = i.inhparent JOIN pg_namespace un ON un.oid = u.relnamespace \
+         ORDER BY 1, 2, 3, 4, 5",
         "COMMIT",
     ];
 
@@ -221,6 +246,7 @@ impl Catalogue {
             cast_targets: HashSet::new(),
             cast_sources: HashSet::new(),
             hidden_code: true,
+            names: HashSet::new(),
             arrays: HashSet::new(),
             parents: HashMap::new(),
         }
@@ -255,6 +281,7 @@ impl Catalogue {
                     .map(|()| catalogue.sort_columns()),
                 9 => rows.iter().try_for_each(|row| catalogue.add_query(row)),
                 10 => rows.iter().try_for_each(|row| catalogue.add_parent(row)),
+                11 => rows.iter().try_for_each(|row| catalogue.add_edge(row)),
                 _ => Some(()),
             };
             done.ok_or(error)?;
@@ -349,6 +376,7 @@ impl Catalogue {
             proof: OnceLock::new(),
             oid: 0,
             columns: Vec::new(),
+            edges: Edges::default(),
             has_rules: false,
             view: OnceLock::new(),
         };
@@ -357,16 +385,22 @@ impl Catalogue {
     }
 
     fn add_column(&mut self, row: &[Option<String>]) -> Option<()> {
-        let [oid, schema, relation, number, name, array, generated] = row else { return None };
+        let [oid, schema, relation, number, name, array, generated, ty, modifier] = row else { return None };
         let oid: u32 = oid.as_deref()?.parse().ok()?;
         let number: i16 = number.as_deref()?.parse().ok()?;
         let (schema, name) = (schema.as_deref()?, name.as_deref()?);
         let named = self.relations.get_mut(relation.as_deref()?)?;
         let relation = named.iter_mut().find(|relation| *relation.schema == *schema)?;
         relation.oid = oid;
+        for name in name.split(',').filter(|_| number == 0).chain([schema]) {
+            if !self.names.contains(name) {
+                self.names.insert(name.into());
+            }
+        }
         if number == 0 {
             let names = (1..).zip(name.split(','));
-            let column = |(number, name)| Column { number, name: Box::from(name), generated: None };
+            let ty = (0, -1);
+            let column = |(number, name)| Column { number, name: Box::from(name), generated: None, ty };
             relation.columns = names.map(column).collect();
             return Some(());
         }
@@ -374,7 +408,9 @@ impl Catalogue {
             self.arrays.insert(lineage::Column { relation: oid, number });
         }
         let generated = generated.as_deref().map(Box::from);
-        relation.columns.push(Column { number, name: name.into(), generated });
+        let ty = (ty.as_deref()?.parse().ok()?, modifier.as_deref()?.parse().ok()?);
+        self.names.insert(name.into());
+        relation.columns.push(Column { number, name: name.into(), generated, ty });
         Some(())
     }
 
@@ -402,12 +438,38 @@ impl Catalogue {
         Some(())
     }
 
-    /// Calls with schema, relation and column name of each stored column of users.
-    pub(crate) fn each_column(&self, mut each: impl FnMut(&Arc<str>, &Arc<str>, &str, lineage::Column)) {
+    fn add_edge(&mut self, row: &[Option<String>]) -> Option<()> {
+        let [kind, schema, relation, under_schema, under_relation] = row else { return None };
+        let name = |schema: &Option<String>, name: &Option<String>| {
+            Some((Arc::<str>::from(schema.as_deref()?), Arc::<str>::from(name.as_deref()?)))
+        };
+        let (over, under) = (name(schema, relation)?, name(under_schema, under_relation)?);
+        match kind.as_deref()? {
+            "query" => self.edges(&over)?.query.push(under),
+            "rule" => self.edges(&over)?.rules.push(under),
+            "parent" => {
+                self.edges(&under)?.children.push(over.clone());
+                self.edges(&over)?.parents.push(under);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn edges(&mut self, (schema, name): &RelationName) -> Option<&mut Edges> {
+        let named = self.relations.get_mut(&**name)?;
+        named.iter_mut().find(|relation| relation.schema == *schema).map(|relation| &mut relation.edges)
+    }
+
+    /// Calls with schema, relation, name and type of each stored column of users.
+    pub(crate) fn each_column(
+        &self,
+        mut each: impl FnMut(&Arc<str>, &Arc<str>, &str, lineage::Column, (u32, i32)),
+    ) {
         for relation in self.relations.values().flatten().filter(|relation| !relation.builtin) {
             for column in &relation.columns {
                 let number = lineage::Column { relation: relation.oid, number: column.number };
-                each(&relation.schema, &relation.name, &column.name, number);
+                each(&relation.schema, &relation.name, &column.name, number, column.ty);
             }
         }
     }
@@ -421,6 +483,16 @@ impl Catalogue {
     /// Returns the relations that a relation inherits from, by OID.
     pub(crate) fn parents(&self, relation: u32) -> &[u32] {
         self.parents.get(&relation).map_or(&[], Vec::as_slice)
+    }
+
+    /// Tells whether something of the resource has this name: a schema, relation, column, function or type.
+    pub(super) fn has_name(&self, name: &str) -> bool {
+        self.names.contains(name)
+            || self.relations.contains_key(name)
+            || self.functions.contains_key(name)
+            || self.types.contains_key(name)
+            || builtin::function(name) != Builtin::Unknown
+            || builtin::is_type(name)
     }
 
     /// Tells whether a column holds arrays.

@@ -12,11 +12,13 @@
 mod expression;
 mod scope;
 mod statement;
+mod ties;
 
 use std::fmt;
 
 pub(super) use scope::View;
 pub(super) use statement::of;
+pub(crate) use ties::Ties;
 
 use super::catalogue::{Catalogue, Relation};
 use scope::{Cte, Scope};
@@ -47,6 +49,9 @@ pub(crate) enum Origin {
         /// The computation gives a value whatever the columns hold: it neither fails nor takes time by them, nor
         /// makes more rows or fewer.
         total: bool,
+        /// It may be an array or a record, of a shape that depends on the columns: comparing it, or putting it
+        /// together with others, may fail by the shape.
+        shaped: bool,
     },
     /// Not known.
     Unknown,
@@ -58,7 +63,50 @@ impl Origin {
         match self {
             Origin::Clean | Origin::Unknown => &[],
             Origin::Column(column) => std::slice::from_ref(column),
-            Origin::Computed { columns, total: _ } => columns,
+            Origin::Computed { columns, total: _, shaped: _ } => columns,
+        }
+    }
+
+    /// Tells whether it depends on columns, and may be an array or a record that was made on the way.
+    fn is_shaped(&self) -> bool {
+        match self {
+            Origin::Clean | Origin::Column(_) => false,
+            Origin::Computed { columns, total: _, shaped } => *shaped && !columns.is_empty(),
+            Origin::Unknown => true,
+        }
+    }
+
+    /// Returns the same of a value that may be an array or a record.
+    fn shaped(self) -> Origin {
+        match self {
+            Origin::Clean => Origin::Computed { columns: Box::default(), total: true, shaped: true },
+            Origin::Column(column) => {
+                Origin::Computed { columns: Box::new([column]), total: true, shaped: true }
+            }
+            Origin::Computed { columns, total, shaped: _ } => {
+                Origin::Computed { columns, total, shaped: true }
+            }
+            Origin::Unknown => Origin::Unknown,
+        }
+    }
+
+    /// Returns the same of a value that is neither.
+    fn flat(self) -> Origin {
+        match self {
+            Origin::Computed { columns, total: true, shaped: _ } if columns.is_empty() => Origin::Clean,
+            Origin::Computed { columns, total, shaped: _ } => {
+                Origin::Computed { columns, total, shaped: false }
+            }
+            Origin::Clean | Origin::Column(_) | Origin::Unknown => self,
+        }
+    }
+
+    /// Tells whether it is the same for every row and cannot fail.
+    fn is_constant(&self) -> bool {
+        match self {
+            Origin::Clean => true,
+            Origin::Computed { columns, total, shaped: _ } => columns.is_empty() && *total,
+            Origin::Column(_) | Origin::Unknown => false,
         }
     }
 
@@ -79,20 +127,24 @@ impl Origin {
     /// Returns the origin of a value computed from all of these.
     fn all(origins: impl IntoIterator<Item = Origin>) -> Origin {
         let mut columns: Vec<Column> = Vec::new();
-        let mut total = true;
+        let (mut total, mut shaped) = (true, false);
         for origin in origins {
-            if origin == Origin::Unknown {
-                return Origin::Unknown;
+            match &origin {
+                Origin::Unknown => return Origin::Unknown,
+                Origin::Clean | Origin::Column(_) => {}
+                Origin::Computed { columns: _, total: here, shaped: made } => {
+                    total &= here;
+                    shaped |= made;
+                }
             }
-            total &= origin.is_total();
             columns.extend_from_slice(origin.columns());
         }
-        if columns.is_empty() && total {
+        if columns.is_empty() && total && !shaped {
             return Origin::Clean;
         }
         columns.sort_unstable();
         columns.dedup();
-        Origin::Computed { columns: columns.into(), total }
+        Origin::Computed { columns: columns.into(), total, shaped }
     }
 
     /// Returns the origin of a value that is one or the other, whole.
@@ -104,20 +156,12 @@ impl Origin {
     fn computed(self, total: bool) -> Origin {
         match self {
             Origin::Clean if total => Origin::Clean,
-            Origin::Clean => Origin::Computed { columns: Box::default(), total },
+            Origin::Clean => Origin::Computed { columns: Box::default(), total, shaped: false },
             Origin::Unknown => Origin::Unknown,
-            Origin::Column(column) => Origin::Computed { columns: Box::new([column]), total },
-            Origin::Computed { columns, total: before } => {
-                Origin::Computed { columns, total: before && total }
+            Origin::Column(column) => Origin::Computed { columns: Box::new([column]), total, shaped: false },
+            Origin::Computed { columns, total: before, shaped } => {
+                Origin::Computed { columns, total: before && total, shaped }
             }
-        }
-    }
-
-    fn is_total(&self) -> bool {
-        match self {
-            Origin::Clean | Origin::Column(_) => true,
-            Origin::Computed { columns: _, total } => *total,
-            Origin::Unknown => false,
         }
     }
 }
@@ -200,8 +244,11 @@ pub(crate) struct Lineage {
     pub(crate) uses: Box<[(Column, Use)]>,
     /// The columns that are given values, and where these come from.
     pub(crate) assigned: Box<[(Column, Origin)]>,
-    /// The relations whose rows are read, by OID; those beneath views, not the views.
+    /// The relations whose rows are read or changed, by OID; those beneath views, not the views. Sorted; one that is read
+    /// again is there again.
     pub(crate) relations: Box<[u32]>,
+    /// What ties these rows to values, and to each other.
+    pub(crate) ties: Ties,
     /// It runs or reads what is not known, which may show anything.
     pub(crate) opaque: bool,
     /// The catalogue it was followed with.
@@ -235,7 +282,8 @@ impl Lineage {
         };
         let assigned = self.assigned.iter().map(|(_, from)| from.weight()).sum::<usize>();
         let uses = self.uses.len() * size_of::<(Column, Use)>();
-        size_of::<Lineage>() + outputs + assigned + uses + self.relations.len() * size_of::<u32>()
+        let relations = self.relations.len() * size_of::<u32>();
+        size_of::<Lineage>() + outputs + assigned + uses + relations + self.ties.weight()
     }
 }
 
@@ -273,6 +321,7 @@ struct Follow<'a> {
     uses: Vec<(Column, Use)>,
     assigned: Vec<(Column, Origin)>,
     relations: Vec<u32>,
+    ties: Ties,
     opaque: bool,
     depth: usize,
     depth_max: usize,
@@ -280,6 +329,9 @@ struct Follow<'a> {
     budget: usize,
     /// Something was computed that may fail or take its time, or rows were read for it.
     risky: bool,
+    /// For `EXPLAIN`: what the query and all queries within return. A plan shows how wide and how many the values are, and
+    /// depends on it.
+    explained: Option<Origin>,
     /// Views that are being followed.
     within: Vec<&'a Relation>,
     /// Unqualified names mean `pg_catalog`, as in a definition that PostgreSQL printed under an empty search path.
@@ -296,12 +348,14 @@ impl<'a> Follow<'a> {
             uses: Vec::new(),
             assigned: Vec::new(),
             relations: Vec::new(),
+            ties: Ties::default(),
             // Where nothing is known of the resource, nothing is known of its statements.
             opaque: !catalogue.proves(),
             depth: 0,
             depth_max: depth_max.min(DEPTH_MAX),
             budget,
             risky: false,
+            explained: None,
             within: Vec::new(),
             pinned: false,
         }
@@ -361,13 +415,13 @@ impl<'a> Follow<'a> {
         self.uses.sort_by_key(|(column, _)| *column);
         self.uses.dedup();
         self.relations.sort_unstable();
-        self.relations.dedup();
         Lineage {
             kind,
             outputs,
             uses: self.uses.into(),
             assigned: self.assigned.into(),
             relations: self.relations.into(),
+            ties: self.ties,
             opaque: self.opaque,
             catalogue: self.catalogue.digest(),
         }

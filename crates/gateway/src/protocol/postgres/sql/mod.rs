@@ -8,10 +8,12 @@
 //! `standard_conforming_strings = on`.
 //! Deliberately absent: policy, caching, the session's state ([`Inspection::resolve`] asks the caller for it), masking.
 
+mod beneath;
 mod builtin;
 mod catalogue;
 pub(crate) mod lineage;
 mod normalise;
+mod shape;
 mod statement;
 mod walk;
 
@@ -19,6 +21,7 @@ mod walk;
 pub(crate) mod tests;
 
 use std::borrow::Cow;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -26,6 +29,7 @@ use model::{Action, Need, Object};
 
 pub(crate) use catalogue::{Catalogue, Rows};
 pub(crate) use lineage::Lineage;
+pub(crate) use shape::Shape;
 
 use statement::{Outcome, Secret};
 use walk::Walk;
@@ -53,6 +57,23 @@ pub(crate) enum CopyDirection {
 /// All there is to know of one exact text under one catalogue.
 #[derive(Debug)]
 pub(crate) struct Inspection {
+    /// All but the literals.
+    pub(crate) meaning: Arc<Meaning>,
+    /// The literals in order, as `normalise` encodes them.
+    pub(crate) literals: Box<[u8]>,
+}
+
+impl Deref for Inspection {
+    type Target = Meaning;
+
+    fn deref(&self) -> &Meaning {
+        &self.meaning
+    }
+}
+
+/// What a text needs, does and says.
+#[derive(Debug)]
+pub(crate) struct Meaning {
     /// What policy is asked, sorted, each once.
     pub(crate) needs: Box<[Need]>,
     /// What the text may do; running what the session prepared or declared counts as a write.
@@ -65,10 +86,10 @@ pub(crate) struct Inspection {
     pub(crate) command: Box<str>,
     /// The text with `$n` for every literal and without comments, cut at the limit.
     pub(crate) statement: Box<str>,
-    /// The literals in order, as `normalise` encodes them.
-    pub(crate) literals: Box<[u8]>,
     /// Literals were withheld because one may be a password.
     pub(crate) secret: bool,
+    /// Literals were looked at, or would be, for passwords.
+    pub(crate) suspect: bool,
     /// The relations and functions it names, and those beneath its views, in display form.
     pub(crate) objects: Box<[Box<str>]>,
     /// What it does to the session, in the order of its statements.
@@ -83,7 +104,7 @@ pub(crate) struct Inspection {
     pub(crate) reaches_foreign: bool,
     /// It may make or change objects: nothing is proven after it until the catalogue was read again.
     pub(crate) changes_catalogue: bool,
-    /// The number of the catalogue it was inspected with; for the caller to set and compare.
+    /// The number of the catalogue it was inspected with, as the limits gave it.
     pub(crate) catalogue: u64,
     /// Where the values come from that each statement returns; empty unless the limits ask for it.
     pub(crate) lineage: Box<[Lineage]>,
@@ -193,6 +214,20 @@ pub(crate) struct Resolved<'a> {
     pub(crate) changes_catalogue: bool,
 }
 
+impl Meaning {
+    /// Tells whether every text of the same [`Shape`] means the same: a single statement on rows, nothing of which asks
+    /// for the value of a literal. Others may: `EXPLAIN (ANALYZE 0)`, `SET role = 'x'`, `set_config('role', 'x', true)`.
+    pub(crate) fn holds_for_any_literals(&self) -> bool {
+        self.statements == 1
+            && matches!(&*self.command, "SELECT" | "INSERT" | "UPDATE" | "DELETE")
+            && self.needs.iter().all(|need| matches!(need.action, Action::Read | Action::Write))
+            && self.session.is_empty()
+            && !self.suspect
+            && !self.changes_catalogue
+            && self.lineage.is_empty()
+    }
+}
+
 impl Inspection {
     /// Returns about how many bytes it takes.
     pub(crate) fn weight(&self) -> usize {
@@ -200,7 +235,12 @@ impl Inspection {
         const NAME_BYTES: usize = 128;
         let names = self.needs.len() + self.objects.len() + self.session.len();
         let followed = self.lineage.iter().map(Lineage::weight).sum::<usize>();
-        size_of::<Inspection>() + self.statement.len() + self.literals.len() + names * NAME_BYTES + followed
+        size_of::<Inspection>()
+            + size_of::<Meaning>()
+            + self.statement.len()
+            + self.literals.len()
+            + names * NAME_BYTES
+            + followed
     }
 
     /// Tells whether the text itself makes or forgets a statement or cursor of that name.
@@ -310,6 +350,8 @@ pub(crate) struct Limits {
     pub(crate) statement_bytes_max: usize,
     /// Where values come from is followed too, which only a resource with protected columns needs.
     pub(crate) lineage: bool,
+    /// The catalogue's number, to be kept with what is found.
+    pub(crate) catalogue: u64,
 }
 
 impl Default for Limits {
@@ -320,6 +362,7 @@ impl Default for Limits {
             depth_max: 200,
             statement_bytes_max: 8 << 10,
             lineage: false,
+            catalogue: 0,
         }
     }
 }
@@ -394,7 +437,7 @@ fn read(text: &str, catalogue: &Catalogue, limits: &Limits) -> Result<Inspection
     }
     let mut walk = Walk::new(catalogue, limits.depth_max);
     let mut whole = Whole::default();
-    let mut lineage = Vec::with_capacity(tree.len());
+    let mut lineage = Vec::new();
     for raw in tree.iter() {
         walk.follows = limits.lineage.then(|| part_bytes(text, raw.stmt_len));
         if limits.lineage {
@@ -409,16 +452,18 @@ fn read(text: &str, catalogue: &Catalogue, limits: &Limits) -> Result<Inspection
         return Err(Unreadable::new(Reason::TooDeep));
     }
     walk.needs.sort_unstable();
-    let normalised = normalise::normalise(text, &whole.parts, limits.statement_bytes_max);
-    Ok(Inspection {
+    // Where nothing is protected the columns are not known, nor whose names they may be taken for.
+    let is_name = |name: &str| !limits.lineage || catalogue.has_name(name);
+    let normalised = normalise::normalise(text, &whole.parts, limits.statement_bytes_max, is_name);
+    let meaning = Meaning {
         effect: whole.effect,
         effect_apart: whole.effect_apart,
         action: strongest(&walk.needs),
         command: whole.command.into(),
         statement: normalised.statement,
-        literals: normalised.literals,
         secret: normalised.withheld,
-        objects: objects(&walk.needs, &walk.reached),
+        suspect: !whole.parts.is_empty(),
+        objects: objects(catalogue, &walk.needs, &walk.reached),
         session: whole.session.into(),
         statements: tree.len(),
         returns_rows: whole.returns_rows,
@@ -426,9 +471,10 @@ fn read(text: &str, catalogue: &Catalogue, limits: &Limits) -> Result<Inspection
         reaches_foreign: walk.foreign,
         changes_catalogue: whole.changes_catalogue || walk.needs.iter().any(|n| n.action == Action::Execute),
         needs: walk.needs.into(),
-        catalogue: 0,
+        catalogue: limits.catalogue,
         lineage: lineage.into(),
-    })
+    };
+    Ok(Inspection { meaning: Arc::new(meaning), literals: normalised.literals })
 }
 
 /// What the statements of a text come to together.
@@ -502,9 +548,11 @@ fn strongest(needs: &[Need]) -> Action {
 }
 
 /// Returns the display forms of what was named, each once.
-fn objects(needs: &[Need], reached: &[Box<str>]) -> Box<[Box<str>]> {
+fn objects(catalogue: &Catalogue, needs: &[Need], reached: &[Box<str>]) -> Box<[Box<str>]> {
+    let beneath = catalogue.beneath_views(needs);
     let mut all: Vec<Box<str>> = needs
         .iter()
+        .chain(&beneath)
         .filter(|need| need.object != Object::Resource)
         .map(|need| need.object.to_string().into())
         .chain(reached.iter().cloned())

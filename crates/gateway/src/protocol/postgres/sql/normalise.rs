@@ -2,7 +2,8 @@
 //!
 //! Works on the text, by the rules of PostgreSQL's scanner (`scan.l`) for `standard_conforming_strings = on`, so that
 //! *every* string, number and bit string is taken out, wherever the grammar allows one. Comments go, white space
-//! becomes one space; identifiers stay, cut at the 63 bytes that PostgreSQL keeps of them.
+//! becomes one space; identifiers stay, cut at the 63 bytes that PostgreSQL keeps of them. A name in double quotes that the
+//! resource does not have is taken out as well: `WHERE name = "Miller"` is a slip, and a patient's name.
 //!
 //! # Encoding of the literals
 //!
@@ -44,7 +45,13 @@ pub(super) struct Part {
 }
 
 /// Normalises `text`; literals in secret parts, given in order, are withheld. The statement is cut at `bytes_max`.
-pub(super) fn normalise(text: &str, parts: &[Part], bytes_max: usize) -> Normalised {
+/// `is_name` tells whether the resource has something of that name.
+pub(super) fn normalise(
+    text: &str,
+    parts: &[Part],
+    bytes_max: usize,
+    is_name: impl Fn(&str) -> bool,
+) -> Normalised {
     let mut withheld = parts.iter().filter(|part| is_secret(text, part)).map(|part| &part.range).peekable();
     let mut number = highest_parameter(text);
     let mut out = String::with_capacity(text.len().min(bytes_max).saturating_add(16));
@@ -60,6 +67,8 @@ pub(super) fn normalise(text: &str, parts: &[Part], bytes_max: usize) -> Normali
         }
         end = range.end;
         let source = text.get(range.clone()).unwrap_or_default();
+        let slip = token == Token::Word && !is_plain_name(source, &is_name);
+        let token = if slip { Token::Literal } else { token };
         if token == Token::Literal {
             number = number.saturating_add(1);
             while withheld.next_if(|part| part.end <= range.start).is_some() {}
@@ -84,6 +93,15 @@ pub(super) fn normalise(text: &str, parts: &[Part], bytes_max: usize) -> Normali
         out.push_str(" …");
     }
     Normalised { statement: out.into(), literals: literals.into(), withheld: any_withheld }
+}
+
+/// Tells whether a word is written without quotes, or is a name of the resource.
+fn is_plain_name(word: &str, is_name: impl Fn(&str) -> bool) -> bool {
+    match word.strip_prefix('"').and_then(|word| word.strip_suffix('"')) {
+        Some(quoted) => is_name(&quoted.replace("\"\"", "\"")),
+        // `U&"…"` spells a name in another way.
+        None => !word.ends_with('"') || is_name(word),
+    }
 }
 
 /// Tells whether the literals of `part` must not be kept.
@@ -132,7 +150,7 @@ fn push_number(out: &mut String, number: u32) {
     }
 }
 
-fn push_literal(literals: &mut Vec<u8>, source: Option<&str>) {
+pub(super) fn push_literal(literals: &mut Vec<u8>, source: Option<&str>) {
     const MORE: u8 = 0x80;
     let mut length = source.map_or(0, |source| source.len().saturating_add(1));
     loop {

@@ -823,7 +823,7 @@ impl Known {
             effect,
             command,
             changes_catalogue: walk.defines || needs.iter().any(|need| need.action == Action::Execute),
-            objects: super::objects(&needs, &walk.reached),
+            objects: super::objects(walk.catalogue, &needs, &walk.reached),
             needs: needs.into(),
         };
         let (inner_needs, inner_reached) =

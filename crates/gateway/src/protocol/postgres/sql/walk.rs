@@ -15,6 +15,7 @@ use pg_raw_parse::nodes::{
 };
 use pg_raw_parse::raw::A_Expr_Kind;
 
+use super::beneath::RelationName;
 use super::builtin::{self, Builtin};
 use super::catalogue::{Catalogue, Function, Kind, Proof, Relation};
 
@@ -185,22 +186,27 @@ impl<'a> Walk<'a> {
     /// Takes over what reading the relation amounts to; its name goes into the record when it is `new` there.
     fn prove_relation(&mut self, relation: &'a Relation, new: bool) {
         self.foreign |= relation.foreign;
-        let Some(definition) = relation.definition.as_deref() else {
+        let Some(proof) = self.proof(relation) else {
             self.unproven |= relation.kind == Kind::View && !relation.builtin;
             return;
-        };
-        let proof = match relation.proof.get() {
-            Some(proof) => proof,
-            None => {
-                let proof = self.prove_definition(relation, definition);
-                relation.proof.get_or_init(|| proof)
-            }
         };
         self.unproven |= !proof.proven;
         self.foreign |= proof.foreign;
         for name in proof.reached.iter().filter(|_| new) {
             reach(&mut self.reached, name);
         }
+    }
+
+    /// Returns what inspecting the relation's definition gives, if it has one.
+    pub(super) fn proof(&mut self, relation: &'a Relation) -> Option<&'a Proof> {
+        let definition = relation.definition.as_deref()?;
+        Some(match relation.proof.get() {
+            Some(proof) => proof,
+            None => {
+                let proof = self.prove_definition(relation, definition);
+                relation.proof.get_or_init(|| proof)
+            }
+        })
     }
 
     fn prove_definition(&mut self, relation: &'a Relation, definition: &str) -> Proof {
@@ -216,18 +222,27 @@ impl<'a> Walk<'a> {
         inner.pinned = true;
         inner.proving.clone_from(&self.proving);
         inner.proving.push(relation);
+        let mut target = None;
         for statement in tree.stmts() {
             match statement {
-                Node::SelectStmt(select) => inner.select(select),
+                Node::SelectStmt(select) => {
+                    target = only_relation(select);
+                    inner.select(select);
+                }
                 _ => inner.unproven = true,
             }
         }
+        let reads = inner.needs.iter().filter_map(|need| match &need.object {
+            Object::Relation { schema, name } => Some((Arc::clone(schema), Arc::clone(name))),
+            Object::Resource | Object::Function { .. } | Object::Class(_) => None,
+        });
+        let reads = reads.collect();
         let mut reached = inner.reached;
         for need in &inner.needs {
             reach(&mut reached, &need.object.to_string());
         }
         let proven = !(inner.unproven || inner.writes || inner.too_deep);
-        Proof { proven, reached: reached.into(), foreign: inner.foreign }
+        Proof { proven, reached: reached.into(), foreign: inner.foreign, reads, target }
     }
 
     // ---- queries ----
@@ -1053,6 +1068,17 @@ impl Relation {
     fn object(&self) -> Object {
         let schema = if self.temporary { Arc::from("pg_temp") } else { Arc::clone(&self.schema) };
         Object::Relation { schema, name: Arc::clone(&self.name) }
+    }
+}
+
+/// Returns the relation that a query takes its rows from, if there is only one and it is named with its schema.
+fn only_relation(select: &SelectStmt) -> Option<RelationName> {
+    if select.larg().is_some() || select.from_clause().len() != 1 {
+        return None;
+    }
+    match select.from_clause().first()? {
+        Node::RangeVar(range) => Some((Arc::from(range.schemaname()?), Arc::from(range.relname()?))),
+        _ => None,
     }
 }
 

@@ -20,7 +20,7 @@ fn known(objects: &str) -> Arc<Known> {
 }
 
 fn statement(text: &str) -> Statement {
-    Statement { inspection: None, known: known(text), announced: None }
+    Statement::named(known(text))
 }
 
 fn refused() -> Expect {
@@ -35,7 +35,8 @@ impl Track {
     }
 
     fn ask_bind(&mut self, name: &[u8], text: &str, operation: u64) {
-        let made = Portal { statement: statement(text), operation, live: false, formats: Arc::default() };
+        let (formats, concerns) = (Arc::default(), Arc::default());
+        let made = Portal { statement: statement(text), operation, live: false, formats, concerns };
         let previous = self.portals.insert(name.into(), made);
         self.expected.push_back(Expect::Bind { name: name.into(), previous, operation });
     }

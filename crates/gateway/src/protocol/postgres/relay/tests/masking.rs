@@ -10,25 +10,40 @@ use crate::protected::{CleanColumns, ColumnName, Rule};
 
 const CANARY: &str = "900-12-3456";
 const PATIENTS: u32 = 20001;
+pub(super) const ID: (u32, i16) = (PATIENTS, 1);
 const SSN: (u32, i16) = (PATIENTS, 3);
-const NAME: (u32, i16) = (PATIENTS, 4);
+pub(super) const NAME: (u32, i16) = (PATIENTS, 4);
 
 async fn scene() -> Scene {
+    scene_with(Limits::default()).await
+}
+
+pub(super) async fn scene_with(limits: Limits) -> Scene {
+    Scene::protecting(limits, Some(Arc::new(protected())), catalogue_of_hospital()).await
+}
+
+pub(super) fn protected() -> Protected {
     let rule = Rule { class: Class::Ssn, operator: Operator::Redact, usage: Usage::None };
     let name = ColumnName { schema: "public".into(), relation: "patients".into(), column: "ssn".into() };
     let clean =
         |relation: &str| CleanColumns::Relation { schema: "public".into(), relation: relation.into() };
-    let protected = Protected {
+    Protected {
         columns: vec![(name, rule)],
         clean: vec![clean("patients"), clean("encounters")],
-        patients: Vec::new(),
+        patients: vec![ColumnName {
+            schema: "public".into(),
+            relation: "patients".into(),
+            column: "id".into(),
+        }],
+        issuer: "hospital".into(),
+        detector: None,
+        trusted: Vec::new(),
         keys: Keys::derive(&RootKey::new([7; 32]), KeyId::new(1).unwrap()),
-    };
-    Scene::protecting(Limits::default(), Some(Arc::new(protected)), catalogue_of_hospital()).await
+    }
 }
 
 /// A `RowDescription` of text columns.
-fn description(columns: &[(u32, i16)]) -> Vec<u8> {
+pub(super) fn description(columns: &[(u32, i16)]) -> Vec<u8> {
     let mut body = u16::try_from(columns.len()).unwrap().to_be_bytes().to_vec();
     for (relation, number) in columns {
         body.extend_from_slice(b"x\0");
@@ -39,7 +54,7 @@ fn description(columns: &[(u32, i16)]) -> Vec<u8> {
     framed(b'T', &body)
 }
 
-fn data(values: &[&str]) -> Vec<u8> {
+pub(super) fn data(values: &[&str]) -> Vec<u8> {
     let mut body = u16::try_from(values.len()).unwrap().to_be_bytes().to_vec();
     for value in values {
         body.extend_from_slice(&u32::try_from(value.len()).unwrap().to_be_bytes());
@@ -97,7 +112,7 @@ async fn an_oracle_is_refused_and_never_sent() {
     for text in [
         "SELECT 1 FROM patients WHERE ssn = '900-12-3456'",
         "SELECT ssn::int FROM patients",
-        "COPY patients (ssn) TO STDOUT",
+        "COPY patients (ssn) TO STDOUT (ENCODING 'latin1')",
         "DO 'begin end'",
         "SELECT reveal(1)",
     ] {
@@ -109,6 +124,175 @@ async fn an_oracle_is_refused_and_never_sent() {
         assert!(String::from_utf8_lossy(&got[0]).contains("C42501"), "{text}");
     }
     scene.end().await;
+}
+
+#[tokio::test]
+async fn a_change_of_objects_beside_a_statement_ends_it_unseen() {
+    // Sent before the change came to be seen, answered after.
+    let mut scene = scene().await;
+    scene.client.send(&simple("SELECT name FROM patients")).await;
+    scene.server.expect("Q").await;
+    scene.slot.change().end(true);
+    scene.server.send(&[description(&[NAME]), data(&[CANARY]), done("SELECT 1"), ready(b'I')].concat()).await;
+    hides(&scene.client.rest().await);
+
+    // While one is under way, and the catalogue is as it was.
+    let mut scene = self::scene().await;
+    let change = scene.slot.change();
+    scene.client.send(&simple("SELECT name FROM patients")).await;
+    let sent = scene.server.expect("Q").await;
+    assert!(!String::from_utf8_lossy(&sent[0]).contains("patients"));
+    scene.server.send(&[error("42601"), ready(b'I')].concat()).await;
+    let got = scene.client.expect("EZ").await;
+    assert!(String::from_utf8_lossy(&got[0]).contains("C40001"));
+    change.end(false);
+    let answer = [description(&[NAME]), data(&["Ann"]), done("SELECT 1"), ready(b'I')].concat();
+    assert_eq!(kinds(&scene.query("SELECT name FROM patients", &answer).await), "TDCZ");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_setting_that_may_hold_any_text_is_not_told() {
+    let mut scene = scene().await;
+    let status = |name: &str| framed(b'S', format!("{name}\0{CANARY}\0").as_bytes());
+    let answer = [status("application_name"), status("search_path"), done("UPDATE 1"), ready(b'I')];
+    let got = scene.query("UPDATE encounters SET ward = 'a'", &answer.concat()).await;
+    assert_eq!(kinds(&got), "CZ");
+    let told = framed(b'S', b"application_name\0mine\0");
+    let got = scene.query("SET application_name = 'mine'", &[told, done("SET"), ready(b'I')].concat()).await;
+    assert_eq!(kinds(&got), "SCZ");
+    scene.end().await;
+}
+
+/// The values of the rows among messages.
+fn cells(messages: &[(u8, Vec<u8>)]) -> Vec<Vec<String>> {
+    let rows = messages.iter().filter(|(kind, _)| *kind == b'D');
+    let row = |(_, body): &(u8, Vec<u8>)| {
+        let mut rest = &body[2..];
+        let mut cells = Vec::new();
+        while let Some((length, after)) = rest.split_first_chunk::<4>() {
+            let (cell, after) = after.split_at(usize::try_from(u32::from_be_bytes(*length)).unwrap());
+            cells.push(String::from_utf8(cell.to_vec()).unwrap());
+            rest = after;
+        }
+        cells
+    };
+    rows.map(row).collect()
+}
+
+#[tokio::test]
+async fn dates_are_shifted_by_the_patient_of_the_row() {
+    let name = |column: &str| ColumnName {
+        schema: "public".into(),
+        relation: "patients".into(),
+        column: column.into(),
+    };
+    let operator: Operator = "date_shift".parse().unwrap();
+    let rule = Rule { class: Class::Date, operator, usage: Usage::None };
+    let protected = Protected {
+        columns: vec![(name("born"), rule)],
+        clean: vec![CleanColumns::Relation { schema: "public".into(), relation: "patients".into() }],
+        patients: vec![name("id")],
+        issuer: "hospital".into(),
+        detector: None,
+        trusted: Vec::new(),
+        keys: Keys::derive(&RootKey::new([7; 32]), KeyId::new(1).unwrap()),
+    };
+    let protected = Some(Arc::new(protected));
+    let mut scene = Scene::protecting(Limits::default(), protected, catalogue_of_hospital()).await;
+    let mut announced = description(&[ID, (PATIENTS, 5)]);
+    // The second column is a date.
+    let ty = announced.len() - 12;
+    announced[ty..ty + 4].copy_from_slice(&1082_u32.to_be_bytes());
+    let rows = [["1", "1980-05-05"], ["1", "1980-05-06"], ["2", "1980-05-05"], ["3", "1980-05-05"]];
+    let rows: Vec<u8> = rows.iter().flat_map(|row| data(row)).collect();
+    let answer = [announced.clone(), rows, done("SELECT 4"), ready(b'I')].concat();
+    let got = cells(&scene.query("SELECT id, born FROM patients", &answer).await);
+    let days = |at: usize| -> i64 {
+        let mut parts = got[at][1].split('-').map(|part| part.parse::<i64>().unwrap());
+        let (year, month, day) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
+        year * 372 + month * 31 + day
+    };
+    assert!(days(1) > days(0), "one patient's dates keep their order: {got:?}");
+    assert!(got.iter().all(|row| row[1] != "1980-05-05"), "{got:?}");
+    assert!(got[0][1] != got[2][1] || got[2][1] != got[3][1], "others by another number of days: {got:?}");
+
+    // By the text alone, too; and without a patient in reach the year is all there is.
+    let one = |rows: &[&str]| {
+        let mut announced = description(&[(PATIENTS, 5)]);
+        let ty = announced.len() - 12;
+        announced[ty..ty + 4].copy_from_slice(&1082_u32.to_be_bytes());
+        let rows: Vec<u8> = rows.iter().flat_map(|row| data(&[row])).collect();
+        [announced, rows, done("SELECT 1"), ready(b'I')].concat()
+    };
+    let named = cells(&scene.query("SELECT born FROM patients WHERE id = 1", &one(&["1980-05-05"])).await);
+    assert_eq!(named[0][0], got[0][1]);
+    let nobody = cells(&scene.query("SELECT born FROM patients", &one(&["1980-05-05"])).await);
+    assert_eq!(nobody[0][0], "1980-01-01");
+    scene.end().await;
+}
+
+/// A `CopyOutResponse` of so many columns.
+fn copies(binary: bool, columns: u8) -> Vec<u8> {
+    let format = u8::from(binary);
+    let mut body = vec![format, 0, columns];
+    (0..columns).for_each(|_| body.extend_from_slice(&[0, format]));
+    framed(b'H', &body)
+}
+
+fn copied(piece: &[u8]) -> Vec<u8> {
+    framed(b'd', piece)
+}
+
+const COPY_DONE: &[u8] = b"c\0\0\0\x04";
+
+#[tokio::test]
+async fn copied_data_is_masked_however_it_is_cut() {
+    let line = format!("{CANARY},Ann\n");
+    let binary = [
+        b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0\0\x02\0\0\0\x0b".as_slice(),
+        CANARY.as_bytes(),
+        b"\0\0\0\x03Ann\xff\xff",
+    ]
+    .concat();
+    for (options, data) in [("CSV", line.as_bytes()), ("BINARY", &binary)] {
+        let mut scene = scene().await;
+        for cut in 0..data.len() {
+            let (one, other) = data.split_at(cut);
+            let pieces = [copied(one), copied(other)].concat();
+            let answer =
+                [copies(options == "BINARY", 2), pieces, COPY_DONE.to_vec(), done("COPY 1"), ready(b'I')];
+            let text = format!("COPY patients (ssn, name) TO STDOUT {options}");
+            let got = scene.query(&text, &answer.concat()).await;
+            hides(&got);
+            let shown: Vec<u8> =
+                got.iter().filter(|(kind, _)| *kind == b'd').flat_map(|(_, body)| body.clone()).collect();
+            assert!(shown.windows(3).any(|part| part == b"Ann"), "{options} cut at {cut}");
+            assert!(kinds(&got).starts_with('H') && kinds(&got).ends_with("cCZ"), "{}", kinds(&got));
+        }
+        scene.end().await;
+    }
+}
+
+#[tokio::test]
+async fn copied_data_that_is_not_what_was_planned_ends_the_session() {
+    let text = "COPY patients (ssn, name) TO STDOUT";
+    let line = copied(format!("{CANARY}\tAnn\n").as_bytes());
+    for answer in [
+        [copies(false, 3), line.clone()].concat(),
+        [copies(true, 2), line.clone()].concat(),
+        [copies(false, 2), copied(format!("{CANARY}\tAnn\t{CANARY}\n").as_bytes())].concat(),
+        [copies(false, 2), copied(CANARY.as_bytes()), COPY_DONE.to_vec()].concat(),
+        line.clone(),
+    ] {
+        let mut scene = scene().await;
+        scene.client.send(&simple(text)).await;
+        scene.server.expect("Q").await;
+        scene.server.send(&[answer, done("COPY 1"), ready(b'I')].concat()).await;
+        let got = scene.client.rest().await;
+        hides(&got);
+        assert!(got.iter().any(|(kind, body)| *kind == b'E' && body.windows(5).any(|part| part == b"0A000")));
+    }
 }
 
 #[tokio::test]

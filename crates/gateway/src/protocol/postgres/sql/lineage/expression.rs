@@ -57,6 +57,38 @@ const TOTAL_FUNCTIONS: [&str; 44] = [
     "upper",
 ];
 
+/// Those of them that give one of the values they are given.
+const PASSING_FUNCTIONS: [&str; 6] = ["first_value", "lag", "last_value", "lead", "max", "min"];
+
+/// Built-in types that are neither arrays nor records, nor domains over such.
+const FLAT_TYPES: [&str; 25] = [
+    "bit",
+    "bool",
+    "bpchar",
+    "bytea",
+    "char",
+    "cidr",
+    "date",
+    "float4",
+    "float8",
+    "inet",
+    "int2",
+    "int4",
+    "int8",
+    "interval",
+    "json",
+    "jsonb",
+    "name",
+    "numeric",
+    "text",
+    "time",
+    "timestamp",
+    "timestamptz",
+    "timetz",
+    "uuid",
+    "varchar",
+];
+
 /// Harmless functions of PostgreSQL that show what others do or what the planner gathered of values.
 const REVEALING_PREFIXES: [&str; 4] =
     ["pg_stat_get_backend", "pg_stat_get_activity", "pg_stat_get_wal", "pg_mcv_list"];
@@ -65,7 +97,9 @@ impl<'a> Follow<'a> {
     /// Returns what a value comes from; what is done besides on the way is noted.
     pub(super) fn value(&mut self, node: Node<'a>) -> Origin {
         match node {
-            Node::None | Node::A_Const(_) | Node::ParamRef(_) | Node::SQLValueFunction(_) => Origin::Clean,
+            Node::None | Node::A_Const(_) | Node::SQLValueFunction(_) => Origin::Clean,
+            // Its type is the client's choice.
+            Node::ParamRef(_) => Origin::Clean.shaped(),
             Node::ColumnRef(_) if !self.afford(1) => Origin::Unknown,
             Node::ColumnRef(column) => self.column(column.fields()),
             _ => self.nest(Origin::Unknown, |follow| follow.computed(node)),
@@ -74,6 +108,14 @@ impl<'a> Follow<'a> {
 
     fn values(&mut self, list: &'a NodeList) -> Origin {
         Origin::all(list.iter().map(|node| self.value(node)))
+    }
+
+    /// Does the same, and tells whether putting the values together may fail by their shapes: one alone that depends on
+    /// columns is enough, as in the literals beside it no column shows.
+    fn values_of_shapes(&mut self, list: &'a NodeList) -> (Origin, bool) {
+        let origins: Vec<Origin> = list.iter().map(|node| self.value(node)).collect();
+        let shaped = origins.iter().any(Origin::is_shaped);
+        (Origin::all(origins), shaped)
     }
 
     fn computed(&mut self, node: Node<'a>) -> Origin {
@@ -86,25 +128,37 @@ impl<'a> Follow<'a> {
                 let origin = self.value(cast.arg());
                 // A constant becomes a value before anything runs.
                 let total = total || operand(cast.arg()).is_some();
-                self.step(origin, total)
+                let origin = self.step(origin, total);
+                if is_flat(cast.type_name()) { origin.flat() } else { origin.shaped() }
             }
             Node::CollateClause(collate) => self.value(collate.arg()).computed(true),
-            Node::NullTest(test) => self.value(test.arg()).computed(true),
-            Node::BooleanTest(test) => self.value(test.arg()).computed(true),
-            Node::BoolExpr(expr) => self.lazily(|follow| follow.values(expr.args())),
+            Node::NullTest(test) => self.value(test.arg()).computed(true).flat(),
+            Node::BooleanTest(test) => self.value(test.arg()).computed(true).flat(),
+            Node::BoolExpr(expr) => self.lazily(|follow| follow.values(expr.args())).flat(),
             Node::SubLink(link) => self.subquery(link),
             Node::CaseExpr(case) => {
                 self.builtin_operator("=");
                 self.lazily(|follow| {
                     let arms = follow.values(case.args());
-                    follow.value(case.arg()).and(arms).and(follow.value(case.defresult()))
+                    let compared = follow.value(case.arg());
+                    // The arms may be what it is compared with.
+                    let fails = compared.is_shaped() || (!is_absent(case.arg()) && arms.is_shaped());
+                    let all = compared.and(arms).and(follow.value(case.defresult()));
+                    follow.step(all, !fails)
                 })
             }
             Node::CaseWhen(when) => self.value(when.expr()).and(self.value(when.result())),
             Node::CoalesceExpr(expr) => self.lazily(|follow| follow.values(expr.args())),
-            Node::MinMaxExpr(expr) => self.values(expr.args()).computed(true),
-            Node::RowExpr(row) => self.values(row.args()).computed(true),
-            Node::A_ArrayExpr(array) => self.values(array.elements()).computed(true),
+            Node::MinMaxExpr(expr) => {
+                let (origin, fails) = self.values_of_shapes(expr.args());
+                self.step(origin, !fails)
+            }
+            Node::RowExpr(row) => self.values(row.args()).computed(true).shaped(),
+            Node::A_ArrayExpr(array) => {
+                let (origin, shaped) = self.values_of_shapes(array.elements());
+                let fails = shaped || self.of_arrays(&origin);
+                self.step(origin, !fails).shaped()
+            }
             Node::NodeList(list) => self.values(list),
             Node::NamedArgExpr(argument) => self.value(argument.arg()),
             Node::A_Indirection(indirection) => {
@@ -167,13 +221,14 @@ impl<'a> Follow<'a> {
             next = left;
         }
         parts.push(self.value(next.lexpr()));
+        let shaped = parts.iter().any(Origin::is_shaped);
         let mut origin = Origin::all(parts);
         let mut next = expr;
         loop {
-            // Arrays of different shapes cannot be put together.
+            // Arrays of different shapes cannot be put together, records of different shapes not be compared.
             let joins = names(next.name()).1 == "||";
-            let arrays = joins && origin.columns().iter().any(|column| self.catalogue.is_array(*column));
-            if arrays || !self.is_total(next) {
+            let fails = shaped || joins && self.of_arrays(&origin);
+            if fails || !self.is_total(next) {
                 origin = self.step(origin, false);
                 break;
             }
@@ -183,7 +238,14 @@ impl<'a> Follow<'a> {
             }
             next = left;
         }
-        origin.computed(true)
+        let passes = names(expr.name()).1 == "||" || expr.kind == A_Expr_Kind::AEXPR_NULLIF;
+        let origin = origin.computed(true);
+        if passes { origin } else { origin.flat() }
+    }
+
+    /// Tells whether it may be an array because a column that it comes from is.
+    fn of_arrays(&self, origin: &Origin) -> bool {
+        origin.columns().iter().any(|column| self.catalogue.is_array(*column))
     }
 
     /// Tells whether the operator is PostgreSQL's own and gives a value whatever it is given.
@@ -214,9 +276,10 @@ impl<'a> Follow<'a> {
     fn call(&mut self, call: &'a FuncCall) -> Origin {
         let (schema, name) = names(call.funcname());
         let schema = if self.pinned { schema.or(Some("pg_catalog")) } else { schema };
-        let mut origin = self.values(call.args());
+        let (mut origin, shaped) = self.values_of_shapes(call.args());
         for sort in call.agg_order().iter() {
-            origin = origin.and(self.value(sort.node()));
+            let by = self.sorted_by(sort.node());
+            origin = origin.and(by);
         }
         if !is_absent(call.agg_filter()) {
             // What is given to it is computed for the rows that pass.
@@ -230,8 +293,17 @@ impl<'a> Follow<'a> {
         let builtin = matches!(schema, None | Some("pg_catalog")) && !users;
         let revealing = REVEALING_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
         if builtin && builtin::function(name) == Builtin::Harmless && !revealing {
-            let total = TOTAL_FUNCTIONS.binary_search(&name).is_ok();
-            return self.step(origin, total);
+            let gathers = name == "array_agg";
+            let passes = PASSING_FUNCTIONS.contains(&name);
+            let fails =
+                shaped && (gathers || passes || call.agg_distinct) || gathers && self.of_arrays(&origin);
+            let total = TOTAL_FUNCTIONS.binary_search(&name).is_ok() && !fails;
+            let origin = self.step(origin, total);
+            return match (gathers, passes) {
+                (true, _) => origin.shaped(),
+                (false, true) => origin,
+                (false, false) => origin.flat(),
+            };
         }
         if builtin && name == "set_config" && sets_constant(call) {
             return self.step(origin, false);
@@ -245,11 +317,27 @@ impl<'a> Follow<'a> {
         self.unknown()
     }
 
+    /// Returns the origin of a value that rows are put in order or together by.
+    fn sorted_by(&mut self, node: Node<'a>) -> Origin {
+        let origin = self.value(node);
+        let fails = origin.is_shaped();
+        self.step(origin, !fails).flat()
+    }
+
     fn window(&mut self, window: &'a WindowDef) -> Origin {
-        let mut origin = self.values(window.partition_clause());
-        for sort in window.order_clause().iter() {
-            origin = origin.and(self.value(sort.node()));
+        // A row of the result shows what is in others.
+        self.ties.loose = true;
+        let mut origin = Origin::Clean;
+        for part in window.partition_clause() {
+            let by = self.sorted_by(part);
+            origin = origin.and(by);
         }
+        for sort in window.order_clause().iter() {
+            let by = self.sorted_by(sort.node());
+            origin = origin.and(by);
+        }
+        // The rows come in the order that they were sorted in for it.
+        self.depends(&origin);
         origin.and(self.value(window.start_offset())).and(self.value(window.end_offset()))
     }
 
@@ -265,7 +353,9 @@ impl<'a> Follow<'a> {
     }
 
     fn subquery(&mut self, link: &'a SubLink) -> Origin {
+        let before = self.mark();
         let columns = self.query(link.subselect());
+        self.tie_within(before, before);
         self.risky = true;
         let inner = match columns.columns.as_slice() {
             [only] if columns.open.is_none() => only.origin.clone(),
@@ -281,9 +371,15 @@ impl<'a> Follow<'a> {
                     let (_, symbol) = names(link.oper_name());
                     self.builtin_operator(symbol);
                 }
-                self.value(link.testexpr()).and(inner).computed(true)
+                let compared = self.value(link.testexpr());
+                let fails = compared.is_shaped() || inner.is_shaped();
+                self.step(compared.and(inner), !fails).flat()
             }
             SubLinkType::EXPR_SUBLINK => inner,
+            SubLinkType::ARRAY_SUBLINK => {
+                let fails = inner.is_shaped() || self.of_arrays(&inner);
+                self.step(inner, !fails).shaped()
+            }
             _ => self.value(link.testexpr()).and(inner).computed(true),
         }
     }
@@ -312,6 +408,14 @@ impl<'a> Follow<'a> {
                 self.builtin_operator("=");
                 self.equality(expr, every);
             }
+            Node::A_Expr(expr)
+                if every && expr.kind == A_Expr_Kind::AEXPR_IN && names(expr.name()).1 == "=" =>
+            {
+                let origin = self.value(node);
+                self.depends(&origin);
+                let column = self.value(expr.lexpr());
+                self.tie_list(&column, expr);
+            }
             _ => {
                 let origin = self.value(node);
                 self.depends(&origin);
@@ -322,22 +426,38 @@ impl<'a> Follow<'a> {
     fn equality(&mut self, expr: &'a A_Expr, every: bool) {
         let (left, right) = (self.value(expr.lexpr()), self.value(expr.rexpr()));
         let constant = match (&left, &right) {
-            (Origin::Column(column), Origin::Clean) => operand(expr.rexpr()).map(|operand| (column, operand)),
-            (Origin::Clean, Origin::Column(column)) => operand(expr.lexpr()).map(|operand| (column, operand)),
+            (Origin::Column(column), other) if other.is_constant() => {
+                operand(expr.rexpr()).map(|operand| (column, operand))
+            }
+            (other, Origin::Column(column)) if other.is_constant() => {
+                operand(expr.lexpr()).map(|operand| (column, operand))
+            }
             _ => None,
         };
         match constant {
-            Some((column, operand)) => self.uses.push((*column, Use::Equality { operand, every })),
-            None => self.equal(&left, &right),
+            Some((column, operand)) => {
+                if every {
+                    self.tie_constant(*column, operand.clone());
+                }
+                self.uses.push((*column, Use::Equality { operand, every }));
+            }
+            None => {
+                if let (true, Origin::Column(one), Origin::Column(other)) = (every, &left, &right) {
+                    self.tie_columns(*one, *other);
+                }
+                self.equal(&left, &right);
+            }
         }
     }
 }
 
-/// Tells whether `set_config` does what a harmless `SET` does.
+/// Tells whether `set_config` does what a harmless `SET` does: a value that the client gives itself tells it nothing.
 fn sets_constant(call: &FuncCall) -> bool {
-    let mut arguments = call.args().iter().map(constant);
-    match (arguments.next().flatten(), arguments.next().flatten()) {
-        (Some(name), Some(value)) => is_own_setting(name, Some(value)),
+    let mut arguments = call.args().iter();
+    let name = arguments.next().and_then(constant);
+    match (name, arguments.next()) {
+        (Some(name), Some(Node::ParamRef(_))) => is_own_setting(name, None),
+        (Some(name), Some(value)) => constant(value).is_some_and(|value| is_own_setting(name, Some(value))),
         _ => false,
     }
 }
@@ -355,8 +475,8 @@ fn is_lazy(expr: &A_Expr) -> bool {
     )
 }
 
-/// Returns the constant or parameter that a node is, also where it is cast.
-fn operand(node: Node<'_>) -> Option<Operand> {
+/// Returns the constant or parameter that a node is, also where it is cast to a type as it is.
+pub(super) fn operand(node: Node<'_>) -> Option<Operand> {
     match node {
         Node::ParamRef(parameter) => usize::try_from(parameter.number).ok().map(Operand::Parameter),
         Node::A_Const(value) => Some(Operand::Literal(match value.val()? {
@@ -364,10 +484,13 @@ fn operand(node: Node<'_>) -> Option<Operand> {
             ConstValue::Integer(number) => number.to_string().into(),
             _ => return None,
         })),
-        Node::TypeCast(cast) => match cast.arg() {
-            Node::ParamRef(_) | Node::A_Const(_) => operand(cast.arg()),
-            _ => None,
-        },
+        // A length may cut the value.
+        Node::TypeCast(cast) if cast.type_name().is_some_and(|name| name.typmods().is_empty()) => {
+            match cast.arg() {
+                Node::ParamRef(_) | Node::A_Const(_) => operand(cast.arg()),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }
@@ -379,6 +502,16 @@ fn is_text(name: Option<&TypeName>) -> bool {
         matches!(schema, None | Some("pg_catalog"))
             && matches!(base, "text" | "varchar")
             && name.typmods().is_empty()
+            && name.array_bounds().is_empty()
+    })
+}
+
+/// Tells whether values of the type are neither arrays nor records.
+fn is_flat(name: Option<&TypeName>) -> bool {
+    name.is_some_and(|name| {
+        let (schema, base) = names_of(name);
+        matches!(schema, None | Some("pg_catalog"))
+            && FLAT_TYPES.binary_search(&base).is_ok()
             && name.array_bounds().is_empty()
     })
 }

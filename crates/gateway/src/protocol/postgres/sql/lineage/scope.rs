@@ -10,7 +10,7 @@ use pg_raw_parse::raw::JoinType;
 
 use super::super::catalogue::{Kind as RelationKind, Relation};
 use super::super::walk::{candidates, is_absent};
-use super::{BUDGET_PER_BYTE, COLUMNS_MAX, Column, Follow, NAMES_MAX, Origin, Use};
+use super::{BUDGET_PER_BYTE, COLUMNS_MAX, Column, Follow, NAMES_MAX, Origin, Ties, Use};
 
 /// A column by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +115,8 @@ pub(super) struct Scope {
 pub(super) struct Cte {
     pub(super) name: Box<str>,
     pub(super) columns: Rc<NamedColumns>,
+    /// It was read before: once more, and its rows are there twice.
+    pub(super) read: bool,
 }
 
 /// What a column is called whose name cannot be told from its expression. No identifier can mean it.
@@ -267,7 +269,9 @@ impl<'a> Follow<'a> {
                 aliased(item, range.alias())
             }
             Node::RangeSubselect(sub) => {
+                let before = follow.mark();
                 let columns = follow.seeing(sub.lateral, |follow| follow.query(sub.subquery()));
+                follow.tie_within(before, before);
                 aliased(Item::named(None, columns), sub.alias())
             }
             Node::RangeFunction(function) => follow.function_source(function),
@@ -337,7 +341,9 @@ impl<'a> Follow<'a> {
     }
 
     fn join(&mut self, join: &'a JoinExpr) -> Scope {
+        let before = self.mark();
         let left = self.source(join.larg());
+        let between = self.mark();
         // What stands right may be LATERAL and see the left; it is read within a scope that holds it.
         self.scopes.push(Scope { hidden: true, ..left });
         let right = self.source(join.rarg());
@@ -351,12 +357,14 @@ impl<'a> Follow<'a> {
         } else {
             join.using_clause().iter().filter_map(|name| name.sval()).map(Box::from).collect()
         };
+        let condition = self.mark();
         let mut joined = self.merge(join, left, right, &shared);
         if !is_absent(join.quals()) {
             self.scopes.push(joined);
             self.filter(join.quals(), true);
             joined = self.scopes.pop().unwrap_or_default();
         }
+        self.tie_join(condition, before, between, join);
         if let Some(alias) = join.alias() {
             return aliased(Item::named(None, joined.star), Some(alias));
         }
@@ -377,6 +385,9 @@ impl<'a> Follow<'a> {
                 self.opaque = true;
                 continue;
             };
+            if let (Origin::Column(one), Origin::Column(other)) = (&one, &other) {
+                self.tie_columns(*one, *other);
+            }
             self.equal(&one, &other);
             let origin = match join.jointype {
                 JoinType::JOIN_INNER | JoinType::JOIN_LEFT => one,
@@ -419,8 +430,9 @@ impl<'a> Follow<'a> {
     fn range(&mut self, range: &RangeVar) -> NamedColumns {
         let name = range.relname().unwrap_or_default();
         if range.schemaname().is_none()
-            && let Some(cte) = self.ctes.iter().rev().find(|cte| *cte.name == *name)
+            && let Some(cte) = self.ctes.iter_mut().rev().find(|cte| *cte.name == *name)
         {
+            self.ties.loose |= std::mem::replace(&mut cte.read, true);
             return NamedColumns::clone(&cte.columns);
         }
         let pinned = self.pinned.then_some("pg_catalog");
@@ -487,7 +499,9 @@ impl<'a> Follow<'a> {
         let stored = targets().all(|target| target.name().is_none());
         match origin {
             _ if inner.opaque => Origin::Unknown,
-            Origin::Computed { columns, total } => Origin::Computed { columns, total: total || stored },
+            Origin::Computed { columns, total, shaped } => {
+                Origin::Computed { columns, total: total || stored, shaped }
+            }
             other => other,
         }
     }
@@ -502,13 +516,18 @@ impl<'a> Follow<'a> {
             }
         };
         self.relations.extend(view.relations.iter().copied());
+        self.ties.append(&view.ties);
         self.opaque |= view.opaque;
         view.columns.clone()
     }
 
     fn follow_view(&mut self, relation: &'a Relation) -> View {
-        let unknown =
-            View { columns: NamedColumns::open(Origin::Unknown), relations: Box::default(), opaque: true };
+        let unknown = View {
+            columns: NamedColumns::open(Origin::Unknown),
+            relations: Box::default(),
+            ties: Ties::default(),
+            opaque: true,
+        };
         let seen = self.within.iter().any(|outer| std::ptr::eq(*outer, relation));
         let Some(query) = relation.query.as_deref().filter(|_| !seen) else { return unknown };
         if self.within.len() >= self.depth_max / 4 {
@@ -528,7 +547,7 @@ impl<'a> Follow<'a> {
         for (column, known) in columns.columns.iter_mut().zip(&relation.columns) {
             column.name.clone_from(&known.name);
         }
-        View { columns, relations: inner.relations.into(), opaque: inner.opaque }
+        View { columns, relations: inner.relations.into(), ties: inner.ties, opaque: inner.opaque }
     }
 }
 
@@ -537,6 +556,7 @@ impl<'a> Follow<'a> {
 pub(in super::super) struct View {
     columns: NamedColumns,
     relations: Box<[u32]>,
+    ties: Ties,
     opaque: bool,
 }
 

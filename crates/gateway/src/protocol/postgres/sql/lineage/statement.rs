@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::{
-    CopyStmt, DefElem, DeleteStmt, InsertStmt, OnConflictClause, RangeVar, ResTarget, ReturningClause,
-    SelectStmt, UpdateStmt, WithClause,
+    CopyStmt, DefElem, DeleteStmt, ExplainStmt, InsertStmt, OnConflictClause, RangeVar, ResTarget,
+    ReturningClause, SelectStmt, UpdateStmt, WithClause,
 };
 use pg_raw_parse::raw::{SetOperation, VariableSetKind};
 use pg_raw_parse::{ConstValue, Node};
@@ -25,7 +25,19 @@ const ROUNDS_MAX: usize = 8;
 pub(in super::super) fn of(catalogue: &Catalogue, depth_max: usize, bytes: usize, node: Node<'_>) -> Lineage {
     let mut follow = Follow::new(catalogue, depth_max, bytes * BUDGET_PER_BYTE);
     let (kind, outputs) = follow.statement(node);
+    if names_nothing(node) {
+        // Also where nothing is known of the resource: a transaction must have an end.
+        follow.opaque = false;
+    }
     follow.finish(kind, outputs)
+}
+
+/// Tells whether a statement neither reads nor runs anything that has a name at the resource.
+fn names_nothing(node: Node<'_>) -> bool {
+    matches!(
+        node,
+        Node::TransactionStmt(_) | Node::DeallocateStmt(_) | Node::ClosePortalStmt(_) | Node::UnlistenStmt(_)
+    )
 }
 
 impl<'a> Follow<'a> {
@@ -37,7 +49,7 @@ impl<'a> Follow<'a> {
                 (Kind::Data, outputs(node, columns))
             }
             Node::CopyStmt(copy) => self.copy(copy),
-            Node::ExplainStmt(explain) => match explain.query() {
+            Node::ExplainStmt(explain) => match self.explained(explain) {
                 Node::SelectStmt(select) if !makes_table(select) => self.explain(explain.query()),
                 Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) => {
                     self.explain(explain.query())
@@ -66,9 +78,20 @@ impl<'a> Follow<'a> {
         }
     }
 
+    /// Returns what is explained, having noted whether it is run as well.
+    fn explained(&mut self, explain: &'a ExplainStmt) -> Node<'a> {
+        self.ties.analyzes = explain.options().iter().any(|option| {
+            let off = matches!(option_text(option).as_deref(), Some("false" | "off" | "0"));
+            option.defname() == Some("analyze") && !off
+        });
+        explain.query()
+    }
+
     fn explain(&mut self, query: Node<'a>) -> (Kind, Outputs) {
+        self.explained = Some(Origin::Clean);
         self.query(query);
-        (Kind::Explain, Outputs::Columns(Box::new([Origin::Clean])))
+        let origin = self.explained.take().unwrap_or(Origin::Unknown);
+        (Kind::Explain, Outputs::Columns(Box::new([origin.computed(false)])))
     }
 
     fn copy(&mut self, copy: &'a CopyStmt) -> (Kind, Outputs) {
@@ -141,6 +164,9 @@ impl<'a> Follow<'a> {
         self.scopes.truncate(outer);
         self.ctes.truncate(ctes);
         self.clause = clause;
+        if let Some(explained) = self.explained.take() {
+            self.explained = Some(explained.and(columns.whole()));
+        }
         columns
     }
 
@@ -155,7 +181,11 @@ impl<'a> Follow<'a> {
                 self.opaque = true;
                 return;
             }
-            self.ctes.push(Cte { name: cte.ctename().unwrap_or_default().into(), columns: Rc::new(columns) });
+            self.ctes.push(Cte {
+                name: cte.ctename().unwrap_or_default().into(),
+                columns: Rc::new(columns),
+                read: false,
+            });
         }
     }
 
@@ -171,7 +201,7 @@ impl<'a> Follow<'a> {
         self.opaque |= searches;
         for cte in with.ctes().iter() {
             let name = cte.ctename().unwrap_or_default().into();
-            self.ctes.push(Cte { name, columns: Rc::new(NamedColumns::open(Origin::Clean)) });
+            self.ctes.push(Cte { name, columns: Rc::new(NamedColumns::open(Origin::Clean)), read: false });
         }
         for _ in 0..ROUNDS_MAX {
             let mut changed = false;
@@ -419,7 +449,9 @@ impl<'a> Follow<'a> {
         };
         let Some(range) = insert.relation() else { return NamedColumns::open(self.unknown()) };
         let any = given.open.as_ref().map(|_| given.whole());
-        for (at, column) in self.targets(range, insert.cols()).into_iter().enumerate() {
+        let targets = self.targets(range, insert.cols());
+        self.tie_added(&targets, insert.select_stmt());
+        for (at, column) in targets.into_iter().enumerate() {
             let known = given.columns.get(at).map(|column| column.origin.clone());
             if let Some(origin) = any.clone().or(known) {
                 self.assigned.push((column, origin));
@@ -437,6 +469,8 @@ impl<'a> Follow<'a> {
         if let Some(scope) = self.scopes.last_mut() {
             scope.items.push(excluded);
         }
+        // What is changed instead of added may be anybody's.
+        self.ties.loose |= !conflict.target_list().is_empty();
         self.assign(range, conflict.target_list().iter());
         self.filter(conflict.where_clause(), false);
         if let Some(infer) = conflict.infer() {
@@ -457,6 +491,7 @@ impl<'a> Follow<'a> {
                     found = true;
                     let column = Column { relation: relation.oid, number: known.number };
                     self.assigned.push((column, origin.clone()));
+                    self.tie_given(column, target.val());
                 }
             }
             self.opaque |= !found;

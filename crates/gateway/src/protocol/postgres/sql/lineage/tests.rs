@@ -11,6 +11,7 @@ pub(crate) const FOLLOWING: Limits = Limits {
     depth_max: 200,
     statement_bytes_max: 8 << 10,
     lineage: true,
+    catalogue: 0,
 };
 
 const CASES: &str = include_str!("cases.txt");
@@ -34,10 +35,10 @@ fn list(columns: &[Column]) -> String {
 fn origin(origin: &Origin) -> String {
     match origin {
         Origin::Clean => "-".to_owned(),
-        Origin::Computed { columns, total: _ } if columns.is_empty() => "-".to_owned(),
+        Origin::Computed { columns, total: _, shaped: _ } if columns.is_empty() => "-".to_owned(),
         Origin::Column(column) => name(*column).to_owned(),
-        Origin::Computed { columns, total: true } => format!("f({})", list(columns)),
-        Origin::Computed { columns, total: false } => format!("f({})!", list(columns)),
+        Origin::Computed { columns, total: true, shaped: _ } => format!("f({})", list(columns)),
+        Origin::Computed { columns, total: false, shaped: _ } => format!("f({})!", list(columns)),
         Origin::Unknown => "?".to_owned(),
     }
 }
@@ -97,4 +98,6 @@ fn cases_hold() {
 fn without_a_catalogue_nothing_is_known() {
     let got = inspect("SELECT 1", &super::super::Catalogue::unknown(), &FOLLOWING).unwrap();
     assert!(got.lineage[0].opaque);
+    let got = inspect("ROLLBACK", &super::super::Catalogue::unknown(), &FOLLOWING).unwrap();
+    assert!(!got.lineage[0].opaque);
 }

@@ -12,6 +12,21 @@ fn check(text: &str, statement: &str, literals: &[&str]) {
 }
 
 #[test]
+fn a_quoted_name_that_nothing_has_is_taken_out() {
+    use crate::protocol::postgres::sql::lineage::tests::FOLLOWING;
+    let text = "SELECT \"name\", \"upper\"(\"ssn\") AS \"Who\"\"\" FROM \"public\".\"patients\" \
+                WHERE name = \"Miller\" AND U&\"mrn\" = 'x'";
+    let expected =
+        "SELECT \"name\", \"upper\"(\"ssn\") AS $1 FROM \"public\".\"patients\" WHERE name = $2 AND $3 = $4";
+    let got = inspect(text, &catalogue_of_hospital(), &FOLLOWING).unwrap();
+    assert_eq!(&*got.statement, expected);
+    let literals = normalise::decode(&got.literals).unwrap();
+    assert_eq!(literals, [Some("\"Who\"\"\""), Some("\"Miller\""), Some("U&\"mrn\""), Some("'x'")]);
+    // Where nothing is protected, the names of columns are not known either.
+    check("SELECT \"a\" FROM notes", "SELECT \"a\" FROM notes", &[]);
+}
+
+#[test]
 fn literals_are_taken_out_wherever_they_stand() {
     check("SELECT a FROM notes WHERE id = 12345", "SELECT a FROM notes WHERE id = $1", &["12345"]);
     check(
@@ -64,7 +79,7 @@ fn comments_and_white_space_go() {
 
 #[test]
 fn statements_of_one_shape_look_alike() {
-    let shape = |text| inspected(text).statement;
+    let shape = |text| inspected(text).statement.clone();
     assert_eq!(
         shape("SELECT * FROM notes WHERE id=7  AND body = 'x'"),
         shape("SELECT * FROM notes WHERE id=12\nAND body = $$y$$")

@@ -1,7 +1,9 @@
 //! Cases are data: `cases.txt`, against the catalogue that `catalogue.sql` makes and `catalogue_15.txt` records.
 
+mod beneath;
 mod limits;
 mod literals;
+mod shape;
 
 use super::*;
 
@@ -110,7 +112,7 @@ fn without_a_catalogue_nothing_is_a_read() {
 #[test]
 fn an_unfit_answer_is_not_a_catalogue() {
     assert_eq!(Catalogue::from_rows(&[]).unwrap_err().query, 0);
-    for (query, row) in [(2, "public"), (3, "public"), (4, "="), (5, "1"), (6, "date")] {
+    for (query, row) in [(2, "public"), (3, "public"), (4, "="), (5, "1"), (6, "date"), (11, "query")] {
         let mut answers = rows(RECORDED_15);
         answers[query].push(vec![Some(row.to_owned())]);
         assert_eq!(Catalogue::from_rows(&answers).unwrap_err().query, query);

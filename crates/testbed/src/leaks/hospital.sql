@@ -25,8 +25,11 @@ create view by_ward as select ward, count(*) as n from encounters group by ward;
 create materialized view kept as select id, ssn, name from patients;
 create table peeked (id int, label text);
 create rule peek as on update to peeked do instead select upper(ssn) as label from patients;
+create table rated (id int, eq text, jn text, res text, none text);
 create table told (id int, label text);
 create table named (id int, label text);
+-- Called clean by mistake.
+create table memos (id int, body text, doc jsonb, words text[]);
 
 create function first_ssn() returns text language sql stable as 'select ssn from public.patients order by id limit 1';
 create function ssn_of(n int) returns text language plpgsql stable as

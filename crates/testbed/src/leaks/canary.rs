@@ -11,19 +11,19 @@ const SHORTEST: usize = 5;
 const KEY: usize = 4;
 
 /// What is looked for.
-#[derive(Default)]
-pub(crate) struct Canaries {
+#[derive(Debug, Default)]
+pub struct Canaries {
     forms: HashMap<[u8; KEY], Vec<(Vec<u8>, String)>>,
 }
 
 impl Canaries {
     /// Adds a value in all its forms.
-    pub(crate) fn add(&mut self, value: &str) {
+    pub fn add(&mut self, value: &str) {
         let digits: String = value.chars().filter(char::is_ascii_digit).collect();
         for text in [value, &digits] {
             let back: String = text.chars().rev().collect();
-            let halves = halves(text);
-            for form in [text, &back, halves[0], halves[1]] {
+            let [front, rest] = halves(text);
+            for form in [text, &back, front, rest] {
                 self.form(form.as_bytes(), value);
             }
             if text.len() > SHORTEST {
@@ -36,7 +36,7 @@ impl Canaries {
     }
 
     /// Adds a date: its day and month, and how PostgreSQL writes it in binary.
-    pub(crate) fn add_date(&mut self, year: i32, month: u32, day: u32) {
+    pub fn add_date(&mut self, year: i32, month: u32, day: u32) {
         let value = format!("{year}-{month:02}-{day:02}");
         for form in [
             value.clone(),
@@ -74,8 +74,10 @@ impl Canaries {
     /// What stands in the base64 of any text that holds this one.
     fn base64(&mut self, text: &str, value: &str) {
         for shift in 0..3 {
-            let shifted = [&[b' '; 3][..shift], text.as_bytes()].concat();
-            let whole = STANDARD.encode(&shifted[..shifted.len() / 3 * 3]);
+            let mut shifted = vec![b' '; shift];
+            shifted.extend_from_slice(text.as_bytes());
+            shifted.truncate(shifted.len() / 3 * 3);
+            let whole = STANDARD.encode(&shifted);
             let inner = whole.get(if shift == 0 { 0 } else { 4 }..).unwrap_or_default();
             if inner.len() > SHORTEST {
                 self.form(inner.as_bytes(), value);
@@ -90,17 +92,19 @@ impl Canaries {
         }
         // Text is looked for whatever its case.
         let form = if binary { form.to_vec() } else { form.to_ascii_lowercase() };
-        let key = *form.first_chunk().expect("long enough");
-        self.forms.entry(key).or_default().push((form, value.to_owned()));
+        if let Some(key) = form.first_chunk() {
+            self.forms.entry(*key).or_default().push((form, value.to_owned()));
+        }
     }
 
     /// Returns what of the values stands in these bytes.
-    pub(crate) fn found(&self, bytes: &[u8]) -> Option<String> {
+    pub fn found(&self, bytes: &[u8]) -> Option<String> {
         let lower = bytes.to_ascii_lowercase();
         [bytes, &lower].into_iter().find_map(|bytes| {
             (0..bytes.len()).find_map(|at| {
-                let forms = self.forms.get(bytes[at..].first_chunk::<KEY>()?)?;
-                let (form, value) = forms.iter().find(|(form, _)| bytes[at..].starts_with(form))?;
+                let rest = bytes.get(at..)?;
+                let forms = self.forms.get(rest.first_chunk::<KEY>()?)?;
+                let (form, value) = forms.iter().find(|(form, _)| rest.starts_with(form))?;
                 Some(format!("`{value}` as `{}`", form.escape_ascii()))
             })
         })
@@ -109,7 +113,7 @@ impl Canaries {
 
 fn halves(text: &str) -> [&str; 2] {
     let middle = (text.len() / 2..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    [&text[..middle], &text[middle..]]
+    text.split_at_checked(middle).map_or([text, ""], |(front, rest)| [front, rest])
 }
 
 fn hex(text: &str) -> String {
@@ -118,42 +122,47 @@ fn hex(text: &str) -> String {
 
 /// The algorithm of Howard Hinnant, "chrono-compatible low-level date algorithms".
 fn days_since_2000(year: i32, month: u32, day: u32) -> i32 {
-    let (month, day) = (i32::try_from(month).expect("a month"), i32::try_from(day).expect("a day"));
+    let (month, day) = (month.cast_signed(), day.cast_signed());
     let year = if month <= 2 { year - 1 } else { year };
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
     let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468 - 10_957
 }
 
-/// The detector sees every form that the battery is about.
-#[test]
-fn every_form_is_found() {
-    let mut canaries = Canaries::default();
-    canaries.add("912-83-4756");
-    canaries.add("Quirinella Zwetschkenbaum");
-    canaries.add_date(1958, 7, 23);
-    let seen = [
-        &b"x912-83-4756x"[..],
-        b"912834756",
-        b"6574-38-219",
-        b"657438219",
-        b"912-8",
-        b"34756",
-        b"3931322D38332D34373536",
-        b"OTEyLTgzLTQ3NTY=",
-        b"QUIRINELLA Z",
-        b"1958-07-23",
-        b"x-07-23x",
-        b"23.07.",
-        &912_834_756_i32.to_be_bytes(),
-        &912_834_756_f64.to_be_bytes(),
-        &[0, 9, 0x05, 0x03, 0x12, 0x94],
-        &(-15_137_i32).to_be_bytes(),
-    ];
-    for bytes in seen {
-        assert!(canaries.found(bytes).is_some(), "{}", bytes.escape_ascii());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The detector sees every form that the battery is about.
+    #[test]
+    fn every_form_is_found() {
+        let mut canaries = Canaries::default();
+        canaries.add("912-83-4756");
+        canaries.add("Quirinella Zwetschkenbaum");
+        canaries.add_date(1958, 7, 23);
+        let seen = [
+            &b"x912-83-4756x"[..],
+            b"912834756",
+            b"6574-38-219",
+            b"657438219",
+            b"912-8",
+            b"34756",
+            b"3931322D38332D34373536",
+            b"OTEyLTgzLTQ3NTY=",
+            b"QUIRINELLA Z",
+            b"1958-07-23",
+            b"x-07-23x",
+            b"23.07.",
+            &912_834_756_i32.to_be_bytes(),
+            &912_834_756_f64.to_be_bytes(),
+            &[0, 9, 0x05, 0x03, 0x12, 0x94],
+            &(-15_137_i32).to_be_bytes(),
+        ];
+        for bytes in seen {
+            assert!(canaries.found(bytes).is_some(), "{}", bytes.escape_ascii());
+        }
+        assert_eq!(canaries.found(b"1958-01-01 [SSN] [NAME] 912 4756"), None);
+        let inside = STANDARD.encode("a 912-83-4756 b");
+        assert!(canaries.found(inside.as_bytes()).is_some());
     }
-    assert_eq!(canaries.found(b"1958-01-01 [SSN] [NAME] 912 4756"), None);
-    let inside = STANDARD.encode("a 912-83-4756 b");
-    assert!(canaries.found(inside.as_bytes()).is_some());
 }

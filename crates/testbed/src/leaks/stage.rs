@@ -1,20 +1,24 @@
 //! Two hospitals that differ in nothing but their protected values, Wardline before them, and a third that stands for
 //! the first without Wardline.
 
-use testbed::Conninfo;
-use testbed::gateway::{Gateway, Listener, ROLE_ALL};
-use testbed::postgres::{Cluster, Options, Version};
+use anyhow::Result;
 
 use super::canary::Canaries;
+use crate::Conninfo;
+use crate::gateway::{Gateway, Listener, ROLE_ALL};
+use crate::postgres::{Cluster, Options, Version};
 
 /// Who may do everything, and sees nothing that is protected.
-pub(crate) const MASKED: &str = "mia";
+/// Who sees nothing that is protected.
+pub const MASKED: &str = "mia";
 /// Who may do and see everything.
-pub(crate) const SEEING: &str = "sam";
+const SEEING: &str = "sam";
 /// The resources, and their databases.
-pub(crate) const WORLDS: [&str; 2] = ["hospital", "mirror"];
-/// The database that is asked without Wardline.
-const PLAIN: &str = "plain";
+pub const WORLDS: [&str; 2] = ["hospital", "mirror"];
+/// The resource that is the first world again: what differs between these two differs by chance.
+pub const TWIN: &str = "twin";
+/// The database that is asked without Wardline, and that the twin is.
+pub const PLAIN: &str = "plain";
 
 const TABLES: &str = include_str!("hospital.sql");
 
@@ -50,22 +54,33 @@ const PROTECTED: [(&str, &str); 28] = [
 ];
 
 const CLEAN: &str = "[\"public.departments.*\", \"public.encounters.*\", \"public.notes.*\", \"public.patients.*\", \
-    \"public.scratch.*\", \"public.parted.*\", \"public.peeked.*\", \"public.told.*\", \"public.named.*\"]";
+    \"public.scratch.*\", \"public.parted.*\", \"public.peeked.*\", \"public.told.*\", \"public.named.*\", \"public.rated.*\", \
+    \"public.memos.*\"]";
 
 /// One patient.
-pub(crate) struct Patient {
-    pub(crate) id: u32,
-    mrn: &'static str,
-    pub(crate) ssn: &'static str,
-    name: &'static str,
-    born: (i32, u32, u32),
-    phone: &'static str,
-    tag: &'static str,
+#[derive(Debug)]
+pub struct Patient {
+    /// The number.
+    pub id: u32,
+    /// The record number.
+    pub mrn: &'static str,
+    /// The social security number.
+    pub ssn: &'static str,
+    /// The name.
+    pub name: &'static str,
+    /// Year, month and day of birth.
+    pub born: (i32, u32, u32),
+    /// The telephone number.
+    pub phone: &'static str,
+    tags: &'static [&'static str],
     mail: &'static str,
+    /// With `{ssn}` and `{name}`.
+    doc: &'static str,
 }
 
-/// The patients of each world. Years stand in what is shown, so they are the same.
-pub(crate) const PATIENTS: [[Patient; 3]; 2] = [
+/// The patients of each world. Years stand in what is shown, so they are the same; so is what is NULL. Lengths, orders
+/// and the shapes of arrays and documents are not.
+pub const PATIENTS: [[Patient; 3]; 2] = [
     [
         Patient {
             id: 730_001,
@@ -74,8 +89,9 @@ pub(crate) const PATIENTS: [[Patient; 3]; 2] = [
             name: "Quirinella Zwetschkenbaum",
             born: (1958, 7, 23),
             phone: "+43 677 9018273",
-            tag: "hepatitis-zq81",
+            tags: &["hepatitis-zq81"],
             mail: "quirinella@zwetschke.example",
+            doc: r#"{"ssn": "{ssn}", "who": ["{name}"]}"#,
         },
         Patient {
             id: 730_002,
@@ -84,8 +100,9 @@ pub(crate) const PATIENTS: [[Patient; 3]; 2] = [
             name: "Xaver Oberhollenzer",
             born: (1971, 12, 9),
             phone: "+39 0471 556677",
-            tag: "porphyria-vw44",
+            tags: &["porphyria-vw44"],
             mail: "xaver@oberhollenz.example",
+            doc: r#"{"ssn": "{ssn}", "who": ["{name}"]}"#,
         },
         Patient {
             id: 730_003,
@@ -94,8 +111,9 @@ pub(crate) const PATIENTS: [[Patient; 3]; 2] = [
             name: "Yngvild Thorbjoernsen",
             born: (1989, 3, 14),
             phone: "+47 915 33 120",
-            tag: "lupus-yt3058",
+            tags: &["lupus-yt3058"],
             mail: "yngvild@thorbjoern.example",
+            doc: r#"{"ssn": {"of": "{ssn}"}}"#,
         },
     ],
     [
@@ -106,8 +124,9 @@ pub(crate) const PATIENTS: [[Patient; 3]; 2] = [
             name: "Ludmila Czerny",
             born: (1958, 11, 2),
             phone: "+43 680 2746519",
-            tag: "gout-lc90417",
+            tags: &["gout-lc90417"],
             mail: "ludmila@czernyhof.example",
+            doc: r#"{"ssn": "{ssn}", "who": ["{name}"]}"#,
         },
         Patient {
             id: 864_212,
@@ -116,8 +135,9 @@ pub(crate) const PATIENTS: [[Patient; 3]; 2] = [
             name: "Amadeus Frankenhuysen-Lobkowitz",
             born: (1971, 5, 30),
             phone: "+39 0472 918264",
-            tag: "vertigo-af27",
+            tags: &["vertigo-af27", "nausea-af27"],
             mail: "amadeus@frankenhuys.example",
+            doc: r#"["{name}", "{ssn}"]"#,
         },
         Patient {
             id: 864_213,
@@ -126,8 +146,9 @@ pub(crate) const PATIENTS: [[Patient; 3]; 2] = [
             name: "Zbigniew Ka",
             born: (1989, 8, 25),
             phone: "+48 601 482 777",
-            tag: "asthma-zk6612",
+            tags: &[],
             mail: "zbigniew@kawalec.example",
+            doc: r#""{ssn}""#,
         },
     ],
 ];
@@ -143,15 +164,17 @@ impl Patient {
     }
 
     fn rows(&self, at: usize) -> String {
-        let Patient { id, mrn, ssn, name, born: _, phone, tag, mail } = self;
+        let Patient { id, mrn, ssn, name, born: _, phone, tags, mail, doc } = self;
         let (born, digits) = (self.born(), self.digits());
+        let tags: String = tags.iter().map(|tag| format!("{tag},")).collect();
+        let doc = doc.replace("{ssn}", ssn).replace("{name}", name);
         let number = at + 1;
         let region = if at == 0 { "east" } else { "west" };
         format!(
-            "insert into patients values ({id}, '{mrn}', '{ssn}', '{name}', '{born}', '{phone}', '{{{tag},{mrn}}}', \
-             row('{phone}', '{mail}'), '{ssn}', '{{\"ssn\": \"{ssn}\", \"who\": [\"{name}\"]}}', {digits}, 'low', true);
+            "insert into patients values ({id}, '{mrn}', '{ssn}', '{name}', '{born}', '{phone}', '{{{tags}{mrn}}}', \
+             row('{phone}', '{mail}'), '{ssn}', '{doc}', {digits}, 'low', true);
              insert into encounters values ({number}, {id}, 'ward {number}', {number}, '2026-01-0{number} 08:00+00');
-             insert into notes (encounter_id, body) values ({number}, 'Saw {name}, {ssn}, {tag}.');
+             insert into notes (encounter_id, body) values ({number}, 'Saw {name}, {ssn}, {tags}.');
              insert into departments values ({number}, 'department {number}', {number}, {number}00.50);
              insert into unclassified values ({number}, 'of {name} {ssn}');
              insert into parted values ({number}, '{region}', '{ssn}');
@@ -160,47 +183,65 @@ impl Patient {
              insert into shadow.wards values ('{name}', '{ssn}');
              insert into wards values ('{name}', '{ssn}');
              insert into \"Ünï\" values ('{ssn}');
-             insert into peeked values ({number}, 'label');"
+             insert into rated values ({number}, '{mrn}', '{mrn}', '{name}', '{ssn}');
+             insert into peeked values ({number}, 'label');
+             insert into memos values ({number}, 'asked again, SSN {ssn}, ward {number}', \
+                '{{\"note\": \"SSN {ssn}\", \"ward\": {number}}}', '{{SSN {ssn},ward}}');"
         )
     }
 
     fn guard(&self, canaries: &mut Canaries) {
-        let Patient { id, mrn, ssn, name, born: (year, month, day), phone, tag, mail } = self;
+        let Patient { id, mrn, ssn, name, born: (year, month, day), phone, tags, mail, doc: _ } = self;
         canaries.add(&id.to_string());
-        [mrn, ssn, name, phone, tag, mail].into_iter().for_each(|value| canaries.add(value));
+        [mrn, ssn, name, phone, mail].into_iter().chain(*tags).for_each(|value| canaries.add(value));
         canaries.add_date(*year, *month, *day);
     }
 }
 
 /// Everything that runs.
-pub(crate) struct Stage {
-    pub(crate) cluster: Cluster,
-    pub(crate) gateway: Gateway,
+#[derive(Debug)]
+pub struct Stage {
+    /// The server with all databases.
+    pub cluster: Cluster,
+    /// Wardline before it.
+    pub gateway: Gateway,
 }
 
 impl Stage {
-    pub(crate) fn start() -> Stage {
-        let options = Options { version: Some(Version::V15), ..Options::default() };
-        let cluster = Cluster::start(options).expect("PostgreSQL 15");
-        cluster.create_database(WORLDS[0]).expect("a database");
-        cluster.psql_in(WORLDS[0], TABLES).expect("tables");
+    /// Starts everything on PostgreSQL 15.
+    ///
+    /// # Errors
+    /// Something does not start.
+    pub fn start() -> Result<Stage> {
+        Stage::start_on(Version::V15)
+    }
+
+    /// Starts everything on a version.
+    ///
+    /// # Errors
+    /// Something does not start.
+    pub fn start_on(version: Version) -> Result<Stage> {
+        let options = Options { version: Some(version), ..Options::default() };
+        let cluster = Cluster::start(options)?;
+        let [one, other] = WORLDS;
+        cluster.create_database(one)?;
+        cluster.psql_in(one, TABLES)?;
         // Copies have the same OIDs.
-        for copy in [WORLDS[1], PLAIN] {
-            cluster.psql(&format!("create database {copy} template {}", WORLDS[0])).expect("a copy");
+        for copy in [other, PLAIN] {
+            cluster.psql(&format!("create database {copy} template {one}"))?;
         }
-        for (database, patients) in
-            [(WORLDS[0], &PATIENTS[0]), (WORLDS[1], &PATIENTS[1]), (PLAIN, &PATIENTS[0])]
-        {
+        let [of_one, of_other] = &PATIENTS;
+        for (database, patients) in [(one, of_one), (other, of_other), (PLAIN, of_one)] {
             let rows = patients.iter().enumerate().map(|(at, patient)| patient.rows(at));
             let rows = rows.collect::<Vec<_>>().join("\n");
             let after = "refresh materialized view kept; analyze";
-            cluster.psql_in(database, &format!("{rows}\n{after}")).expect("rows");
+            cluster.psql_in(database, &format!("{rows}\n{after}"))?;
         }
         let mut builder = Gateway::builder().listener(Listener::Plaintext);
-        for world in WORLDS {
+        for (resource, database) in [(one, one), (other, other), (TWIN, PLAIN)] {
             // As superuser: PostgreSQL itself holds nothing back.
-            let conninfo = cluster.conninfo().with_dbname(world);
-            builder = builder.resource(world, &conninfo).toml(&protection(world));
+            let conninfo = cluster.conninfo().with_dbname(database);
+            builder = builder.resource(resource, &conninfo).toml(&protection(resource));
         }
         let all = "read = [\"*\"]\nwrite = [\"*\"]\ndefine = [\"*\"]\nexecute = [\"*\"]\n\
             transfer = true\nadminister = true\nunmask = [\"*\"]";
@@ -209,23 +250,28 @@ impl Stage {
             .role("seer", "*", all)
             .person(MASKED, &[ROLE_ALL])
             .person(SEEING, &["seer"])
-            .start()
-            .expect("Wardline");
-        Stage { cluster, gateway }
+            .start()?;
+        Ok(Stage { cluster, gateway })
     }
 
     /// Returns how the masked person reaches a world.
-    pub(crate) fn masked(&self, world: &str) -> Conninfo {
-        self.gateway.conninfo(MASKED, world).expect("a person")
+    ///
+    /// # Errors
+    /// Never, for a person of the stage.
+    pub fn masked(&self, world: &str) -> Result<Conninfo> {
+        self.gateway.conninfo(MASKED, world)
     }
 
     /// Returns how somebody who sees everything reaches the first world.
-    pub(crate) fn seeing(&self) -> Conninfo {
-        self.gateway.conninfo(SEEING, WORLDS[0]).expect("a person")
+    ///
+    /// # Errors
+    /// Never, for a person of the stage.
+    pub fn seeing(&self) -> Result<Conninfo> {
+        self.gateway.conninfo(SEEING, WORLDS[0])
     }
 
     /// Returns the way without Wardline.
-    pub(crate) fn direct(&self) -> Conninfo {
+    pub fn direct(&self) -> Conninfo {
         self.cluster.conninfo().with_dbname(PLAIN)
     }
 }
@@ -236,12 +282,34 @@ fn protection(world: &str) -> String {
         text += &format!("\"public.{column}\" = {{ class = \"{class}\" }}\n");
     }
     text += "\"shadow.wards.ssn\" = { class = \"ssn\" }\n";
+    for (column, class, usage) in
+        [("eq", "mrn", "equality"), ("jn", "mrn", "join"), ("res", "name", "result"), ("none", "ssn", "none")]
+    {
+        text += &format!("\"public.rated.{column}\" = {{ class = \"{class}\", usage = \"{usage}\" }}\n");
+    }
     text
 }
 
 /// Returns what must not reach the masked person.
-pub(crate) fn canaries() -> Canaries {
+pub fn canaries() -> Canaries {
     let mut canaries = Canaries::default();
     PATIENTS.iter().flatten().for_each(|patient| patient.guard(&mut canaries));
     canaries
+}
+
+/// Returns the same for each world alone.
+pub(super) fn canaries_of_each() -> [Canaries; 2] {
+    PATIENTS.each_ref().map(|patients| {
+        let mut canaries = Canaries::default();
+        patients.iter().for_each(|patient| patient.guard(&mut canaries));
+        canaries
+    })
+}
+
+/// Fills a text of the battery with values of the first world.
+pub(super) fn filled(text: &str) -> String {
+    let ssn = PATIENTS[0][0].ssn;
+    let half = ssn.get(..5).unwrap_or(ssn);
+    let text = text.trim().replace("{ssn}", ssn).replace("{half}", half);
+    text.replace("{digits}", &ssn.replace('-', ""))
 }

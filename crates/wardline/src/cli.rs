@@ -397,6 +397,7 @@ pub(crate) enum KindName {
     SegmentOpened,
     PolicyActivated,
     ConfigActivated,
+    KeyDestroyed,
     SignIn,
     SessionOpened,
     SessionClosed,

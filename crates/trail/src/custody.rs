@@ -13,7 +13,8 @@ use crate::Trail;
 use crate::disk::{self, Disk};
 use crate::error::Error;
 use crate::keys::{
-    CHECKPOINT_KEY_FILE, Class, Key, Keys, class_of_file, month_of, next_generation, period_of, wrapping_of,
+    CHECKPOINT_KEY_FILE, Class, Key, Keys, NONCE_BYTES, class_of_file, month_of, next_generation, open_in,
+    period_of, seal_behind, wrapping_of,
 };
 
 /// What a key's file is called while it waits for its root key.
@@ -81,6 +82,31 @@ impl Trail {
             .collect())
     }
 
+    /// Seals something that must be kept beside the trail and may not lie in clear.
+    ///
+    /// # Errors
+    /// When its key cannot be made or read.
+    pub fn seal_apart(&self, what: &str, plain: &[u8]) -> Result<Vec<u8>, Error> {
+        let core = &self.handle.core;
+        let key = core.keys.class_or_new(&*core.disk, Class::Hold, 0)?.aead();
+        let mut sealed = vec![0; NONCE_BYTES];
+        sealed.extend_from_slice(plain);
+        seal_behind(&key, &apart(what, core.keys.origin()), &mut sealed, 0);
+        Ok(sealed)
+    }
+
+    /// Opens what [`Trail::seal_apart`] sealed.
+    ///
+    /// # Errors
+    /// When it is something else, or its key is missing.
+    pub fn open_apart(&self, what: &str, sealed: &[u8]) -> Result<Vec<u8>, Error> {
+        let core = &self.handle.core;
+        let key = core.keys.class(&*core.disk, Class::Hold, 0)?.aead();
+        let mut sealed = sealed.to_vec();
+        let plain = open_in(&key, &apart(what, core.keys.origin()), &mut sealed).ok_or(Error::Sealed)?;
+        Ok(plain.to_vec())
+    }
+
     /// Wraps every key under another root key. `commit` puts that root key in the place of the old one, durably; if it
     /// fails, nothing has changed.
     ///
@@ -121,6 +147,10 @@ impl Trail {
         settle(disk, keys)?;
         Ok(files.len())
     }
+}
+
+fn apart(what: &str, origin: &str) -> Vec<u8> {
+    [b"wardline/apart/v1", what.as_bytes(), b"\0", origin.as_bytes()].concat()
 }
 
 /// Finishes or takes back a change of the root key that was under way when the process ended: the root key in its place

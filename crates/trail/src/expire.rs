@@ -452,11 +452,14 @@ impl Trail {
                     let record = record::decode(canonical)?;
                     let of = sealed_for(&record);
                     let patients = record.patients.as_ref();
-                    let patients = patients.map(|p| unsealer.patients(keys, disk, of, p)).transpose()?;
+                    let patients = patients.map(|p| unless_destroyed(unsealer.patients(keys, disk, of, p)));
+                    let patients = patients.transpose()?.flatten();
                     if record.kind != Kind::KeyDestroyed && !held(&record, patients.as_ref()) {
                         continue;
                     }
-                    let mut open = |content, sealed: &[u8]| unsealer.open(keys, disk, content, of, sealed);
+                    let mut open = |content, sealed: &[u8]| {
+                        unless_destroyed(unsealer.open(keys, disk, content, of, sealed))
+                    };
                     let literals =
                         record.sealed.as_deref().map(|s| open(Content::Literals, s)).transpose()?;
                     let named = record.patients.as_ref();
@@ -466,8 +469,8 @@ impl Trail {
                         time_us: header.time_us,
                         salt: data.salt(index),
                         canonical: canonical.to_vec(),
-                        literals,
-                        patients,
+                        literals: literals.flatten(),
+                        patients: patients.flatten(),
                     };
                     if !entry.matches(leaf_at(disk, size, index)) {
                         return Err(Error::Damaged(scan.damage(DamageKind::Commitment)));
@@ -527,6 +530,19 @@ fn destroy(disk: &dyn Disk, keys: &Keys, stone: &Tombstone) -> Result<(), Error>
     }
     let folder = disk::parent(CHECKPOINT_KEY_FILE);
     disk.sync_dir(folder).map_err(|source| Error::io("sync the folder of keys", source))
+}
+
+/// Returns nothing for what cannot be opened because its key is gone: an entry at the turn of a month may be committed under
+/// one key and its literals sealed under the one before, which expired.
+///
+/// # Errors
+/// Any other.
+pub fn unless_destroyed<T>(opened: Result<T, Error>) -> Result<Option<T>, Error> {
+    match opened {
+        Ok(opened) => Ok(Some(opened)),
+        Err(Error::Damaged(damage)) if damage.kind == DamageKind::Missing => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Returns the month of a day, for whoever asks by calendar.

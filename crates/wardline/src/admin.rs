@@ -69,6 +69,24 @@ pub(crate) enum Request {
     },
     /// Who may do what with Wardline itself.
     OperatorRights {},
+    /// The keys of the trail.
+    KeyList {},
+    /// Make further class keys of this month.
+    KeyRotate {},
+    /// Keep entries beyond their time.
+    HoldAdd { hold: NewHold },
+    /// What is held.
+    HoldList {},
+    /// Propose that a hold ends.
+    HoldRemove { id: u64, reason: String },
+    /// Which months are there, and which may expire.
+    RetentionPlan {},
+    /// Propose that a month expires.
+    ExpirePropose { month: u32, reason: String },
+    /// Agree to what somebody else proposed; then it is done.
+    Agree { id: u64 },
+    /// What was proposed and agreed.
+    Agreements {},
     /// Record that an administrator is about to read a resource outside of any session.
     SurveyBegin { resource: String, what: String },
     /// Record what came of it.
@@ -118,6 +136,80 @@ pub(crate) enum Reply {
     Explained(ExplainView),
     /// Who may do what with Wardline itself.
     Rights(RightsView),
+    /// Keys.
+    Keys(Vec<KeyView>),
+    /// Holds.
+    Holds(Vec<HoldView>),
+    /// Months.
+    Months(Vec<MonthView>),
+    /// Agreements.
+    Agreements(Vec<AgreementView>),
+}
+
+/// Which entries to keep. Everything that is said must fit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewHold {
+    pub(crate) reason: String,
+    pub(crate) patient: Option<Sensitive>,
+    pub(crate) person: Option<String>,
+    pub(crate) resource: Option<String>,
+    pub(crate) from_us: Option<u64>,
+    pub(crate) to_us: Option<u64>,
+}
+
+/// A key, without the key.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct KeyView {
+    pub(crate) class: String,
+    pub(crate) period: u32,
+    pub(crate) generation: u32,
+    pub(crate) id: String,
+    pub(crate) current: bool,
+}
+
+/// A hold. The patient is not told: whoever asks may read no sealed values.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct HoldView {
+    pub(crate) id: u64,
+    pub(crate) reason: String,
+    pub(crate) of_a_patient: bool,
+    pub(crate) person: Option<String>,
+    pub(crate) resource: Option<String>,
+    pub(crate) from: Option<String>,
+    pub(crate) to: Option<String>,
+    pub(crate) added_by: String,
+    pub(crate) added_at: String,
+    pub(crate) removed_at: Option<String>,
+}
+
+/// A month of the trail.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct MonthView {
+    pub(crate) month: u32,
+    pub(crate) first: u64,
+    pub(crate) entries: u64,
+    pub(crate) last_at: String,
+    /// `kept`, `may-expire` or `expired`.
+    pub(crate) state: String,
+    /// The first month in which it may expire, as `YYYYMM`.
+    pub(crate) may_expire_in: u32,
+    pub(crate) tombstone: Option<u64>,
+    pub(crate) held: u64,
+}
+
+/// An act that takes two people.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct AgreementView {
+    pub(crate) id: u64,
+    pub(crate) what: String,
+    pub(crate) reason: String,
+    pub(crate) proposed_by: String,
+    pub(crate) proposed_at: String,
+    pub(crate) expires_at: String,
+    pub(crate) agreed_by: Option<String>,
+    pub(crate) agreed_at: Option<String>,
+    pub(crate) done_at: Option<String>,
 }
 
 /// Who may do what with Wardline itself.

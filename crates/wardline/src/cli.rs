@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::Micros;
 
-use crate::commands::operator;
+use crate::commands::{operator, retention};
 use crate::output;
 
 /// An access gateway for health data. Every access has a person, a policy and a record.
@@ -50,6 +50,12 @@ pub(crate) enum Command {
     /// Who may administer Wardline itself
     #[command(subcommand)]
     Operator(operator::OperatorCommand),
+    /// The trail's keys
+    #[command(subcommand)]
+    Key(retention::Key),
+    /// For how long entries are kept
+    #[command(subcommand)]
+    Retention(retention::Retention),
     /// Credentials of the resources; no client ever sees them
     #[command(subcommand)]
     Vault(Vault),

@@ -21,6 +21,7 @@ mod output;
 mod prompt;
 mod reload;
 mod render;
+mod retention;
 mod serve;
 mod sign_in;
 mod standing;

@@ -110,6 +110,14 @@ fn needed(request: &Request) -> Needed {
         Request::UserList {} | Request::AccessMatrix { .. } => {
             (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review)
         }
+        Request::KeyList {} => (&[&[KeyAdmin, Auditor, PrivacyOfficer]], Action::Review),
+        Request::KeyRotate {} => (&[&[KeyAdmin]], Action::Administer),
+        Request::HoldAdd { .. } | Request::HoldRemove { .. } => (&[&[PrivacyOfficer]], Action::Administer),
+        Request::HoldList {} | Request::RetentionPlan {} | Request::Agreements {} => {
+            (&[&[PrivacyOfficer, Approver, Auditor, KeyAdmin]], Action::Review)
+        }
+        Request::ExpirePropose { .. } => (&[&[PrivacyOfficer, KeyAdmin]], Action::Administer),
+        Request::Agree { .. } => (&[&[Approver, PrivacyOfficer]], Action::Approve),
         Request::TrailView { sealed: false, .. } => (&[&[Auditor]], Action::Review),
         Request::TrailView { sealed: true, .. } => (&[&[Auditor], &[PrivacyOfficer]], Action::Review),
     };
@@ -140,6 +148,15 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::AccessMatrix { .. } => change("access matrix"),
         Request::Login { .. } => change("login"),
         Request::OperatorRights {} => change("operator rights"),
+        Request::KeyList {} => change("key list"),
+        Request::KeyRotate {} => change("key rotate"),
+        Request::HoldAdd { .. } => change("retention hold add"),
+        Request::HoldList {} => change("retention hold list"),
+        Request::HoldRemove { .. } => change("retention hold remove"),
+        Request::RetentionPlan {} => change("retention plan"),
+        Request::ExpirePropose { .. } => change("retention expire"),
+        Request::Agree { .. } => change("operator agree"),
+        Request::Agreements {} => change("operator agreements"),
     }
 }
 

@@ -107,6 +107,9 @@ async fn check_registry(node: &Node, accepted: Option<&str>) -> anyhow::Result<(
 
 async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> anyhow::Result<ExitCode> {
     node.enter_service().await.context("the trail does not record")?;
+    if let Err(error) = node.finish_agreed().await {
+        tracing::error!(%error, "what two people agreed to could not be done; the next start tries again");
+    }
     let config = node.config.load_full();
     warn_of_missing_credentials(node, &config);
     let workers = Workers::start(std::thread::available_parallelism().map_or(1, Into::into))?;

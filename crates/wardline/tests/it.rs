@@ -13,6 +13,8 @@ mod operators;
 mod people;
 #[path = "it/place.rs"]
 mod place;
+#[path = "it/retention.rs"]
+mod retention;
 #[path = "it/server.rs"]
 mod server;
 #[path = "it/standing.rs"]

@@ -13,6 +13,7 @@ use model::Secret;
 use crate::admin::{Claim, Reply, Request, Sensitive};
 use crate::cli::Json;
 use crate::commands::administer::{ask, unexpected};
+use crate::commands::retention::agreements;
 use crate::output::{self, Paint};
 use crate::{admin, control};
 
@@ -57,11 +58,37 @@ Examples:
         #[command(flatten)]
         output: Json,
     },
+    /// Show what was proposed and agreed
+    #[command(after_help = "Example:\n  wardline operator agreements")]
+    Agreements {
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Agree to what another person proposed; then it is done
+    #[command(after_help = "\
+Nobody agrees to what they proposed themselves. A proposal lives seven days.
+
+Example:
+  wardline --as otto operator agree 1")]
+    Agree {
+        /// Number of the proposal
+        id: u64,
+        #[command(flatten)]
+        output: Json,
+    },
 }
 
 /// Runs `wardline operator …`.
 pub(crate) fn run(file: &Path, command: &OperatorCommand) -> anyhow::Result<ExitCode> {
-    let OperatorCommand::Rights { output } = command;
+    let output = match command {
+        OperatorCommand::Rights { output } => output,
+        OperatorCommand::Agreements { output } => {
+            return agreements(file, Request::Agreements {}, output.json);
+        }
+        OperatorCommand::Agree { id, output } => {
+            return agreements(file, Request::Agree { id: *id }, output.json);
+        }
+    };
     ask(file, Request::OperatorRights {}, |reply| {
         let Reply::Rights(view) = reply else { return unexpected() };
         if output.json {

@@ -174,7 +174,7 @@ impl Sought<'_> {
 }
 
 /// Returns the forms that an identifier may have in the trail: as it was written, and as the number or UUID it may be.
-fn forms(identifier: &str) -> Vec<String> {
+pub(crate) fn forms(identifier: &str) -> Vec<String> {
     let mut forms = vec![identifier.to_owned()];
     forms.extend(identifier.parse::<i64>().ok().map(|number| number.to_string()));
     let ty = phi::Type::Uuid;

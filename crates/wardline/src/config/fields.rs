@@ -302,6 +302,12 @@ pub(crate) const FIELDS: &[Field] = &[
         "What the people of a role, or an account (`\"os:NAME\"`), may do with Wardline itself: `admin`, `auditor`, `key-admin`, `privacy-officer`, `approver`. Without `[operators]` the server's own account and root may do everything.",
     ),
     field(
+        "retention.years",
+        "1 to 100",
+        "`6`",
+        "For how many years entries of the trail are kept at least; 10 where a state or a payer asks for it. Nothing expires by itself: see `wardline retention`.",
+    ),
+    field(
         "policy.files",
         "list of paths",
         "`[]`",

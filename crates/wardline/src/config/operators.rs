@@ -1,13 +1,13 @@
-//! `[operators]`: who may administer, and where they reach the server.
+//! `[operators]`: who may administer, and where they reach the server; `[retention]`: for how long entries are kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use policy::Role;
 
-use super::problem;
 use super::read::Section;
 use super::sections::one_of;
+use super::{YEARS_BY_LAW, problem};
 use crate::operators::{ACCOUNT_PREFIX, Operators, Right, Rights};
 
 /// Reads the section; `None` when it is left out.
@@ -49,4 +49,11 @@ fn holders(section: &Section<'_, '_>, roles: &[Role]) -> BTreeMap<String, Rights
         holders.insert(holder, rights);
     }
     holders
+}
+
+/// Reads `[retention]`.
+pub(super) fn retention_years(top: &Section<'_, '_>) -> u32 {
+    let years = |section: Section<'_, '_>| section.number("years", 1..=100, YEARS_BY_LAW.into());
+    let years = top.section("retention").map_or(YEARS_BY_LAW.into(), years);
+    u32::try_from(years).expect("the field's bounds fit")
 }

@@ -36,6 +36,7 @@ pub(super) struct Draft {
     sign_in: SignIn,
     metrics: Option<SocketAddr>,
     operators: Option<Operators>,
+    retention_years: u32,
 }
 
 impl Draft {
@@ -54,6 +55,7 @@ impl Draft {
             roles: self.roles,
             policies: self.policies,
             operators: self.operators,
+            retention_years: self.retention_years,
         })
     }
 }
@@ -72,6 +74,7 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
     let roles = roles(top, &resources, file);
     Draft {
         operators: operators::operators(top, &roles, base),
+        retention_years: operators::retention_years(top),
         roles,
         policies: policies(top, base),
         resources,

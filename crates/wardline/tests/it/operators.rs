@@ -7,15 +7,15 @@ use crate::place::{Place, Ran};
 use crate::server::Server;
 
 /// What the account that runs the tests may do, and two roles with rights.
-fn place(account: &str) -> Place {
+pub(crate) fn place(account: &str) -> Place {
     let place = Place::ready();
     let me = place.run(&["operator", "rights", "--json"]).exits(0).json()["you"].clone();
     let me = me.as_str().expect("who").to_owned();
     place.write(
         "wardline.toml",
         &format!(
-            "{CONFIG}\n[role.audit]\n[role.privacy]\n[operators.rights]\n\"{me}\" = {account}\n\
-             audit = [\"auditor\"]\nprivacy = [\"auditor\", \"privacy-officer\"]\n"
+            "{CONFIG}\n[role.audit]\n[role.privacy]\n[role.keys]\n[operators.rights]\n\"{me}\" = {account}\n\
+             audit = [\"auditor\"]\nprivacy = [\"auditor\", \"privacy-officer\"]\nkeys = [\"key-admin\"]\n"
         ),
     );
     place
@@ -23,12 +23,12 @@ fn place(account: &str) -> Place {
 
 impl Place {
     /// Adds a person and runs commands as them.
-    fn token(&self, name: &str, role: &str) -> String {
+    pub(crate) fn token(&self, name: &str, role: &str) -> String {
         self.add(name, role).exits(0);
         self.login(name, PASSWORD).exits(0).json()["token"].as_str().expect("a token").to_owned()
     }
 
-    fn run_as(&self, name: &str, token: &str, arguments: &[&str]) -> Ran {
+    pub(crate) fn run_as(&self, name: &str, token: &str, arguments: &[&str]) -> Ran {
         let words: Vec<&str> = ["--as", name].iter().chain(arguments).copied().collect();
         let output = self.command(&words).env("WARDLINE_TOKEN", token).output().expect("it runs");
         Ran {

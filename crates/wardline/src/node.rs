@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
-use gateway::Upstream;
+use gateway::{Sessions, Upstream};
 use identity::scram::Salts;
 use model::{Kind, Micros, OperationId, Record, ResourceId};
 use parking_lot::Mutex;
@@ -52,6 +52,8 @@ pub(crate) struct Node {
     pub(crate) vault_writer: Mutex<VaultWriter>,
     pub(crate) salts: Salts,
     pub(crate) hashing: Hashing,
+    /// What is open on all listeners.
+    pub(crate) sessions: Arc<Sessions>,
     /// The configuration in force.
     pub(crate) config: ArcSwap<Config>,
     pub(crate) upstreams: ArcSwap<Upstreams>,
@@ -103,6 +105,7 @@ impl Node {
             repeated_at: AtomicU64::new(0),
             salts: Salts::new(&root),
             hashing: Hashing::new(),
+            sessions: Arc::default(),
             policy_version: watch::Sender::new(snapshot.version()),
             policy: ArcSwap::from_pointee(snapshot),
             upstreams: ArcSwap::from_pointee(upstreams),

@@ -138,13 +138,14 @@ async fn listen(node: &Arc<Node>, config: &Config, workers: &Workers) -> anyhow:
         handshake_timeout: wanted.handshake_timeout,
         dial_timeout: wanted.dial_timeout,
         idle_timeout: wanted.idle_timeout,
+        idle_warning: wanted.idle_warning,
         session_lifetime_max: wanted.session_lifetime_max,
         drain_timeout: config.drain_timeout,
         message_bytes_max: wanted.message_bytes_max,
         hold_window_bytes: wanted.hold_window_bytes,
     };
     let asked = ListenerConfig { address: wanted.address, tls, scram: wanted.scram, limits };
-    let bound = Listener::bind(asked, Arc::clone(node), workers).await;
+    let bound = Listener::bind(asked, Arc::clone(node), Arc::clone(&node.sessions), workers).await;
     let listener = bound.with_context(|| format!("listening on {}", wanted.address))?;
     let address = listener.address();
     tracing::info!(%address, tls = shown, node = config.node, "serving PostgreSQL clients");

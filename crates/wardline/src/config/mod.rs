@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
+use gateway::Bounds;
 use model::ResourceId;
 use phi::Class;
 use policy::{CedarFile, Role, Snapshot, Sources};
@@ -66,6 +67,7 @@ pub(crate) struct Listener {
     pub(crate) handshake_timeout: Duration,
     pub(crate) dial_timeout: Duration,
     pub(crate) idle_timeout: Duration,
+    pub(crate) idle_warning: Duration,
     pub(crate) session_lifetime_max: Duration,
     pub(crate) message_bytes_max: usize,
     pub(crate) hold_window_bytes: usize,
@@ -85,6 +87,7 @@ impl Default for Listener {
             handshake_timeout: Duration::from_secs(30),
             dial_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_mins(15),
+            idle_warning: Duration::from_mins(1),
             session_lifetime_max: Duration::from_hours(12),
             message_bytes_max: 16 << 20,
             hold_window_bytes: 64 << 10,
@@ -117,6 +120,8 @@ pub(crate) struct Resource {
     pub(crate) port: u16,
     pub(crate) database: String,
     pub(crate) tls: UpstreamTls,
+    /// How long its sessions may last, where that is less than the listener allows.
+    pub(crate) bounds: Bounds,
     /// What of its content is protected; without it results leave as they come.
     pub(crate) protection: Option<Protection>,
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use gateway::Bounds;
 use phi::Class;
 use policy::{CedarFile, Pattern, Place, Role, Rule};
 
@@ -106,6 +107,7 @@ fn listener(top: &Section<'_, '_>, base: &Path) -> Option<Listener> {
         handshake_timeout: milliseconds("handshake_timeout_ms", 30_000),
         dial_timeout: milliseconds("dial_timeout_ms", 10_000),
         idle_timeout: Duration::from_secs(section.number("idle_timeout_s", 1..=604_800, 900)),
+        idle_warning: Duration::from_secs(section.number("idle_warning_s", 1..=3_600, 60)),
         session_lifetime_max: Duration::from_secs(section.number(
             "session_lifetime_s_max",
             60..=2_592_000,
@@ -213,6 +215,7 @@ fn placeholder() -> Resource {
         port: 0,
         database: String::new(),
         tls: UpstreamTls::VerifyFull { ca: None },
+        bounds: Bounds::default(),
         protection: None,
     }
 }
@@ -238,7 +241,17 @@ fn resource(name: &str, section: &Section<'_, '_>, base: &Path) -> Option<Resour
     };
     let protection = protection::protection(section);
     protocol?;
-    Some(Resource { host: host?.value, port, database, tls: tls?, protection })
+    Some(Resource { host: host?.value, port, database, tls: tls?, bounds: bounds(section), protection })
+}
+
+fn bounds(section: &Section<'_, '_>) -> Bounds {
+    let seconds = |name: &str, longest: u64| {
+        section.value(name).map(|_| Duration::from_secs(section.number(name, 1..=longest, 1)))
+    };
+    Bounds {
+        idle_timeout: seconds("idle_timeout_s", 604_800),
+        session_lifetime_max: seconds("session_lifetime_s_max", 2_592_000),
+    }
 }
 
 /// Refuses a classification that nothing would apply.

@@ -27,7 +27,7 @@ use crate::held::{HeldTrail, PATIENCE};
 use crate::limits::Limits;
 use crate::listen::{ListenerConfig, ListenerTls};
 use crate::protected::Protected;
-use crate::session::{CancelTarget, Session, Sessions};
+use crate::session::{CancelTarget, Pulse, Session};
 
 /// Long enough that something wrongly released would have come; what is right never depends on it.
 const QUIET: Duration = Duration::from_millis(120);
@@ -245,6 +245,7 @@ impl Scene {
             port: cancels.local_addr().unwrap().port(),
             database: "hospital".into(),
             tls: crate::tls::UpstreamTls::Disabled { exception: "test".into() },
+            bounds: crate::Bounds::default(),
             protected,
         });
         let world = Arc::new(World {
@@ -263,7 +264,7 @@ impl Scene {
                 limits,
             },
             control: world.clone(),
-            sessions: Sessions::new(),
+            sessions: Arc::default(),
             seats: Arc::default(),
             catalogues: Catalogues::new(),
             verdicts: Verdicts::new(),
@@ -277,6 +278,8 @@ impl Scene {
             resource: upstream.id.clone(),
             peer,
             client: "test".into(),
+            since: Micros(1),
+            pulse: Pulse::since(Micros(1)),
         });
         let cancel = CancelTarget {
             session: session.clone(),

@@ -37,6 +37,12 @@ pub enum Error {
     /// The person has as many tokens as one may have.
     #[error("the person has {TOKENS_PER_PERSON_MAX} active tokens already: revoke one first")]
     TokensMax,
+    /// So many locks are in force as may be.
+    #[error("{max} locks are in force already: lift some first")]
+    TooManyLocks {
+        /// How many may be.
+        max: usize,
+    },
     /// A row does not hold what this program writes there.
     #[error("the registry is damaged: column `{column}` is not readable")]
     Damaged {

@@ -13,6 +13,7 @@
 
 mod database;
 mod error;
+mod locks;
 mod names;
 mod people;
 mod rows;
@@ -22,6 +23,7 @@ mod tokens;
 use sqlx::SqlitePool;
 
 pub use error::Error;
+pub use locks::{LOCKS_MAX, LockRow, LockedRow, NewLock};
 pub use names::{NAME_BYTES_MAX, name_fits, role_fits};
 pub use rows::{AccountRow, FailuresRow, NewPerson, PersonRow, SignIn, TokenRow, Verifiers, Wanted};
 

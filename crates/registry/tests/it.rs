@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod it {
     mod database;
+    mod locks;
     mod people;
     mod sign_in;
     mod support;

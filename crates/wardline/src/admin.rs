@@ -63,6 +63,16 @@ pub(crate) enum Request {
         #[serde(default)]
         issuers: Vec<String>,
     },
+    /// List the open sessions.
+    SessionList {},
+    /// End open sessions.
+    SessionKill { which: Which, reason: String },
+    /// Refuse everything to, or of, something.
+    LockPlace { on: LockOn, reason: String },
+    /// End a lock.
+    LockLift { number: u64, reason: String },
+    /// List the locks in force.
+    LockList {},
     /// Record that an administrator is about to read a resource outside of any session.
     SurveyBegin { resource: String, what: String },
     /// Record what came of it.
@@ -76,6 +86,32 @@ pub(crate) enum Request {
         classes: Vec<String>,
         address: IpAddr,
     },
+}
+
+/// Which sessions are meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Which {
+    /// One, by its id.
+    Session(String),
+    /// All of a person.
+    Person(String),
+    /// All on a resource.
+    Resource(String),
+}
+
+/// What a lock is on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LockOn {
+    /// A person, by login name.
+    Person(String),
+    /// Everybody who holds a role.
+    Role(String),
+    /// A resource, for everybody.
+    Resource(String),
+    /// An address or range.
+    Address(String),
 }
 
 /// What came of a request.
@@ -106,6 +142,14 @@ pub(crate) enum Reply {
     Revoked { tokens: u64 },
     /// Names of resources.
     Resources(Vec<String>),
+    /// The open sessions.
+    Sessions(Vec<OpenSession>),
+    /// How many sessions were told to end.
+    Ended { sessions: usize },
+    /// The number of the new lock.
+    Locked { number: u64 },
+    /// The locks in force.
+    Locks(Vec<LockView>),
     /// Decisions.
     Matrix(Vec<CellView>),
     /// What would become of a statement.
@@ -123,6 +167,34 @@ pub(crate) struct PersonView {
     /// Until when sign-in is locked, after failures.
     pub(crate) locked_until: Option<String>,
     pub(crate) created_at: String,
+}
+
+/// An open session.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct OpenSession {
+    pub(crate) id: String,
+    pub(crate) person: String,
+    pub(crate) resource: String,
+    pub(crate) address: String,
+    /// What the client program calls itself.
+    pub(crate) client: String,
+    pub(crate) since: String,
+    /// How many operations were asked.
+    pub(crate) asked: u64,
+    /// How long nothing was asked.
+    pub(crate) idle_s: u64,
+}
+
+/// A lock in force.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LockView {
+    pub(crate) number: u64,
+    /// `person`, `role`, `resource` or `address`.
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) reason: String,
+    pub(crate) placed_by: String,
+    pub(crate) placed_at: String,
 }
 
 /// A token, in clear: the only time.

@@ -4,6 +4,8 @@
 //! recorded as refused. A change that failed after its record gets a second record that says so. No record holds a
 //! secret. Used by the server for its control socket and by commands when no server runs.
 
+mod sessions;
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::path::Path;
@@ -62,6 +64,8 @@ impl Node {
             Request::Login { .. }
             | Request::AccessMatrix { .. }
             | Request::TrailView { .. }
+            | Request::SessionList {}
+            | Request::SessionKill { .. }
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::Explain { .. } => None,
@@ -88,6 +92,11 @@ impl Node {
             Request::TrailView { what, patients, issuers } => {
                 self.trail_view(actor, what, patients, &issuers).await
             }
+            Request::SessionList {} => Ok(self.session_list()),
+            Request::SessionKill { which, reason } => self.session_kill(actor, &which, &reason).await,
+            Request::LockPlace { on, reason } => self.lock_place(actor, &on, &reason).await,
+            Request::LockLift { number, reason } => self.lock_lift(actor, number, &reason).await,
+            Request::LockList {} => self.lock_list().await,
             Request::SurveyBegin { resource, what } => self.survey_begin(actor, &resource, what).await,
             Request::SurveyEnd { resource, what, rows, failed } => {
                 self.survey_end(actor, &resource, what, rows, failed).await
@@ -607,6 +616,8 @@ impl Node {
         match request {
             // These are about the trail, the vault and the resources.
             Request::TrailView { .. }
+            | Request::SessionList {}
+            | Request::SessionKill { .. }
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::VaultSet { .. }
@@ -622,6 +633,9 @@ impl Node {
             | Request::Login { .. }
             | Request::TokenRevoke { .. }
             | Request::TokensRevoke { .. }
+            | Request::LockPlace { .. }
+            | Request::LockLift { .. }
+            | Request::LockList {}
             | Request::Explain { .. }
             | Request::AccessMatrix { .. } => Err(older_registry(&self.folder.registry(), registry, trail)),
         }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::Micros;
 
+use crate::commands::sessions::{LockCommand, SessionCommand};
 use crate::output;
 
 /// An access gateway for health data. Every access has a person, a policy and a record.
@@ -47,6 +48,12 @@ pub(crate) enum Command {
     /// Credentials of the resources; no client ever sees them
     #[command(subcommand)]
     Vault(Vault),
+    /// Who is connected now, and ending that
+    #[command(subcommand)]
+    Session(SessionCommand),
+    /// Keep a person, a role, a resource or a device out, at once and until further notice
+    #[command(subcommand)]
+    Lock(LockCommand),
     /// Read the trail
     #[command(subcommand)]
     Trail(Trail),

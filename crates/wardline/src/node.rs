@@ -17,8 +17,8 @@ use model::{Kind, Micros, OperationId, Record, ResourceId};
 use parking_lot::Mutex;
 use phi::operator::KeyId;
 use phi::{Class, Keys};
-use policy::{Person, Snapshot, Sources};
-use registry::{PersonRow, Registry};
+use policy::{Lock as PolicyLock, Locked, Person, Snapshot, Sources};
+use registry::{LockRow, LockedRow, PersonRow, Registry};
 use tokio::sync::watch;
 use trail::{Options, Trail};
 use vault::{Vault, VaultWriter};
@@ -90,8 +90,8 @@ impl Node {
         let vault = Vault::open(&folder.vault(), &root)?;
         let vault_writer = VaultWriter::open(&folder.vault(), &root)?;
         let registry = Registry::open(&folder.registry()).await?;
-        let people = registry.people().await?;
-        let snapshot = compile(&config, &people, version_after(0))?;
+        let subjects = Subjects::read(&registry).await?;
+        let snapshot = compile(&config, &subjects, version_after(0))?;
         let keys = Keys::derive(&root, KeyId::new(PHI_KEYS).expect("from 1 to 99"));
         let upstreams = upstream::table(&config, &keys)?;
         let trail = Trail::open(&folder.trail(), &root, Options::new(config.node.as_str()))
@@ -214,9 +214,10 @@ impl Node {
 
     /// Puts the people as they are now, under this configuration, into force.
     pub(crate) async fn publish(&self, config: &Config) -> Result<(), Refusal> {
-        let people = self.registry.people().await.map_err(|error| Refusal::because(&error))?;
+        let subjects = Subjects::read(&self.registry).await.map_err(|error| Refusal::because(&error))?;
         let version = version_after(self.policy.load().version());
-        let snapshot = compile(config, &people, version).map_err(|error| Refusal::new(error.to_string()))?;
+        let snapshot =
+            compile(config, &subjects, version).map_err(|error| Refusal::new(error.to_string()))?;
         if self.serving.load(Ordering::Acquire) {
             let recorded = self.record(&self.policy_activated(&snapshot)).await;
             recorded.map_err(|error| Refusal::because(&error))?;
@@ -264,10 +265,43 @@ fn version_after(previous: u64) -> u64 {
     now().0.max(previous + 1)
 }
 
-/// Compiles the policy of a configuration for these people.
+/// Whom and what of the registry a policy is about.
+#[derive(Debug)]
+pub(crate) struct Subjects {
+    people: Vec<PersonRow>,
+    locks: Vec<LockRow>,
+}
+
+impl Subjects {
+    /// Reads them as they are now.
+    pub(crate) async fn read(registry: &Registry) -> Result<Subjects, registry::Error> {
+        Ok(Subjects { people: registry.people().await?, locks: registry.locks_in_force().await? })
+    }
+}
+
+/// Compiles the policy of a configuration for these people and locks.
+pub(crate) fn compile(config: &Config, subjects: &Subjects, version: u64) -> anyhow::Result<Snapshot> {
+    let locks = subjects.locks.iter().map(|lock| {
+        let what = match &lock.locked {
+            LockedRow::Person(id) => Locked::Person(*id),
+            LockedRow::Role => Locked::Role(lock.name.clone()),
+            LockedRow::Resource => Locked::Resource(lock.name.clone()),
+            LockedRow::Address => Locked::Address(lock.name.clone()),
+        };
+        PolicyLock { number: lock.number, what }
+    });
+    compile_with(config, &subjects.people, &locks.collect::<Vec<_>>(), version)
+}
+
+/// The same for given locks.
 ///
 /// A role that somebody holds and nobody defines any more grants nothing; it must not stop a reload that removes it.
-pub(crate) fn compile(config: &Config, people: &[PersonRow], version: u64) -> anyhow::Result<Snapshot> {
+pub(crate) fn compile_with(
+    config: &Config,
+    people: &[PersonRow],
+    locks: &[PolicyLock],
+    version: u64,
+) -> anyhow::Result<Snapshot> {
     let defined = |role: &str| config.roles.iter().any(|known| known.name == role);
     let mut members = Vec::with_capacity(people.len());
     for person in people {
@@ -288,6 +322,7 @@ pub(crate) fn compile(config: &Config, people: &[PersonRow], version: u64) -> an
         roles: &config.roles,
         cedar: &config.policies,
         people: &members,
+        locks,
         resources: &resources,
         classes: &classes,
     };

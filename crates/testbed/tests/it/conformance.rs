@@ -20,6 +20,8 @@ mod patients;
 mod recording;
 #[path = "conformance/secrecy.rs"]
 mod secrecy;
+#[path = "conformance/sessions.rs"]
+mod sessions;
 #[path = "conformance/setup.rs"]
 mod setup;
 #[path = "conformance/stage.rs"]

@@ -204,6 +204,7 @@ fn add_policy_problems(draft: &Draft, problems: &mut Vec<Problem>) {
         roles: &draft.roles,
         cedar: &draft.policies,
         people: &[],
+        locks: &[],
         resources: &resources,
         classes: &classes,
     };

@@ -111,7 +111,8 @@ fn policy_of(version: u64, all: bool, disabled: bool, unmasks: bool, cedar: &[Ce
     let roles = [Role { name: "nurse".into(), rules: vec![rule], place }];
     let nora = Person { id: PersonId(1), name: "nora".into(), roles: vec!["nurse".into()], disabled };
     let resources = [ResourceId("hospital".into())];
-    let sources = Sources { roles: &roles, cedar, people: &[nora], resources: &resources, classes: &[] };
+    let sources =
+        Sources { roles: &roles, cedar, people: &[nora], locks: &[], resources: &resources, classes: &[] };
     Arc::new(Snapshot::compile(&sources, version).unwrap())
 }
 

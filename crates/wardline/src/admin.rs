@@ -2,10 +2,11 @@
 //!
 //! How it is done is in `changes`; nothing here acts.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
-use model::Secret;
+use model::{PersonId, Record, Secret};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A password on its way to the server process: serialised for the socket, never shown.
@@ -62,6 +63,9 @@ pub(crate) enum Request {
         patients: Vec<Sensitive>,
         #[serde(default)]
         issuers: Vec<String>,
+        /// Sealed values are opened too.
+        #[serde(default)]
+        sealed: bool,
     },
     /// List the open sessions.
     SessionList {},
@@ -73,6 +77,8 @@ pub(crate) enum Request {
     LockLift { number: u64, reason: String },
     /// List the locks in force.
     LockList {},
+    /// Who may do what with Wardline itself.
+    OperatorRights {},
     /// Record that an administrator is about to read a resource outside of any session.
     SurveyBegin { resource: String, what: String },
     /// Record what came of it.
@@ -154,6 +160,17 @@ pub(crate) enum Reply {
     Matrix(Vec<CellView>),
     /// What would become of a statement.
     Explained(ExplainView),
+    /// Who may do what with Wardline itself.
+    Rights(RightsView),
+}
+
+/// Who may do what with Wardline itself.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RightsView {
+    pub(crate) you: String,
+    pub(crate) yours: Vec<String>,
+    /// `None` where the configuration has no `[operators]`.
+    pub(crate) holders: Option<BTreeMap<String, Vec<String>>>,
 }
 
 /// A person, for humans and machines.
@@ -329,11 +346,37 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Who asks: an account of the operating system, as the kernel says.
+/// Who somebody says they are, and the token that proves it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Claim {
+    pub(crate) name: String,
+    pub(crate) token: Sensitive,
+}
+
+/// What goes over the control socket: a request, and who asks where it is a person.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Asked {
+    #[serde(rename = "as", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) claim: Option<Claim>,
+    pub(crate) request: Request,
+}
+
+/// Who asks: an account of the operating system, as the kernel says, and the person who proved to sit there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Actor {
     pub(crate) uid: u32,
     pub(crate) name: String,
+    pub(crate) person: Option<ActingPerson>,
+}
+
+/// A person of the registry who acts, proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ActingPerson {
+    pub(crate) id: PersonId,
+    pub(crate) name: String,
+    pub(crate) roles: Vec<String>,
 }
 
 impl Actor {
@@ -345,7 +388,7 @@ impl Actor {
             let (name, number) = (fields.next()?, fields.nth(1)?);
             (number.parse() == Ok(uid)).then(|| name.to_owned())
         });
-        Actor { uid, name: name.unwrap_or_else(|| format!("uid-{uid}")) }
+        Actor { uid, name: name.unwrap_or_else(|| format!("uid-{uid}")), person: None }
     }
 
     /// Returns the account this process runs for.
@@ -353,8 +396,30 @@ impl Actor {
         Actor::of_uid(rustix::process::getuid().as_raw())
     }
 
-    /// Returns the name for the trail; the prefix cannot begin a person's login name.
+    /// Returns the name for the trail: the person's, or the account's with a prefix that cannot begin a login name.
     pub(crate) fn shown(&self) -> String {
+        match &self.person {
+            Some(person) => person.name.clone(),
+            None => self.account(),
+        }
+    }
+
+    fn account(&self) -> String {
         format!("os:{}", self.name)
+    }
+
+    /// Tells whether it is the account that the server runs for, or root: they can reach every file anyway.
+    pub(crate) fn is_owner(&self) -> bool {
+        self.uid == 0 || self.uid == rustix::process::geteuid().as_raw()
+    }
+
+    /// Writes into a record who acts, and at which account a person sits.
+    pub(crate) fn sign(&self, record: &mut Record<'_>) {
+        record.person_name = Some(self.shown().into());
+        record.client = Some(match &self.person {
+            Some(_) => format!("wardline, {}", self.account()).into(),
+            None => "wardline".into(),
+        });
+        record.person = self.person.as_ref().map(|person| person.id);
     }
 }

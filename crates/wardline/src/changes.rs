@@ -59,6 +59,7 @@ impl Node {
     /// Does what was asked.
     pub(crate) async fn perform(&self, actor: &Actor, request: Request) -> Result<Reply, Refusal> {
         self.check_standing(&request)?;
+        self.authorise(actor, &request).await?;
         let _turn = match request {
             // A log-in waits for hashes; it changes nothing that another change looks at.
             Request::Login { .. }
@@ -68,7 +69,8 @@ impl Node {
             | Request::SessionKill { .. }
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
-            | Request::Explain { .. } => None,
+            | Request::Explain { .. }
+            | Request::OperatorRights {} => None,
             _ => Some(self.turn.lock().await),
         };
         match request {
@@ -89,7 +91,8 @@ impl Node {
             }
             Request::VaultRemove { resource } => self.vault_remove(actor, resource).await,
             Request::VaultList {} => self.vault_list(),
-            Request::TrailView { what, patients, issuers } => {
+            Request::OperatorRights {} => Ok(self.operator_rights(actor)),
+            Request::TrailView { what, patients, issuers, sealed: _ } => {
                 self.trail_view(actor, what, patients, &issuers).await
             }
             Request::SessionList {} => Ok(self.session_list()),
@@ -349,7 +352,7 @@ impl Node {
         issuers: &[String],
     ) -> Result<Reply, Refusal> {
         let mut record = Record::new(Kind::TrailViewed, self.now());
-        record.person_name = Some(actor.shown().into());
+        actor.sign(&mut record);
         record.detail = Some(detail(&output::printable(&what)));
         let patients: Vec<Box<[u8]>> =
             patients.iter().map(|patient| patient.0.expose().as_bytes().into()).collect();
@@ -602,8 +605,7 @@ impl Node {
     fn change_record<'a>(&self, change: &'a Change<'_>, phase: Phase) -> Record<'a> {
         let mut record = Record::new(Kind::AdminChange, self.now());
         record.phase = Some(phase);
-        record.person_name = Some(change.actor.shown().into());
-        record.client = Some("wardline".into());
+        change.actor.sign(&mut record);
         record.command = Some(change.command.into());
         record.detail = Some(detail(&change.what));
         record.operation = change.number.map(OperationId);
@@ -618,6 +620,7 @@ impl Node {
             Request::TrailView { .. }
             | Request::SessionList {}
             | Request::SessionKill { .. }
+            | Request::OperatorRights {}
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::VaultSet { .. }

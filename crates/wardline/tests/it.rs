@@ -7,6 +7,8 @@
 mod check;
 #[path = "it/help.rs"]
 mod help;
+#[path = "it/operators.rs"]
+mod operators;
 #[path = "it/people.rs"]
 mod people;
 #[path = "it/place.rs"]

@@ -4,6 +4,7 @@ mod access;
 mod administer;
 mod check;
 mod init;
+pub(crate) mod operator;
 mod patients;
 mod phi;
 mod place;
@@ -34,6 +35,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::User(command) => administer::user(file, command),
         Command::Login(arguments) => administer::login(file, arguments),
         Command::Token(command) => administer::token(file, command),
+        Command::Operator(command) => operator::run(file, command),
         Command::Vault(command) => administer::vault(file, command),
         Command::Access(command) => access::run(file, command),
         Command::Phi(command) => phi::run(file, command),

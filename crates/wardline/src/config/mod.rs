@@ -6,6 +6,7 @@
 
 mod fields;
 mod files;
+mod operators;
 mod problem;
 mod protection;
 mod read;
@@ -31,6 +32,8 @@ pub(crate) use protection::Protection;
 use read::{Reader, Section};
 use sections::Draft;
 
+use crate::operators::Operators;
+
 /// Longest configuration file. Far above any real one; a wrong path must not read a disk image into memory.
 const CONFIG_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
@@ -50,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) resources: BTreeMap<String, Resource>,
     pub(crate) roles: Vec<Role>,
     pub(crate) policies: Vec<CedarFile>,
+    /// Who may administer; without it, the server's own account and root.
+    pub(crate) operators: Option<Operators>,
 }
 
 /// Where and how PostgreSQL clients are received.
@@ -174,6 +179,13 @@ impl Config {
     /// Returns the names of the resources.
     pub(crate) fn resource_ids(&self) -> Vec<ResourceId> {
         resource_ids(&self.resources)
+    }
+
+    /// Returns what is not as it should be, and weakens nothing that was strong before.
+    pub(crate) fn findings(&self) -> Vec<String> {
+        let unnamed = "there is no [operators] section: the server's own account and root may do everything, also read the \
+                       trail and destroy keys";
+        self.operators.is_none().then(|| unnamed.to_owned()).into_iter().collect()
     }
 
     /// Returns what the log says loudly at each start: where protection was weakened on purpose.

@@ -11,9 +11,10 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, UpstreamTls, files, problem,
+    Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, UpstreamTls, files, operators, problem,
     protection, sha256,
 };
+use crate::operators::Operators;
 
 /// Longest name of a node, resource or role: the limit of a PostgreSQL identifier.
 const NAME_BYTES_MAX: usize = 63;
@@ -35,6 +36,7 @@ pub(super) struct Draft {
     drain_timeout: Duration,
     sign_in: SignIn,
     metrics: Option<SocketAddr>,
+    operators: Option<Operators>,
 }
 
 impl Draft {
@@ -52,6 +54,7 @@ impl Draft {
             resources: self.resources,
             roles: self.roles,
             policies: self.policies,
+            operators: self.operators,
         })
     }
 }
@@ -67,8 +70,10 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
     let drain_timeout = Duration::from_millis(top.number("drain_timeout_ms", 0..=3_600_000, 30_000));
     let listener = listener(top, base);
     let resources = resources(top, base);
+    let roles = roles(top, &resources, file);
     Draft {
-        roles: roles(top, &resources, file),
+        operators: operators::operators(top, &roles, base),
+        roles,
         policies: policies(top, base),
         resources,
         node: node.map(|at| at.value),

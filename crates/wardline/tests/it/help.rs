@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 32] = [
+const COMMANDS: [&str; 34] = [
     "",
     "serve",
     "check",
@@ -18,6 +18,8 @@ const COMMANDS: [&str; 32] = [
     "login",
     "token",
     "token revoke",
+    "operator",
+    "operator rights",
     "vault",
     "vault set",
     "vault list",

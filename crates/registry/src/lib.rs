@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod access;
 mod database;
 mod error;
 mod locks;
@@ -22,6 +23,7 @@ mod tokens;
 
 use sqlx::SqlitePool;
 
+pub use access::{Closed, NewRequest, REQUESTS_PER_PERSON_MAX, RequestRow};
 pub use error::Error;
 pub use locks::{LOCKS_MAX, LockRow, LockedRow, NewLock};
 pub use names::{NAME_BYTES_MAX, name_fits, role_fits};

@@ -77,6 +77,18 @@ pub(crate) enum Request {
     LockLift { number: u64, reason: String },
     /// List the locks in force.
     LockList {},
+    /// Ask for a role on a resource for a time.
+    AccessRequest { role: String, resource: String, purpose: String, reason: String, duration_s: u64 },
+    /// Approve what somebody else asked for.
+    AccessApprove { number: u64 },
+    /// Say no to what somebody asked for.
+    AccessDeny { number: u64, reason: String },
+    /// Take back what one asked for oneself.
+    AccessWithdraw { number: u64, reason: String },
+    /// Take a grant away.
+    AccessRevoke { number: u64, reason: String },
+    /// List requests and grants.
+    AccessList { also_closed: bool },
     /// Who may do what with Wardline itself.
     OperatorRights {},
     /// Record that an administrator is about to read a resource outside of any session.
@@ -156,6 +168,8 @@ pub(crate) enum Reply {
     Locked { number: u64 },
     /// The locks in force.
     Locks(Vec<LockView>),
+    /// Requests and grants.
+    Requests(Vec<RequestView>),
     /// Decisions.
     Matrix(Vec<CellView>),
     /// What would become of a statement.
@@ -200,6 +214,28 @@ pub(crate) struct OpenSession {
     pub(crate) asked: u64,
     /// How long nothing was asked.
     pub(crate) idle_s: u64,
+}
+
+/// A request for access, and what became of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RequestView {
+    pub(crate) number: u64,
+    pub(crate) person: String,
+    pub(crate) person_id: String,
+    pub(crate) role: String,
+    pub(crate) resource: String,
+    pub(crate) purpose: String,
+    pub(crate) reason: String,
+    pub(crate) duration_s: u64,
+    pub(crate) approvals: u32,
+    pub(crate) approved_by: Vec<String>,
+    /// `waiting`, `granted`, `denied`, `withdrawn`, `revoked` or `expired`.
+    pub(crate) state: String,
+    pub(crate) asked_at: String,
+    /// Until when it is a grant.
+    pub(crate) until: Option<String>,
+    pub(crate) closed_by: Option<String>,
+    pub(crate) closed_why: Option<String>,
 }
 
 /// A lock in force.
@@ -389,6 +425,11 @@ impl Actor {
             (number.parse() == Ok(uid)).then(|| name.to_owned())
         });
         Actor { uid, name: name.unwrap_or_else(|| format!("uid-{uid}")), person: None }
+    }
+
+    /// Stands for the passing of time, by which grants end.
+    pub(crate) fn time() -> Actor {
+        Actor { uid: rustix::process::getuid().as_raw(), name: "wardline".to_owned(), person: None }
     }
 
     /// Returns the account this process runs for.

@@ -13,12 +13,12 @@ use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use gateway::{Sessions, Upstream};
 use identity::scram::Salts;
-use model::{Kind, Micros, OperationId, Record, ResourceId};
+use model::{Kind, Micros, OperationId, PersonId, Record, ResourceId};
 use parking_lot::Mutex;
 use phi::operator::KeyId;
 use phi::{Class, Keys};
-use policy::{Lock as PolicyLock, Locked, Person, Snapshot, Sources};
-use registry::{LockRow, LockedRow, PersonRow, Registry};
+use policy::{Lock as PolicyLock, Locked, Person, Role, Rule, Snapshot, Sources};
+use registry::{LockRow, LockedRow, PersonRow, Registry, RequestRow};
 use tokio::sync::watch;
 use trail::{Options, Trail};
 use vault::{Vault, VaultWriter};
@@ -270,12 +270,17 @@ fn version_after(previous: u64) -> u64 {
 pub(crate) struct Subjects {
     people: Vec<PersonRow>,
     locks: Vec<LockRow>,
+    /// In force when they were read.
+    grants: Vec<RequestRow>,
 }
 
 impl Subjects {
     /// Reads them as they are now.
     pub(crate) async fn read(registry: &Registry) -> Result<Subjects, registry::Error> {
-        Ok(Subjects { people: registry.people().await?, locks: registry.locks_in_force().await? })
+        let mut grants = registry.access_requests(false).await?;
+        let now = now();
+        grants.retain(|grant| grant.is_in_force(now));
+        Ok(Subjects { people: registry.people().await?, locks: registry.locks_in_force().await?, grants })
     }
 }
 
@@ -290,36 +295,56 @@ pub(crate) fn compile(config: &Config, subjects: &Subjects, version: u64) -> any
         };
         PolicyLock { number: lock.number, what }
     });
-    compile_with(config, &subjects.people, &locks.collect::<Vec<_>>(), version)
+    compile_with(config, &subjects.people, &subjects.grants, &locks.collect::<Vec<_>>(), version)
 }
 
-/// The same for given locks.
+/// Returns a grant as a role of its own: what the role it is of allows, on its resource alone. Denials and permits name it
+/// as `role.grant.N`; a name with a dot cannot be given to people.
+fn granted_role(config: &Config, grant: &RequestRow) -> Option<Role> {
+    let role = config.roles.iter().find(|role| role.name == grant.role)?;
+    let rules = role.rules.iter().filter(|rule| rule.resource == "*" || rule.resource == grant.resource);
+    let rules = rules.map(|rule| Rule { resource: grant.resource.clone(), ..rule.clone() }).collect();
+    config.resources.contains_key(&grant.resource).then(|| Role {
+        name: format!("grant.{}", grant.number),
+        rules,
+        place: role.place.clone(),
+    })
+}
+
+/// The same for given grants and locks.
 ///
 /// A role that somebody holds and nobody defines any more grants nothing; it must not stop a reload that removes it.
 pub(crate) fn compile_with(
     config: &Config,
     people: &[PersonRow],
+    grants: &[RequestRow],
     locks: &[PolicyLock],
     version: u64,
 ) -> anyhow::Result<Snapshot> {
     let defined = |role: &str| config.roles.iter().any(|known| known.name == role);
+    let given = grants.iter().filter_map(|grant| Some((grant.person, granted_role(config, grant)?)));
+    let given: Vec<(PersonId, Role)> = given.collect();
+    let roles: Vec<Role> =
+        config.roles.iter().cloned().chain(given.iter().map(|(_, role)| role.clone())).collect();
     let mut members = Vec::with_capacity(people.len());
     for person in people {
         let (held, gone): (Vec<&String>, Vec<&String>) = person.roles.iter().partition(|role| defined(role));
         if !gone.is_empty() {
             tracing::warn!(person = person.name, roles = ?gone, "roles that are not defined grant nothing");
         }
+        let held = held.into_iter().map(|role| role.as_str().into());
+        let mine = given.iter().filter(|(holder, _)| *holder == person.id);
         members.push(Person {
             id: person.id,
             name: person.name.as_str().into(),
-            roles: held.into_iter().map(|role| role.as_str().into()).collect(),
+            roles: held.chain(mine.map(|(_, role)| role.name.as_str().into())).collect(),
             disabled: person.disabled_at.is_some(),
         });
     }
     let resources: Vec<ResourceId> = config.resource_ids();
     let classes = Class::ALL.map(Class::name);
     let sources = Sources {
-        roles: &config.roles,
+        roles: &roles,
         cedar: &config.policies,
         people: &members,
         locks,

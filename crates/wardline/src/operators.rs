@@ -107,12 +107,20 @@ fn needed(request: &Request) -> Needed {
         Request::SurveyBegin { .. } | Request::SurveyEnd { .. } | Request::Explain { .. } => {
             (&[&[Admin, PrivacyOfficer]], Action::Administer)
         }
+        // A person who asks for access need hold nothing; that it is a person is checked where it is done.
+        Request::AccessRequest { .. } | Request::AccessWithdraw { .. } => (&[], Action::Connect),
+        Request::AccessApprove { .. } | Request::AccessDeny { .. } => (&[&[Approver]], Action::Approve),
+        Request::AccessRevoke { .. } => (&[&[Admin, Approver, PrivacyOfficer]], Action::Approve),
+        Request::AccessList { .. } => {
+            (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review)
+        }
         Request::SessionKill { .. } | Request::LockPlace { .. } | Request::LockLift { .. } => {
             (&[&[Admin, PrivacyOfficer]], Action::Administer)
         }
-        Request::UserList {} | Request::AccessMatrix { .. } | Request::SessionList {} | Request::LockList {} => {
-            (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review)
-        }
+        Request::UserList {}
+        | Request::AccessMatrix { .. }
+        | Request::SessionList {}
+        | Request::LockList {} => (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review),
         Request::TrailView { sealed: false, .. } => (&[&[Auditor]], Action::Review),
         Request::TrailView { sealed: true, .. } => (&[&[Auditor], &[PrivacyOfficer]], Action::Review),
     };
@@ -140,6 +148,12 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::SessionKill { .. } => change("session kill"),
         Request::LockPlace { .. } => change("lock add"),
         Request::LockLift { .. } => change("lock remove"),
+        Request::AccessRequest { role, .. } => named("access request", role),
+        Request::AccessApprove { .. } => change("access approve"),
+        Request::AccessDeny { .. } => change("access deny"),
+        Request::AccessWithdraw { .. } => change("access withdraw"),
+        Request::AccessRevoke { .. } => change("access revoke"),
+        Request::AccessList { .. } => change("access list"),
         Request::SessionList {} => change("session list"),
         Request::LockList {} => change("lock list"),
         Request::UserList {} => change("user list"),

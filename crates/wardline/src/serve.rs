@@ -36,6 +36,12 @@ const DRAIN_SLACK: Duration = Duration::from_secs(5);
 /// How often it is looked whether the registry's last change is to be repeated.
 const REPEAT_CHECK_PAUSE: Duration = Duration::from_secs(10);
 
+/// Grants are looked at no later than this, as clocks may be set.
+const EXPIRY_CHECK_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// After a grant that is over could not be ended.
+const EXPIRY_RETRY_PAUSE: Duration = Duration::from_secs(1);
+
 /// Threads of the runtime that serves the control socket, metrics and signals; sessions have their own.
 const CONTROL_THREADS: usize = 1;
 
@@ -114,10 +120,12 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     let control = Arc::new(ControlSocket::bind(&node.folder, config.operators.as_ref())?);
     let answers = answer_requests(&control, node);
     let repeats = repeat_changes(node);
+    let expiry = expire_access(node);
     let end = signals.obey(node, file).await;
     repeats.abort();
+    expiry.abort();
     answers.abort();
-    let _aborted = (answers.await, repeats.await);
+    let _aborted = (answers.await, repeats.await, expiry.await);
     control.close();
     let code = finish(end, node, listener, config.drain_timeout).await;
     tokio::task::spawn_blocking(move || workers.stop()).await?;
@@ -172,6 +180,29 @@ fn repeat_changes(node: &Arc<Node>) -> JoinHandle<()> {
                 if let Err(error) = node.repeat_change().await {
                     tracing::error!(%error, "the registry's last change could not be repeated in the trail");
                 }
+            }
+        }
+    })
+}
+
+/// Ends grants when their time is over.
+fn expire_access(node: &Arc<Node>) -> JoinHandle<()> {
+    let node = Arc::clone(node);
+    tokio::spawn(async move {
+        let mut changes = node.snapshot_changes();
+        loop {
+            let wait = match node.expire_access().await {
+                Ok(None) => EXPIRY_CHECK_PAUSE_MAX,
+                Ok(Some(until)) => Duration::from_micros(until.saturating_sub(node.now().0)),
+                Err(refusal) => {
+                    tracing::error!(%refusal, "grants that are over could not be ended");
+                    EXPIRY_RETRY_PAUSE
+                }
+            };
+            // A new grant makes a new policy.
+            tokio::select! {
+                () = tokio::time::sleep(wait.min(EXPIRY_CHECK_PAUSE_MAX)) => {}
+                _ = changes.changed() => {}
             }
         }
     })

@@ -302,6 +302,14 @@ pub(crate) const FIELDS: &[Field] = &[
         "Classes of protected values that are seen in clear; `\"*\"` among them means all, and what nobody classified.",
     ),
     field(
+        "access.*.resources",
+        "list of resources",
+        "all that the role is about",
+        "On which resources the role of this name may be asked for, for a time. A role without `[access.ROLE]` may not be.",
+    ),
+    field("access.*.approvals", "1 to 5", "`1`", "How many people with the right `approver` must approve."),
+    field("access.*.duration_s_max", "1 to 2592000", "`28800`", "For how long it may be had at most."),
+    field(
         "operators.socket",
         "path",
         "none: only through the data folder",

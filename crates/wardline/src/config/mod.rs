@@ -4,6 +4,7 @@
 //! gives no `Config` at all. Relative paths are taken from the folder of the file that names them.
 //! Absent on purpose: environment variables, includes and defaults that weaken protection.
 
+mod access;
 mod fields;
 mod files;
 mod operators;
@@ -26,6 +27,7 @@ use phi::Class;
 use policy::{CedarFile, Role, Snapshot, Sources};
 use toml::de::DeTable;
 
+pub(crate) use access::Askable;
 pub(crate) use fields::FIELDS;
 pub(crate) use problem::{Problem, Problems, Severity, nearest};
 pub(crate) use protection::Protection;
@@ -54,6 +56,8 @@ pub(crate) struct Config {
     pub(crate) roles: Vec<Role>,
     pub(crate) policies: Vec<CedarFile>,
     /// Who may administer; without it, the server's own account and root.
+    /// Which roles may be asked for.
+    pub(crate) access: BTreeMap<String, Askable>,
     pub(crate) operators: Option<Operators>,
 }
 

@@ -11,8 +11,8 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, UpstreamTls, files, operators, problem,
-    protection, sha256,
+    Askable, Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, UpstreamTls, access, files,
+    operators, problem, protection, sha256,
 };
 use crate::operators::Operators;
 
@@ -37,6 +37,7 @@ pub(super) struct Draft {
     sign_in: SignIn,
     metrics: Option<SocketAddr>,
     operators: Option<Operators>,
+    access: BTreeMap<String, Askable>,
 }
 
 impl Draft {
@@ -55,6 +56,7 @@ impl Draft {
             roles: self.roles,
             policies: self.policies,
             operators: self.operators,
+            access: self.access,
         })
     }
 }
@@ -73,6 +75,7 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
     let roles = roles(top, &resources, file);
     Draft {
         operators: operators::operators(top, &roles, base),
+        access: access::askable(top, &roles, &resources.keys().cloned().collect::<Vec<_>>()),
         roles,
         policies: policies(top, base),
         resources,

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod it {
+    mod access;
     mod database;
     mod locks;
     mod people;

@@ -18,6 +18,8 @@ mod minimisation;
 mod patients;
 #[path = "conformance/recording.rs"]
 mod recording;
+#[path = "conformance/requests.rs"]
+mod requests;
 #[path = "conformance/secrecy.rs"]
 mod secrecy;
 #[path = "conformance/sessions.rs"]

@@ -163,8 +163,12 @@ impl Sessions {
     /// Tells sessions to end, with their connections to the resource. Returns how many were told.
     pub fn end(&self, by: &Arc<str>, which: impl Fn(&SessionView) -> bool) -> usize {
         let open = self.0.lock();
-        let sessions = open.people.values().flatten().filter(|session| which(&session.view()));
-        sessions.map(|session| session.pulse.ended.send_replace(Some(Arc::clone(by)))).count()
+        let mut told = 0;
+        for session in open.people.values().flatten().filter(|session| which(&session.view())) {
+            session.pulse.ended.send_replace(Some(Arc::clone(by)));
+            told += 1;
+        }
+        told
     }
 
     /// Counts a session in. Returns the person's other addresses, or `None` when there are too many sessions.

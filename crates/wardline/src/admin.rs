@@ -78,7 +78,7 @@ pub(crate) enum Request {
     /// List the locks in force.
     LockList {},
     /// Ask for a role on a resource for a time.
-    AccessRequest { role: String, resource: String, purpose: String, reason: String, duration_s: u64 },
+    AccessAsk { role: String, resource: String, purpose: String, reason: String, duration_s: u64 },
     /// Approve what somebody else asked for.
     AccessApprove { number: u64 },
     /// Say no to what somebody asked for.

@@ -101,7 +101,7 @@ impl Node {
             Request::LockPlace { on, reason } => self.lock_place(actor, &on, &reason).await,
             Request::LockLift { number, reason } => self.lock_lift(actor, number, &reason).await,
             Request::LockList {} => self.lock_list().await,
-            Request::AccessRequest { role, resource, purpose, reason, duration_s } => {
+            Request::AccessAsk { role, resource, purpose, reason, duration_s } => {
                 let (role, resource, purpose, reason) = (&role, &resource, &purpose, &reason);
                 self.access_request(actor, access::Wish { role, resource, purpose, reason, duration_s }).await
             }
@@ -655,7 +655,7 @@ impl Node {
             | Request::LockPlace { .. }
             | Request::LockLift { .. }
             | Request::LockList {}
-            | Request::AccessRequest { .. }
+            | Request::AccessAsk { .. }
             | Request::AccessApprove { .. }
             | Request::AccessDeny { .. }
             | Request::AccessWithdraw { .. }

@@ -108,7 +108,7 @@ fn needed(request: &Request) -> Needed {
             (&[&[Admin, PrivacyOfficer]], Action::Administer)
         }
         // A person who asks for access need hold nothing; that it is a person is checked where it is done.
-        Request::AccessRequest { .. } | Request::AccessWithdraw { .. } => (&[], Action::Connect),
+        Request::AccessAsk { .. } | Request::AccessWithdraw { .. } => (&[], Action::Connect),
         Request::AccessApprove { .. } | Request::AccessDeny { .. } => (&[&[Approver]], Action::Approve),
         Request::AccessRevoke { .. } => (&[&[Admin, Approver, PrivacyOfficer]], Action::Approve),
         Request::AccessList { .. } => {
@@ -148,7 +148,7 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::SessionKill { .. } => change("session kill"),
         Request::LockPlace { .. } => change("lock add"),
         Request::LockLift { .. } => change("lock remove"),
-        Request::AccessRequest { role, .. } => named("access request", role),
+        Request::AccessAsk { role, .. } => named("access request", role),
         Request::AccessApprove { .. } => change("access approve"),
         Request::AccessDeny { .. } => change("access deny"),
         Request::AccessWithdraw { .. } => change("access withdraw"),

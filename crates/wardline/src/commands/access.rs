@@ -26,7 +26,7 @@ pub(crate) fn run(file: &Path, command: &Access) -> anyhow::Result<ExitCode> {
             matrix(file, &Wanted { person, resource, relation, class }, *address, output.json)
         }
         Access::Request { role, resource, purpose, reason, for_s, output } => {
-            let request = Request::AccessRequest {
+            let request = Request::AccessAsk {
                 role: role.clone(),
                 resource: resource.clone(),
                 purpose: purpose.clone(),

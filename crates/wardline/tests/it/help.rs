@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 34] = [
+const COMMANDS: [&str; 48] = [
     "",
     "serve",
     "check",
@@ -30,9 +30,23 @@ const COMMANDS: [&str; 34] = [
     "trail export-tlog",
     "who-saw",
     "saw",
+    "session",
+    "session list",
+    "session watch",
+    "session kill",
+    "lock",
+    "lock add",
+    "lock remove",
+    "lock list",
     "verify",
     "access",
     "access matrix",
+    "access request",
+    "access approve",
+    "access deny",
+    "access withdraw",
+    "access revoke",
+    "access list",
     "phi",
     "phi scan",
     "phi explain",

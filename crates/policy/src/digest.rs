@@ -1,5 +1,7 @@
 //! The digest of all that a snapshot is made from, so that "who could see what on 3 March" has an answer.
 
+use std::collections::BTreeSet;
+
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::pattern::Pattern;
@@ -7,7 +9,7 @@ use crate::sources::{Person, Rule, Sources};
 use crate::vocabulary::{BUILTIN_TEXT, SCHEMA_TEXT};
 
 /// Says what the bytes below mean; changes when they do.
-const FORMAT: &str = "wardline policy sources v2";
+const FORMAT: &str = "wardline policy sources v3";
 
 /// Returns the SHA-256 of the sources. The order of roles, files, people and resources does not count, the
 /// order of a role's rules does, because their ids tell it. Places do not count, except that a
@@ -24,6 +26,7 @@ pub(crate) fn of(sources: &Sources<'_>) -> [u8; 32] {
     resources.sort_unstable();
     resources.dedup();
     hash.texts(resources.into_iter());
+    hash.names(sources.purposes.iter().map(|purpose| &**purpose));
     let mut bytes = [0; 32];
     bytes.copy_from_slice(hash.0.finish().as_ref());
     bytes
@@ -76,6 +79,14 @@ impl Hash {
         classes.sort_unstable();
         classes.dedup();
         self.texts(classes.into_iter());
+        self.names(rule.purposes.iter().map(String::as_str));
+        self.0.update(&rule.until.unwrap_or(i64::MAX).to_be_bytes());
+    }
+
+    /// Takes names whose order does not count.
+    fn names<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        let names: BTreeSet<&str> = names.collect();
+        self.texts(names.into_iter());
     }
 
     fn files(&mut self, sources: &Sources<'_>) {

@@ -533,7 +533,7 @@ pub(crate) enum Access {
 Examples:
   wardline access matrix
   wardline access matrix --person ann --relation public.patients --json
-  wardline access matrix --class ssn --class mrn")]
+  wardline access matrix --class ssn --class mrn --purpose treatment")]
     Matrix {
         /// Only this person; may be given several times
         #[arg(long, value_name = "NAME")]
@@ -550,6 +550,9 @@ Examples:
         /// Client address to assume
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
         address: IpAddr,
+        /// Purpose to assume, one of `policy.purposes`
+        #[arg(long, value_name = "PURPOSE")]
+        purpose: Option<String>,
         #[command(flatten)]
         output: Json,
     },
@@ -583,6 +586,7 @@ What is said holds for a new session: what was prepared or declared before in an
 
 Examples:
   wardline phi explain hospital 'SELECT ssn, sex FROM patients' --as ann
+  wardline phi explain hospital 'SELECT ssn FROM patients' --as ann --purpose research
   wardline phi explain hospital - --as ann --json < query.sql
 
 Exit codes: 0 it was explained, whatever the verdict, 1 refused, 2 could not run.")]
@@ -601,6 +605,9 @@ pub(crate) struct Explain {
     /// Client address to assume
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     pub(crate) address: IpAddr,
+    /// Purpose to assume, one of `policy.purposes`
+    #[arg(long, value_name = "PURPOSE")]
+    pub(crate) purpose: Option<String>,
     /// Write JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -287,6 +287,7 @@ pub(crate) fn compile(config: &Config, people: &[PersonRow], version: u64) -> an
         people: &members,
         resources: &resources,
         classes: &classes,
+        purposes: &config.purposes,
     };
     Snapshot::compile(&sources, version).map_err(|diagnostics| {
         let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();

@@ -16,19 +16,23 @@ use crate::output::{self, Paint};
 #[derive(Serialize)]
 struct Matrix<'a> {
     address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    purpose: Option<&'a str>,
     decisions: &'a [CellView],
 }
 
 /// Runs `wardline access …`.
 pub(crate) fn run(file: &Path, command: &Access) -> anyhow::Result<ExitCode> {
-    let Access::Matrix { person, resource, relation, class, address, output } = command;
+    let Access::Matrix { person, resource, relation, class, address, purpose, output } = command;
     let (relations, classes) = if relation.is_empty() && class.is_empty() {
         let config = configuration(file)?;
         (named_by_roles(&config), classes(&config))
     } else {
         (relation.clone(), class.clone())
     };
-    administer::ask(file, Request::AccessMatrix { relations, classes, address: *address }, |reply| {
+    let request =
+        Request::AccessMatrix { relations, classes, address: *address, purpose: purpose.clone() };
+    administer::ask(file, request, |reply| {
         let Reply::Matrix(mut cells) = reply else {
             bail!("the server answered something else; use the `wardline` that it runs")
         };
@@ -39,7 +43,8 @@ pub(crate) fn run(file: &Path, command: &Access) -> anyhow::Result<ExitCode> {
                 && (resource.is_empty() || resource.contains(&cell.resource))
         });
         if output.json {
-            return output::json(&Matrix { address: address.to_string(), decisions: &cells });
+            let (address, purpose) = (address.to_string(), purpose.as_deref());
+            return output::json(&Matrix { address, purpose, decisions: &cells });
         }
         output::line(&table(&cells));
         Ok(())

@@ -284,6 +284,24 @@ pub(crate) const FIELDS: &[Field] = &[
         "Classes of protected values that are seen in clear; `\"*\"` among them means all, and what nobody classified.",
     ),
     field(
+        "role.*.allow.purposes",
+        "list of purposes",
+        "`[]`: every purpose, and none",
+        "The rule holds only for sessions whose person states one of these. Opening a session stays allowed, so that one can be stated.",
+    ),
+    field(
+        "role.*.allow.until",
+        "date or time",
+        "none: no end",
+        "The rule holds until then, in UTC: `\"2026-12-31\"` includes that day, `\"2026-12-31T12:00:00Z\"` ends at noon.",
+    ),
+    field(
+        "policy.purposes",
+        "list of names",
+        "`[]`: none can be stated",
+        "What a person may state as the purpose of a session, by `SET wardline.purpose = 'treatment'` or at start-up: `options=-cwardline.purpose=treatment`. Every entry says it.",
+    ),
+    field(
         "policy.files",
         "list of paths",
         "`[]`",

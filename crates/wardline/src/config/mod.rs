@@ -8,6 +8,7 @@ mod fields;
 mod files;
 mod problem;
 mod protection;
+mod purposes;
 mod read;
 mod sections;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -49,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) resources: BTreeMap<String, Resource>,
     pub(crate) roles: Vec<Role>,
     pub(crate) policies: Vec<CedarFile>,
+    /// What people may state as the purpose of a session.
+    pub(crate) purposes: Vec<Arc<str>>,
 }
 
 /// Where and how PostgreSQL clients are received.
@@ -201,6 +205,7 @@ fn add_policy_problems(draft: &Draft, problems: &mut Vec<Problem>) {
         people: &[],
         resources: &resources,
         classes: &classes,
+        purposes: &draft.purposes,
     };
     let Err(diagnostics) = Snapshot::compile(&sources, 0) else { return };
     for diagnostic in diagnostics {

@@ -13,6 +13,7 @@ use super::super::mask::{Parameters, Refusal};
 use super::super::sql::{CopyDirection, Effect, Inspection, Known, SessionEffect, Unreadable};
 use super::super::track::{Announced, Closed, Expect, Portal, Statement, is_plain};
 use super::masking::{Concerns, Masking, Results, refused};
+use super::purpose::{parse_of, query_of, stand_in};
 use super::{Goodbye, Plain, REFRESH_PAUSE, Relay, Stalled, now, state};
 use crate::about::About;
 use crate::control::Control;
@@ -145,6 +146,9 @@ impl<C: Control> Relay<C> {
         if self.copying.is_some() && !belongs_to_copy(kind) {
             return Err(Failure::ClientMalformed("a message that has no place in copied data".into()));
         }
+        if self.awaits_purpose(kind) {
+            return Ok(Step::WaitsForAnswers);
+        }
         match kind {
             Front::Query => self.query(frame, at),
             Front::Parse => self.parse(frame, at),
@@ -263,6 +267,10 @@ impl<C: Control> Relay<C> {
         }
         if inspection.statements > 0 {
             self.active = Instant::now();
+        }
+        if let Some((error, pending)) = self.refused_purpose(&inspection, at)? {
+            self.refuse_query(error, Some(pending));
+            return Ok(Step::Done);
         }
         let concerns = self.concerns(Some(&inspection), None, NO_PARAMETERS);
         let mut about = self.about(&concerns);
@@ -415,6 +423,9 @@ impl<C: Control> Relay<C> {
         if self.track.statements.len() >= NAMES_MAX || !self.track.has_room(&inspection) {
             return self.refuse_unknown(b"53400", "too many prepared statements in this session", at);
         }
+        if let Some((error, pending)) = self.refused_purpose(&inspection, at)? {
+            return Ok(self.refuse_parse(name, error, Some(pending)));
+        }
         let mut resolved = inspection.resolve(|n| self.track.prepared(n), |n| self.track.cursor(n));
         if user_types && !self.catalogue.current().catalogue.all_types_plain() {
             // Checking a parameter of such a type may run code.
@@ -453,9 +464,10 @@ impl<C: Control> Relay<C> {
         }
         let announced = self.target.protected.as_ref().map(|_| Announced::default());
         let types = if announced.is_some() { parsed.types().collect() } else { Arc::default() };
+        let ours = stand_in(&inspection).map(|text| parse_of(name, text));
         let statement =
             Statement { inspection: Some(inspection), known, announced: announced.clone(), types };
-        self.upbox.statement(&allowed, frame);
+        self.upbox.statement(&allowed, ours.as_deref().unwrap_or(frame));
         let previous = self.track.statements.insert(name.into(), statement);
         self.track.expected.push_back(Expect::Parse { name: name.into(), previous });
         if let Some(announced) = announced {
@@ -489,6 +501,11 @@ impl<C: Control> Relay<C> {
         }
         if self.is_outdated(&statement) {
             return self.refuse_outdated(at);
+        }
+        if let Some(inspection) = &statement.inspection
+            && let Some((error, pending)) = self.refused_purpose(inspection, at)?
+        {
+            return Ok(self.refuse_extended(error, Some(pending)));
         }
         let asks = self.target.protected.is_some() || self.gate.asks_about_structure();
         if asks && !self.redefined && !self.catalogue.is_fresh() && self.may_refresh() {
@@ -639,6 +656,7 @@ impl<C: Control> Relay<C> {
         running.awaited += 1;
         self.upbox.operation(&running.permit, frame);
         self.track.expected.push_back(Expect::Execute { operation: number });
+        self.restate(number, statement.inspection.as_deref(), true);
         if reads_copy(statement.inspection.as_deref()) {
             self.copy_ahead = Some(number);
         }
@@ -780,9 +798,13 @@ impl<C: Control> Relay<C> {
 
     /// Sends an admitted operation and notes what will answer it.
     fn sent(&mut self, then: Then, permit: crate::gate::Permit, frame: &[u8]) {
-        self.upbox.operation(&permit, frame);
-        let changes = !permit.withholds();
         let inspection = then.inspection();
+        let ours = match &then {
+            Then::Query { inspection, masking: _ } => stand_in(inspection).map(query_of),
+            Then::Bind { .. } | Then::Execute { .. } | Then::Call => None,
+        };
+        self.upbox.operation(&permit, ours.as_deref().unwrap_or(frame));
+        let changes = !permit.withholds();
         if let Some(inspection) = &inspection {
             self.forget(inspection);
             if inspection.changes_catalogue {
@@ -796,8 +818,9 @@ impl<C: Control> Relay<C> {
         }
         self.wrote |= changes;
         let copies = reads_copy(inspection.as_deref());
-        let number = self.open(permit, inspection);
+        let number = self.open(permit, inspection.clone());
         self.mask(number, &then);
+        let extended = matches!(then, Then::Execute { .. });
         let expect = match then {
             Then::Query { .. } => Expect::Query { operation: number },
             Then::Call => Expect::Call { operation: number },
@@ -813,7 +836,10 @@ impl<C: Control> Relay<C> {
                 Expect::Execute { operation: number }
             }
         };
-        if !matches!(expect, Expect::Bind { .. }) {
+        let bound = matches!(expect, Expect::Bind { .. });
+        self.track.expected.push_back(expect);
+        if !bound {
+            self.restate(number, inspection.as_deref(), extended);
             if let Some(running) = self.running.get_mut(&number) {
                 running.executed = true;
                 running.awaited = 1;
@@ -823,7 +849,6 @@ impl<C: Control> Relay<C> {
                 self.copy_ahead = Some(number);
             }
         }
-        self.track.expected.push_back(expect);
     }
 
     /// Notes how an operation's results are read and masked.
@@ -893,7 +918,8 @@ impl<C: Control> Relay<C> {
                 | SessionEffect::Unlisten(_)
                 | SessionEffect::SetRole
                 | SessionEffect::Set { .. }
-                | SessionEffect::Reset(_) => {}
+                | SessionEffect::Reset(_)
+                | SessionEffect::Purpose(_) => {}
             }
         }
     }
@@ -933,7 +959,8 @@ impl<C: Control> Relay<C> {
                 | SessionEffect::Unlisten(_)
                 | SessionEffect::SetRole
                 | SessionEffect::Set { .. }
-                | SessionEffect::Reset(_) => {}
+                | SessionEffect::Reset(_)
+                | SessionEffect::Purpose(_) => {}
             }
         }
     }

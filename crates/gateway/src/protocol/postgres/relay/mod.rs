@@ -9,6 +9,7 @@
 mod answered;
 mod asked;
 mod masking;
+mod purpose;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -135,6 +136,8 @@ pub(crate) struct Relay<C: Control> {
     /// The resource said why it ends the session.
     fatal: bool,
     goodbye: Option<Goodbye>,
+    /// What the session is for is about to change.
+    restating: Option<purpose::Restating>,
 }
 
 impl<C: Control> std::fmt::Debug for Relay<C> {
@@ -192,6 +195,7 @@ impl<C: Control> Relay<C> {
             leaving: false,
             fatal: false,
             goodbye: None,
+            restating: None,
         }
     }
 
@@ -450,6 +454,8 @@ impl<C: Control> Relay<C> {
     /// Records what came of an operation, and withholds its answers until that is durable.
     fn settle(&mut self, number: u64, outcome: Outcome, detail: Option<&'static str>) -> Result<(), Failure> {
         let Some(running) = self.running.remove(&number) else { return Ok(()) };
+        let restated = self.restated(number, outcome == Outcome::Completed);
+        let detail = restated.as_deref().or(detail);
         let mut report = Report { outcome: Some(outcome), detail, ..running.report() };
         // What is not followed may have told something without a row: in a notice, a setting, how long it took.
         let runs = running.executed && running.results.as_ref().is_some_and(|results| results.runs());

@@ -89,6 +89,9 @@ fn policy_with(version: u64, all: bool, disabled: bool) -> Arc<Snapshot> {
     policy_and(version, all, disabled, &[])
 }
 
+/// What Nora's sessions may be for.
+const PURPOSES: [&str; 2] = ["treatment", "research"];
+
 fn policy_and(version: u64, all: bool, disabled: bool, cedar: &[CedarFile]) -> Arc<Snapshot> {
     policy_of(version, all, disabled, false, cedar)
 }
@@ -106,12 +109,14 @@ fn policy_of(version: u64, all: bool, disabled: bool, unmasks: bool, cedar: &[Ce
         transfer: all,
         administer: all,
         unmask: if unmasks { vec!["*".to_owned()] } else { Vec::new() },
+        purposes: Vec::new(),
+        until: None,
         place: place.clone(),
     };
     let roles = [Role { name: "nurse".into(), rules: vec![rule], place }];
     let nora = Person { id: PersonId(1), name: "nora".into(), roles: vec!["nurse".into()], disabled };
     let resources = [ResourceId("hospital".into())];
-    let sources = Sources { roles: &roles, cedar, people: &[nora], resources: &resources, classes: &[] };
+    let sources = Sources { roles: &roles, cedar, people: &[nora], resources: &resources, classes: &[], purposes: &PURPOSES.map(Into::into) };
     Arc::new(Snapshot::compile(&sources, version).unwrap())
 }
 
@@ -277,6 +282,7 @@ impl Scene {
             resource: upstream.id.clone(),
             peer,
             client: "test".into(),
+            purpose: crate::session::Stated::first(None),
         });
         let cancel = CancelTarget {
             session: session.clone(),

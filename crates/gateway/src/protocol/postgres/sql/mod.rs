@@ -13,6 +13,7 @@ mod builtin;
 mod catalogue;
 pub(crate) mod lineage;
 mod normalise;
+pub(crate) mod purpose;
 mod shape;
 mod statement;
 mod walk;
@@ -184,6 +185,8 @@ pub(crate) enum SessionEffect {
     },
     /// `RESET name`, or `ALL`.
     Reset(Option<Box<str>>),
+    /// `SET wardline.purpose`, and what else is asked of Wardline's own settings.
+    Purpose(purpose::Stated),
 }
 
 /// What running a prepared statement, or fetching from a cursor, needs and does.
@@ -265,7 +268,8 @@ impl Inspection {
             | SessionEffect::Unlisten(_)
             | SessionEffect::SetRole
             | SessionEffect::Set { .. }
-            | SessionEffect::Reset(_) => false,
+            | SessionEffect::Reset(_)
+            | SessionEffect::Purpose(_) => false,
         })
     }
 

@@ -315,9 +315,7 @@ impl Gate {
     /// Decides whether a need that names no object of a structure is permitted now.
     pub(crate) fn decide_one(&mut self, need: Need, at: Micros) -> Arc<Decision> {
         let needs = [need];
-        self.decision(&needs, 0, at, |gate| {
-            gate.decide_for(&gate.purpose, &needs, at)
-        })
+        self.decision(&needs, 0, at, |gate| gate.decide_for(&gate.purpose, &needs, at))
     }
 
     fn decision(
@@ -353,8 +351,7 @@ impl Gate {
         if let Some(sight) = self.sight {
             return sight;
         }
-        let sight =
-            Sight::decided(everything, |needs| self.decide_for(&self.purpose, needs, at).verdict);
+        let sight = Sight::decided(everything, |needs| self.decide_for(&self.purpose, needs, at).verdict);
         *self.sight.insert(sight)
     }
 

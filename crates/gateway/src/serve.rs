@@ -62,7 +62,11 @@ async fn serve<C: Control>(
     let greeted = timeout(limits.handshake_timeout, greet::greet(socket, &shared.config)).await;
     let mut greeted = match greeted.map_err(|_| Failure::ClientSilent)?? {
         Greeting::Session(greeted) => greeted,
-        Greeting::Cancel { process, key } => return cancel(shared, process, &key).await,
+        Greeting::Cancel { mut stream, process, key } => {
+            let ended = cancel(shared, process, &key).await;
+            greet::part(&mut stream).await;
+            return ended;
+        }
         Greeting::Left => return Ok(Ending::ClientLeft),
     };
     let control = &*shared.control;

@@ -8,7 +8,7 @@ use crate::protocol::postgres::sql::purpose::SETTING;
 use crate::session::Session;
 
 /// The longest name of an encoding that is told back.
-const ENCODING_CHARS_MAX: usize = 32;
+pub(crate) const ENCODING_CHARS_MAX: usize = 32;
 
 /// Start-up parameters that pass to the resource: none of them decides rights or how a text is read.
 const PARAMETERS: &[&str] = &[
@@ -82,7 +82,9 @@ pub(crate) fn purpose(greeted: &Greeted) -> Option<String> {
     for (name, value) in &greeted.startup.parameters {
         match name.as_str() {
             // What cannot be read is refused by `parameters`.
-            "options" => options(value).unwrap_or_default().iter().for_each(|(name, value)| note(name, value)),
+            "options" => {
+                options(value).unwrap_or_default().iter().for_each(|(name, value)| note(name, value))
+            }
             name => note(name, value),
         }
     }
@@ -104,7 +106,8 @@ fn check_encoding(asked: &str) -> Result<(), Denial> {
 /// Tells whether an encoding, by one of its names, is one in which texts are inspected as the resource reads them.
 pub(crate) fn is_readable(encoding: &str) -> bool {
     // Names are compared by their letters and digits, as PostgreSQL does.
-    let name: String = encoding.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let name: String =
+        encoding.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     matches!(name.as_str(), "utf8" | "unicode" | "sqlascii")
 }
 

@@ -541,8 +541,11 @@ fn cedar_sees_the_purpose() {
     let text = r#"@id("no-research-on-ssn")
         forbid (principal, action == Action::"Unmask", resource == Class::"hospital/ssn")
         when { context.purpose == "research" || context.purpose == "" };"#;
-    let snapshot =
-        World::new().role("nurse", &[unmask("hospital", &["*"])]).person("ann", &["nurse"]).cedar(text).snapshot();
+    let snapshot = World::new()
+        .role("nurse", &[unmask("hospital", &["*"])])
+        .person("ann", &["nurse"])
+        .cedar(text)
+        .snapshot();
     let asked = "Unmask class ssn";
     let with = |purpose: &str| Context { purpose: snapshot.purpose(purpose), ..context() };
     check(&snapshot, 1, asked, "deny no-research-on-ssn");

@@ -30,8 +30,7 @@ pub(crate) fn run(file: &Path, command: &Access) -> anyhow::Result<ExitCode> {
     } else {
         (relation.clone(), class.clone())
     };
-    let request =
-        Request::AccessMatrix { relations, classes, address: *address, purpose: purpose.clone() };
+    let request = Request::AccessMatrix { relations, classes, address: *address, purpose: purpose.clone() };
     administer::ask(file, request, |reply| {
         let Reply::Matrix(mut cells) = reply else {
             bail!("the server answered something else; use the `wardline` that it runs")

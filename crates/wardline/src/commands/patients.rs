@@ -116,8 +116,7 @@ impl Access {
     }
 }
 
-const HEADING: [&str; 9] =
-    ["ENTRY", "WHEN", "WHO", "RESOURCE", "WHAT", "OF", "PURPOSE", "ROWS", "RESULT"];
+const HEADING: [&str; 9] = ["ENTRY", "WHEN", "WHO", "RESOURCE", "WHAT", "OF", "PURPOSE", "ROWS", "RESULT"];
 
 /// Operations by session and number, in the order in which they began.
 #[derive(Debug, Default)]

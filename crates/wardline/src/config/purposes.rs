@@ -36,7 +36,11 @@ pub(super) fn until(section: &Section<'_, '_>) -> Option<i64> {
         }
         Err(error) => {
             let message = format!("`{}`: {error}", section.child("until"));
-            section.reader().error(at.offset, message, "write a date such as \"2026-12-31\", or a time in UTC");
+            section.reader().error(
+                at.offset,
+                message,
+                "write a date such as \"2026-12-31\", or a time in UTC",
+            );
             None
         }
     }

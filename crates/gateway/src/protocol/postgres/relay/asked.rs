@@ -268,7 +268,7 @@ impl<C: Control> Relay<C> {
         if inspection.statements > 0 {
             self.active = Instant::now();
         }
-        if let Some((error, pending)) = self.refused_purpose(&inspection, at)? {
+        if let Some((error, pending)) = self.refused_setting(&inspection, at)? {
             self.refuse_query(error, Some(pending));
             return Ok(Step::Done);
         }
@@ -423,7 +423,7 @@ impl<C: Control> Relay<C> {
         if self.track.statements.len() >= NAMES_MAX || !self.track.has_room(&inspection) {
             return self.refuse_unknown(b"53400", "too many prepared statements in this session", at);
         }
-        if let Some((error, pending)) = self.refused_purpose(&inspection, at)? {
+        if let Some((error, pending)) = self.refused_setting(&inspection, at)? {
             return Ok(self.refuse_parse(name, error, Some(pending)));
         }
         let mut resolved = inspection.resolve(|n| self.track.prepared(n), |n| self.track.cursor(n));
@@ -503,7 +503,7 @@ impl<C: Control> Relay<C> {
             return self.refuse_outdated(at);
         }
         if let Some(inspection) = &statement.inspection
-            && let Some((error, pending)) = self.refused_purpose(inspection, at)?
+            && let Some((error, pending)) = self.refused_setting(inspection, at)?
         {
             return Ok(self.refuse_extended(error, Some(pending)));
         }

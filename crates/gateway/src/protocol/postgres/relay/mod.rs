@@ -549,6 +549,7 @@ fn last_words(failure: &Failure) -> (Ending, Option<WireError>) {
         Failure::Trail(_) => {
             (Ending::TrailLost, fatal(b"58030", "access is stopped: the trail cannot record"))
         }
+        Failure::Unsupported(what) => (Ending::Unsupported, fatal(b"0A000", what)),
         Failure::Ours(_) => (Ending::Unsupported, fatal(b"0A000", "wardline cannot protect this session")),
     }
 }

@@ -18,6 +18,7 @@ use super::Relay;
 use crate::control::Control;
 use crate::error::{Ending, Failure};
 use crate::gate::Purpose;
+use crate::startup::{ENCODING_CHARS_MAX, is_readable};
 
 /// Sent in the place of a statement of purpose: answered by `SET`, or by the error that any `SET` gets here.
 const STAND_IN: &str = "SET wardline.purpose TO DEFAULT";
@@ -80,8 +81,36 @@ impl<C: Control> Relay<C> {
         self.restating.is_some() && is_decided(kind)
     }
 
+    /// Refuses a text that sets what cannot be set here: an encoding in which the resource would read another text than
+    /// is inspected, or a purpose.
+    pub(super) fn refused_setting(
+        &mut self,
+        inspection: &Inspection,
+        at: Micros,
+    ) -> Result<Option<(WireError, Pending)>, Failure> {
+        let mut encodings = inspection.session.iter().filter_map(|effect| match effect {
+            SessionEffect::Set { name, value: Some(value), .. }
+                if name.eq_ignore_ascii_case("client_encoding") && !is_readable(value) =>
+            {
+                Some(value)
+            }
+            _ => None,
+        });
+        let Some(encoding) = encodings.next() else { return self.refused_purpose(inspection, at) };
+        let shown: String =
+            encoding.chars().filter(char::is_ascii_graphic).take(ENCODING_CHARS_MAX).collect();
+        let state = SqlState(*b"0A000");
+        let words = "the client encoding is not supported";
+        let pending = self.gate.reject(&inspection.command, words, state, at).map_err(Failure::Trail)?;
+        let message = format!("client encoding `{shown}` is not supported");
+        let error = WireError::new(Severity::Error, &state.0, message).hint(
+            "Stay with UTF8: `SET client_encoding = 'UTF8'`, or PGCLIENTENCODING=UTF8 in the environment.",
+        );
+        Ok(Some((error, pending)))
+    }
+
     /// Refuses a text that states a purpose which cannot be stated, or not in this way.
-    pub(super) fn refused_purpose(
+    fn refused_purpose(
         &mut self,
         inspection: &Inspection,
         at: Micros,
@@ -102,7 +131,9 @@ impl<C: Control> Relay<C> {
             }
             Stated::First => return Ok(None),
             Stated::Is(name) => match self.gate.purpose_named(name) {
-                Err(configured) => (b"22023", "the purpose is not one that is configured".to_owned(), configured),
+                Err(configured) => {
+                    (b"22023", "the purpose is not one that is configured".to_owned(), configured)
+                }
                 Ok(purpose) if self.may_be_for(&purpose, at) => return Ok(None),
                 Ok(_) => (
                     b"42501",

@@ -5,11 +5,12 @@ mod beneath;
 mod masking;
 mod order;
 mod patients;
+mod purpose;
 mod states;
 
 use std::net::SocketAddr;
 
-use model::{PersonId, Principal, ResourceId, Secret, SessionId};
+use model::{PersonId, Phase, Principal, ResourceId, Secret, SessionId};
 use parking_lot::Mutex;
 use policy::{CedarFile, Person, Place, Role, Rule, Snapshot, Sources};
 use tokio::io::AsyncReadExt;
@@ -116,7 +117,14 @@ fn policy_of(version: u64, all: bool, disabled: bool, unmasks: bool, cedar: &[Ce
     let roles = [Role { name: "nurse".into(), rules: vec![rule], place }];
     let nora = Person { id: PersonId(1), name: "nora".into(), roles: vec!["nurse".into()], disabled };
     let resources = [ResourceId("hospital".into())];
-    let sources = Sources { roles: &roles, cedar, people: &[nora], resources: &resources, classes: &[], purposes: &PURPOSES.map(Into::into) };
+    let sources = Sources {
+        roles: &roles,
+        cedar,
+        people: &[nora],
+        resources: &resources,
+        classes: &[],
+        purposes: &PURPOSES.map(Into::into),
+    };
     Arc::new(Snapshot::compile(&sources, version).unwrap())
 }
 

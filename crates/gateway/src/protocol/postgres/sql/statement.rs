@@ -24,6 +24,8 @@ pub(super) struct Outcome {
     pub(super) copy: Option<CopyDirection>,
     /// A password or the like can be in the text of it.
     pub(super) secret: Secret,
+    /// It gives a setting of somebody's own a value.
+    pub(super) sets: bool,
 }
 
 /// Whether a statement's literals may be kept.
@@ -39,7 +41,15 @@ pub(super) enum Secret {
 
 impl Outcome {
     fn new(command: &'static str, effect: Effect) -> Outcome {
-        Outcome { command, effect, effect_apart: effect, returns_rows: false, copy: None, secret: Secret::No }
+        Outcome {
+            command,
+            effect,
+            effect_apart: effect,
+            returns_rows: false,
+            copy: None,
+            secret: Secret::No,
+            sets: false,
+        }
     }
 
     fn control(command: &'static str) -> Outcome {
@@ -52,6 +62,10 @@ impl Outcome {
 
     fn secret(self, secret: Secret) -> Outcome {
         Outcome { secret, ..self }
+    }
+
+    fn sets(self, sets: bool) -> Outcome {
+        Outcome { sets, ..self }
     }
 
     fn rows(self) -> Outcome {
@@ -365,7 +379,7 @@ fn variable_set<'a>(
     let value = set.args().first().and_then(constant);
     if purpose::is_ours(setting) {
         session.push(purpose::set(setting, value, set));
-        return Outcome::control(command).secret(Secret::Suspect);
+        return Outcome::control(command).secret(Secret::Suspect).sets(true);
     }
     if matches!(setting, "role" | "session_authorization") {
         session.push(SessionEffect::SetRole);
@@ -384,11 +398,9 @@ fn variable_set<'a>(
             local: set.is_local,
         }
     });
-    if is_own_setting(setting, value) {
-        Outcome::control(command).secret(Secret::Suspect)
-    } else {
-        administer(walk, command).secret(Secret::Suspect)
-    }
+    let outcome =
+        if is_own_setting(setting, value) { Outcome::control(command) } else { administer(walk, command) };
+    outcome.secret(Secret::Suspect).sets(setting.contains('.'))
 }
 
 /// Returns the value of a setting of PostgreSQL itself; a site's own may be given a password or a patient's datum.

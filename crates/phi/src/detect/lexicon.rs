@@ -316,9 +316,19 @@ impl Lexicon {
     }
 
     /// Returns what is known of a word by its hash.
+    #[inline(always)]
     pub(super) fn lookup(&self, hash: u64) -> Flags {
         let (start, tag) = place(hash);
-        for step in 0..SLOTS {
+        match self.slots.get(start) {
+            Some(0) | None => Flags::NONE,
+            Some(slot) if slot & !SET == tag => self.flags(*slot),
+            Some(_) => self.lookup_from(start, tag),
+        }
+    }
+
+    #[inline(never)]
+    fn lookup_from(&self, start: usize, tag: u32) -> Flags {
+        for step in 1..SLOTS {
             match self.slots.get((start + step) % SLOTS) {
                 Some(0) | None => return Flags::NONE,
                 Some(slot) if slot & !SET == tag => return self.flags(*slot),
@@ -469,13 +479,24 @@ const ENDINGS: &[&str] = &[
     "ology",
 ];
 
-/// Returns whether a word in lower case ends like a technical term.
+/// The endings by their last letter.
+static BY_LAST: LazyLock<Vec<Vec<&'static str>>> = LazyLock::new(|| {
+    let ending_in =
+        |last: u8| ENDINGS.iter().copied().filter(|ending| ending.as_bytes().last() == Some(&last)).collect();
+    (b'a'..=b'z').map(ending_in).collect()
+});
+
+/// Returns whether a word ends like a technical term.
 pub(super) fn technical(word: &str) -> bool {
     let ends = |ending: &&str| {
         let start = word.len().checked_sub(ending.len());
-        start.and_then(|start| word.get(start..)).is_some_and(|end| end.eq_ignore_ascii_case(ending))
+        start
+            .and_then(|start| word.as_bytes().get(start..))
+            .is_some_and(|end| end.eq_ignore_ascii_case(ending.as_bytes()))
     };
-    word.len() > 5 && ENDINGS.iter().any(ends)
+    let last = word.as_bytes().last().map(u8::to_ascii_lowercase).filter(u8::is_ascii_lowercase);
+    let endings = last.and_then(|last| BY_LAST.get(usize::from(last - b'a')));
+    word.len() > 5 && endings.is_some_and(|endings| endings.iter().any(ends))
 }
 
 #[cfg(test)]

@@ -185,6 +185,46 @@ fn sign(start: usize, length: usize, byte: u8, gap: Gap) -> Token {
 #[inline(always)]
 fn ascii_word(text: &str, start: usize, gap: Gap, lexicon: &Lexicon, tokens: &mut Tokens) -> Option<usize> {
     let rest = text.as_bytes().get(start..)?;
+    let Some(chunk) = rest.first_chunk::<8>() else {
+        return long_word(rest, start, gap, lexicon, tokens);
+    };
+    let chunk = u64::from_le_bytes(*chunk);
+    let eight = Eight::of(chunk);
+    let held = eight.held();
+    if held == 8 {
+        return long_word(rest, start, gap, lexicon, tokens);
+    }
+    let stop = rest.get(held).copied().unwrap_or(0);
+    if stop >= 0x80 || stop == b'\'' {
+        return None;
+    }
+    let (upper, digit) = (eight.upper & below(held), eight.digit & below(held));
+    let end = start + held;
+    if digit == eight.part & below(held) {
+        let hash = value_of(chunk, held);
+        let (kind, shape, flags) = (Kind::Number, Shape::Lower, Flags::NONE);
+        tokens.push(Token { start, end, kind, shape, gap, flags, hash });
+        return Some(end);
+    }
+    let shape = if upper == 0 { Shape::Lower } else { shape_of(chunk, held, marked(upper), marked(digit)) };
+    let kind = if digit == 0 { Kind::Word } else { Kind::Mixed };
+    let hash = lexicon::mix_ascii(0, chunk, held);
+    tokens.push(Token { start, end, kind, shape, gap, flags: lexicon.lookup(hash), hash });
+    Some(end)
+}
+
+/// The shape of a word by its first letters and what is in it.
+fn shape_of(first: u64, length: usize, upper: u32, digit: u32) -> Shape {
+    let letters = u32::try_from(length).unwrap_or(u32::MAX) - digit;
+    let is_upper = |byte: u64| (b'A'..=b'Z').contains(&byte.to_le_bytes()[0]);
+    // Beyond ASCII digits are letters or not, never first: the shape is that of the letters alone.
+    let (first_upper, second_upper) = (is_upper(first), is_upper(first >> 8) && length > 1);
+    Count { lower: letters - upper, upper, digit, first_upper, second_upper }.shape()
+}
+
+/// The same for a word of any length, also where the text ends soon.
+#[inline(never)]
+fn long_word(rest: &[u8], start: usize, gap: Gap, lexicon: &Lexicon, tokens: &mut Tokens) -> Option<usize> {
     let (mut length, mut upper, mut digit, mut hash) = (0, 0, 0, 0);
     let mut first = 0;
     loop {
@@ -209,12 +249,9 @@ fn ascii_word(text: &str, start: usize, gap: Gap, lexicon: &Lexicon, tokens: &mu
         }
     }
     let letters = u32::try_from(length).ok()? - digit;
-    let mut count = Count { lower: letters - upper, upper, digit, ..Count::default() };
     let end = start + length;
-    // Beyond ASCII digits are letters or not, never first: the shape is that of the letters alone.
-    let is_upper = |byte: u64| (b'A'..=b'Z').contains(&byte.to_le_bytes()[0]);
-    (count.first_upper, count.second_upper) = (is_upper(first), is_upper(first >> 8) && length > 1);
-    let kind = count.kind();
+    let kind = Count { lower: letters - upper, upper, digit, ..Count::default() }.kind();
+    let shape = shape_of(first, length, upper, digit);
     let (flags, hash) = match kind {
         Kind::Number if length <= 8 => (Flags::NONE, value_of(first, length)),
         Kind::Number => {
@@ -225,7 +262,7 @@ fn ascii_word(text: &str, start: usize, gap: Gap, lexicon: &Lexicon, tokens: &mu
         }
         Kind::Word | Kind::Mixed | Kind::Sign(_) => (lexicon.lookup(hash), hash),
     };
-    tokens.push(Token { start, end, kind, shape: count.shape(), gap, flags, hash });
+    tokens.push(Token { start, end, kind, shape, gap, flags, hash });
     Some(end)
 }
 

@@ -1,7 +1,7 @@
 //! Carries one session: reads, admits, forwards, withholds, settles.
 //!
 //! One task, one poll function, both directions; an idle session owns no buffers. The client's side is in `asked`,
-//! the resource's in `answered`.
+//! what is not sent in `refused`, what is in `sent`, the resource's side in `answered`.
 //!
 //! INVARIANT: an operation reaches `Upbox` only with a `Permit`; what came of it leaves `Outbox` only past its gate.
 //! What stands between `answered` and the outbox for people who do not see everything is in `masking`.
@@ -10,6 +10,8 @@ mod answered;
 mod asked;
 mod masking;
 mod purpose;
+mod refused;
+mod sent;
 
 use std::collections::HashMap;
 use std::future::Future;

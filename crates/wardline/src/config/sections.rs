@@ -11,9 +11,10 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, UpstreamTls, files, problem,
+    Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, UpstreamTls, files, operators, problem,
     protection, purposes, sha256,
 };
+use crate::operators::Operators;
 
 /// Longest name of a node, resource or role: the limit of a PostgreSQL identifier.
 const NAME_BYTES_MAX: usize = 63;
@@ -36,6 +37,8 @@ pub(super) struct Draft {
     drain_timeout: Duration,
     sign_in: SignIn,
     metrics: Option<SocketAddr>,
+    operators: Option<Operators>,
+    retention_years: u32,
 }
 
 impl Draft {
@@ -54,6 +57,8 @@ impl Draft {
             roles: self.roles,
             policies: self.policies,
             purposes: self.purposes,
+            operators: self.operators,
+            retention_years: self.retention_years,
         })
     }
 }
@@ -70,8 +75,11 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
     let listener = listener(top, base);
     let resources = resources(top, base);
     let policy = top.section("policy");
+    let roles = roles(top, &resources, file);
     Draft {
-        roles: roles(top, &resources, file),
+        operators: operators::operators(top, &roles, base),
+        retention_years: operators::retention_years(top),
+        roles,
         policies: policies(policy.as_ref(), base),
         purposes: purposes::purposes(policy.as_ref()),
         resources,

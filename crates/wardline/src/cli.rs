@@ -614,7 +614,7 @@ Example:
 Examples:
   wardline access matrix
   wardline access matrix --person ann --relation public.patients --json
-  wardline access matrix --class ssn --class mrn")]
+  wardline access matrix --class ssn --class mrn --purpose treatment")]
     Matrix {
         /// Only this person; may be given several times
         #[arg(long, value_name = "NAME")]
@@ -631,6 +631,9 @@ Examples:
         /// Client address to assume
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
         address: IpAddr,
+        /// Purpose to assume, one of `policy.purposes`
+        #[arg(long, value_name = "PURPOSE")]
+        purpose: Option<String>,
         #[command(flatten)]
         output: Json,
     },
@@ -675,6 +678,7 @@ What is said holds for a new session: what was prepared or declared before in an
 
 Examples:
   wardline phi explain hospital 'SELECT ssn, sex FROM patients' --as ann
+  wardline phi explain hospital 'SELECT ssn FROM patients' --as ann --purpose research
   wardline phi explain hospital - --as ann --json < query.sql
 
 Exit codes: 0 it was explained, whatever the verdict, 1 refused, 2 could not run.")]
@@ -693,6 +697,9 @@ pub(crate) struct Explain {
     /// Client address to assume
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     pub(crate) address: IpAddr,
+    /// Purpose to assume, one of `policy.purposes`
+    #[arg(long, value_name = "PURPOSE")]
+    pub(crate) purpose: Option<String>,
     /// Write JSON
     #[arg(long)]
     pub(crate) json: bool,

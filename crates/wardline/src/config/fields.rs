@@ -310,6 +310,24 @@ pub(crate) const FIELDS: &[Field] = &[
     field("access.*.approvals", "1 to 5", "`1`", "How many people with the right `approver` must approve."),
     field("access.*.duration_s_max", "1 to 2592000", "`28800`", "For how long it may be had at most."),
     field(
+        "role.*.allow.purposes",
+        "list of purposes",
+        "`[]`: every purpose, and none",
+        "The rule holds only for sessions whose person states one of these. Opening a session stays allowed, so that one can be stated.",
+    ),
+    field(
+        "role.*.allow.until",
+        "date or time",
+        "none: no end",
+        "The rule holds until then, in UTC: `\"2026-12-31\"` includes that day, `\"2026-12-31T12:00:00Z\"` ends at noon.",
+    ),
+    field(
+        "policy.purposes",
+        "list of names",
+        "`[]`: none can be stated",
+        "What a person may state as the purpose of a session, by `SET wardline.purpose = 'treatment'` or at start-up: `options=-cwardline.purpose=treatment`. Every entry says it.",
+    ),
+    field(
         "operators.socket",
         "path",
         "none: only through the data folder",

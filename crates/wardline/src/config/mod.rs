@@ -10,6 +10,7 @@ mod files;
 mod operators;
 mod problem;
 mod protection;
+mod purposes;
 mod read;
 mod sections;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -58,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) resources: BTreeMap<String, Resource>,
     pub(crate) roles: Vec<Role>,
     pub(crate) policies: Vec<CedarFile>,
+    /// What people may state as the purpose of a session.
+    pub(crate) purposes: Vec<Arc<str>>,
     /// Who may administer; without it, the server's own account and root.
     /// Which roles may be asked for.
     pub(crate) access: BTreeMap<String, Askable>,
@@ -236,6 +240,7 @@ fn add_policy_problems(draft: &Draft, problems: &mut Vec<Problem>) {
         locks: &[],
         resources: &resources,
         classes: &classes,
+        purposes: &draft.purposes,
     };
     let Err(diagnostics) = Snapshot::compile(&sources, 0) else { return };
     for diagnostic in diagnostics {

@@ -160,6 +160,8 @@ pub enum DamageKind {
     Key,
     /// The sealed literals of an entry do not open.
     Literal,
+    /// No checkpoint is signed by as many witnesses as the policy asks for.
+    Quorum,
 }
 
 impl DamageKind {
@@ -185,6 +187,7 @@ impl DamageKind {
             DamageKind::Heartbeat => "missing heartbeat",
             DamageKind::Key => "wrapped key does not open",
             DamageKind::Literal => "sealed literals do not open",
+            DamageKind::Quorum => "not witnessed as the policy asks",
         }
     }
 }

@@ -13,13 +13,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use model::{Kind, Record, RootKey};
-use tlog::{Bundle, Checkpoint, Hash, NoteVerifier, Tile, TileBuilder, decode_bundle, leaf_hash};
+use tlog::{
+    Bundle, Checkpoint, Hash, NoteVerifier, Policy, SignedNote, Tile, TileBuilder, decode_bundle, leaf_hash,
+};
 
 use crate::disk::{Disk, Folder};
 use crate::error::{Damage, DamageKind, Error};
 use crate::keys::{CHECKPOINT_KEY_FILE, Class, Keys, SegmentKeys, VERIFIER_FILE};
 use crate::leaf::{LEAF_BYTES, Leaf, commitment};
 use crate::options::HEARTBEAT_GAP_MAX;
+use crate::published::WITNESSED_FILE;
 use crate::read::{read_verifier, sealed_for};
 use crate::record;
 use crate::scan::{Position, Remains, Scan, Step, damage, segments};
@@ -37,6 +40,8 @@ pub struct VerifyOptions<'a> {
     pub verifier_key: Option<String>,
     /// A signed checkpoint of this log that was held elsewhere: the log must contain it.
     pub checkpoint: Option<Vec<u8>>,
+    /// Whom to believe: a checkpoint must be there that its quorum of witnesses signed (level 1).
+    pub policy: Option<&'a Policy>,
     /// With it, records are decrypted and compared with their leaves (level 5).
     pub root_key: Option<&'a RootKey>,
     /// Check the tree only (levels 1 to 3), as for an export without segments.
@@ -54,6 +59,7 @@ impl Default for VerifyOptions<'_> {
         VerifyOptions {
             verifier_key: None,
             checkpoint: None,
+            policy: None,
             root_key: None,
             tree_only: false,
             heartbeat_gap_max: HEARTBEAT_GAP_MAX,
@@ -100,6 +106,9 @@ pub struct Report {
     pub size: u64,
     /// The root that the checkpoint signs.
     pub root: Hash,
+    /// The size of the newest checkpoint that witnesses signed: as many as the policy asks for, or without one those that
+    /// the node asked.
+    pub witnessed: Option<u64>,
     /// Leaves that were hashed into the root.
     pub leaves: u64,
     /// Frames whose checksum and chain were checked.
@@ -144,6 +153,7 @@ pub fn verify_on(disk: &dyn Disk, options: VerifyOptions<'_>) -> Result<Report, 
         key_pinned: options.verifier_key.is_some(),
         size: 0,
         root: tlog::EMPTY_ROOT,
+        witnessed: None,
         leaves: 0,
         frames: 0,
         records: 0,
@@ -230,16 +240,18 @@ impl Run<'_, '_> {
     /// Levels 2 and 3 over the leaves.
     fn tree(&mut self) -> Result<(), Error> {
         let size = self.checkpoint.size();
-        let outside = self.outside_checkpoint();
+        let mut outside: Vec<(&str, Checkpoint)> =
+            self.outside_checkpoint().map(|held| (CHECKPOINT_FILE, held)).into_iter().collect();
+        outside.extend(self.witnessed()?.map(|witnessed| (WITNESSED_FILE, witnessed)));
         let mut builder = TileBuilder::new();
-        self.compare_outside(outside.as_ref(), &builder);
+        self.compare_outside(&outside, &builder);
         let mut full = Vec::new();
         for index in 0..size.div_ceil(256) {
             let hashes = self.bundle(Bundle::at(index, size).expect("the index is within the tree"))?;
             let Some(hashes) = hashes else { return Ok(()) };
             for hash in hashes {
                 builder.push(hash, |tile, bytes| full.push((tile, bytes.to_vec())));
-                self.compare_outside(outside.as_ref(), &builder);
+                self.compare_outside(&outside, &builder);
             }
             for (tile, bytes) in full.drain(..) {
                 self.tile(tile, &bytes)?;
@@ -275,12 +287,47 @@ impl Run<'_, '_> {
         usable
     }
 
-    fn compare_outside(&mut self, outside: Option<&Checkpoint>, builder: &TileBuilder) {
-        if let Some(outside) = outside
-            && outside.size() == builder.size()
-            && outside.root() != builder.root()
-        {
-            self.found(2, CHECKPOINT_FILE, None, None, DamageKind::Inconsistent);
+    /// Returns the checkpoint that witnesses signed, if there is one that is to be believed.
+    fn witnessed(&mut self) -> Result<Option<Checkpoint>, Error> {
+        let stored = read_if_there(self.disk, WITNESSED_FILE).map_err(io_error(WITNESSED_FILE))?;
+        let Some(policy) = self.options.policy else {
+            let Some(bytes) = stored else { return Ok(None) };
+            let known = std::slice::from_ref(&self.verifier);
+            let Ok(witnessed) = Checkpoint::open(&bytes, self.verifier.name(), known) else {
+                self.found(1, WITNESSED_FILE, None, None, DamageKind::Checkpoint);
+                return Ok(None);
+            };
+            return Ok(self.within(witnessed));
+        };
+        // The newest checkpoint serves as well, if somebody has put the witnesses' lines behind it.
+        let newest = read_if_there(self.disk, CHECKPOINT_FILE).map_err(io_error(CHECKPOINT_FILE))?;
+        let known = std::slice::from_ref(&self.verifier);
+        let believed = newest.iter().chain(&stored).find_map(|bytes| {
+            let note = SignedNote::parse(bytes).ok()?;
+            policy.open(&note, self.verifier.name(), known).ok()
+        });
+        if believed.is_none() {
+            self.found(1, WITNESSED_FILE, None, None, DamageKind::Quorum);
+        }
+        Ok(believed.and_then(|witnessed| self.within(witnessed)))
+    }
+
+    /// A witnessed checkpoint beyond the end of the log: entries were cut off, and the end was signed anew.
+    fn within(&mut self, witnessed: Checkpoint) -> Option<Checkpoint> {
+        if witnessed.size() > self.checkpoint.size() {
+            let end = Some(self.checkpoint.size());
+            self.found(1, WITNESSED_FILE, None, end, DamageKind::Inconsistent);
+            return None;
+        }
+        self.report.witnessed = Some(witnessed.size());
+        Some(witnessed)
+    }
+
+    fn compare_outside(&mut self, outside: &[(&str, Checkpoint)], builder: &TileBuilder) {
+        for (file, held) in outside {
+            if held.size() == builder.size() && held.root() != builder.root() {
+                self.found(2, file, None, None, DamageKind::Inconsistent);
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! gives no `Config` at all. Relative paths are taken from the folder of the file that names them.
 //! Absent on purpose: environment variables, includes and defaults that weaken protection.
 
+mod evidence;
 mod fields;
 mod files;
 mod problem;
@@ -24,6 +25,8 @@ use phi::Class;
 use policy::{CedarFile, Role, Snapshot, Sources};
 use toml::de::DeTable;
 
+use crate::clock::ClockWatch;
+use crate::witness::submit::Witnessing;
 pub(crate) use fields::FIELDS;
 pub(crate) use problem::{Problem, Problems, Severity, nearest};
 pub(crate) use protection::Protection;
@@ -49,6 +52,9 @@ pub(crate) struct Config {
     pub(crate) resources: BTreeMap<String, Resource>,
     pub(crate) roles: Vec<Role>,
     pub(crate) policies: Vec<CedarFile>,
+    /// Who signs the log's checkpoints beside the log.
+    pub(crate) witnessing: Option<Witnessing>,
+    pub(crate) clock: ClockWatch,
 }
 
 /// Where and how PostgreSQL clients are received.

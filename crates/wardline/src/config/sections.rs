@@ -10,7 +10,7 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, UpstreamTls, files, problem,
+    Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, UpstreamTls, evidence, files, problem,
     protection, sha256,
 };
 
@@ -34,6 +34,7 @@ pub(super) struct Draft {
     drain_timeout: Duration,
     sign_in: SignIn,
     metrics: Option<SocketAddr>,
+    evidence: evidence::Evidence,
 }
 
 impl Draft {
@@ -51,6 +52,8 @@ impl Draft {
             resources: self.resources,
             roles: self.roles,
             policies: self.policies,
+            witnessing: self.evidence.witnessing,
+            clock: self.evidence.clock,
         })
     }
 }
@@ -70,6 +73,7 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
         roles: roles(top, &resources, file),
         policies: policies(top, base),
         resources,
+        evidence: evidence::evidence(top, node.as_ref().map(|at| at.value.as_str()), base),
         node: node.map(|at| at.value),
         listener,
         data: base.join(data),

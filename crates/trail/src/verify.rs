@@ -32,6 +32,8 @@ use crate::tree::{CHECKPOINT_FILE, read_bundle, read_if_there, read_tile, tree_f
 
 /// A leaf in an entry bundle: two bytes of length, then the leaf.
 const BUNDLED_LEAF_BYTES: u64 = LEAF_BYTES as u64 + 2;
+/// The clock is watched every second; a busy machine is slower.
+const SILENCE_EXPLAINED_MAX: Duration = Duration::from_secs(60);
 
 /// What to check, and against what.
 pub struct VerifyOptions<'a> {
@@ -73,6 +75,14 @@ impl fmt::Debug for VerifyOptions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerifyOptions").field("tree_only", &self.tree_only).finish_non_exhaustive()
     }
+}
+
+/// A jump in the times of leaves that is longer than a heartbeat may take: the node was silent, or its clock stepped.
+struct Silence {
+    file: String,
+    offset: Option<u64>,
+    index: u64,
+    time_us: u64,
 }
 
 /// One thing that is wrong.
@@ -119,6 +129,8 @@ pub struct Report {
     pub starts: u64,
     /// How often it started without having stopped before: a crash or a kill.
     pub crashes: u64,
+    /// Silences that an incident soon behind them explains: steps of the clock, a machine that was asleep.
+    pub explained_silences: u64,
     /// What stands behind the checkpoint.
     pub tail: Tail,
     /// What is wrong, the first bad entry first.
@@ -159,6 +171,7 @@ pub fn verify_on(disk: &dyn Disk, options: VerifyOptions<'_>) -> Result<Report, 
         records: 0,
         starts: 0,
         crashes: 0,
+        explained_silences: 0,
         tail: Tail::default(),
         findings: Vec::new(),
     };
@@ -173,7 +186,8 @@ pub fn verify_on(disk: &dyn Disk, options: VerifyOptions<'_>) -> Result<Report, 
         }
     };
     (report.size, report.root) = (checkpoint.size(), checkpoint.root());
-    let mut run = Run { disk, options, verifier, checkpoint, report, run_leaf: None, cached: None };
+    let mut run =
+        Run { disk, options, verifier, checkpoint, report, run_leaf: None, silence: None, cached: None };
     run.tree()?;
     if !run.options.tree_only {
         run.frames()?;
@@ -218,6 +232,8 @@ struct Run<'a, 'o> {
     report: Report,
     /// The leaf before, for what leaves say about each other.
     run_leaf: Option<Leaf>,
+    /// A silence that only an incident soon behind it explains.
+    silence: Option<Silence>,
     /// The bundle that level 5 looked at last.
     cached: Option<(u64, Vec<u8>)>,
 }
@@ -267,6 +283,7 @@ impl Run<'_, '_> {
         for (tile, bytes) in partials {
             self.tile(tile, &bytes)?;
         }
+        self.judge_silence(None);
         self.report.leaves = builder.size();
         if builder.root() != self.checkpoint.root() {
             self.found(2, CHECKPOINT_FILE, None, None, DamageKind::Root);
@@ -439,12 +456,30 @@ impl Run<'_, '_> {
             if leaf.time_us < before.time_us {
                 self.found(3, file, offset, Some(index), DamageKind::Time);
             } else if leaf.time_us - before.time_us > gap_max && !starts {
-                self.found(3, file, offset, Some(index), DamageKind::Heartbeat);
+                self.judge_silence(None);
+                let (file, time_us) = (file.to_owned(), leaf.time_us);
+                self.silence = Some(Silence { file, offset, index, time_us });
             }
             self.report.crashes += u64::from(starts && before.kind != Kind::NodeStopped as u8 && index > 1);
         }
+        self.judge_silence(Some(&leaf));
         self.report.starts += u64::from(starts);
         self.run_leaf = Some(leaf);
+    }
+
+    /// A silence is explained by an incident soon behind it, such as a step of the clock, and otherwise a finding.
+    fn judge_silence(&mut self, leaf: Option<&Leaf>) {
+        let Some(silence) = self.silence.take() else { return };
+        let explained_us = u64::try_from(SILENCE_EXPLAINED_MAX.as_micros()).unwrap_or(u64::MAX);
+        let soon = leaf.filter(|leaf| leaf.time_us.saturating_sub(silence.time_us) <= explained_us);
+        match soon {
+            Some(leaf) if leaf.kind == Kind::Incident as u8 => self.report.explained_silences += 1,
+            Some(_) => self.silence = Some(silence),
+            None => {
+                let Silence { file, offset, index, .. } = silence;
+                self.found(3, &file, offset, Some(index), DamageKind::Heartbeat);
+            }
+        }
     }
 
     /// The frames: level 3 without keys, level 5 with them.

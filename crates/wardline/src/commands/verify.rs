@@ -165,6 +165,7 @@ impl Checked {
             object.insert("records_decrypted".to_owned(), json!(report.records));
             object.insert("node_starts".to_owned(), json!(report.starts));
             object.insert("starts_without_stop".to_owned(), json!(report.crashes));
+            object.insert("explained_silences".to_owned(), json!(report.explained_silences));
             object.insert("records_after_checkpoint".to_owned(), json!(report.tail.records));
             object.insert("torn_bytes".to_owned(), json!(report.tail.torn_bytes));
         }

@@ -22,6 +22,8 @@ pub enum Kind {
     PolicyActivated = 5,
     /// A configuration came into force; `detail` is its digest.
     ConfigActivated = 6,
+    /// A node that started says where the log stood: `detail` is the epoch, the number of entries and their root.
+    EpochHead = 9,
     /// Somebody signed in, or failed to.
     SignIn = 10,
     /// A session on a resource began.
@@ -40,13 +42,14 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Kind; 13] = [
+    pub const ALL: [Kind; 14] = [
         Kind::NodeStarted,
         Kind::NodeStopped,
         Kind::Heartbeat,
         Kind::SegmentOpened,
         Kind::PolicyActivated,
         Kind::ConfigActivated,
+        Kind::EpochHead,
         Kind::SignIn,
         Kind::SessionOpened,
         Kind::SessionClosed,
@@ -65,6 +68,7 @@ impl Kind {
             Kind::SegmentOpened => "segment-opened",
             Kind::PolicyActivated => "policy-activated",
             Kind::ConfigActivated => "config-activated",
+            Kind::EpochHead => "epoch-head",
             Kind::SignIn => "sign-in",
             Kind::SessionOpened => "session-opened",
             Kind::SessionClosed => "session-closed",

@@ -19,6 +19,7 @@ mod allocate;
 mod commit;
 mod core;
 mod disk;
+mod epoch;
 mod error;
 mod keeper;
 mod keys;

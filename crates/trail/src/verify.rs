@@ -18,6 +18,7 @@ use tlog::{
 };
 
 use crate::disk::{Disk, Folder};
+use crate::epoch::EpochHead;
 use crate::error::{Damage, DamageKind, Error};
 use crate::keys::{CHECKPOINT_KEY_FILE, Class, Keys, SegmentKeys, VERIFIER_FILE};
 use crate::leaf::{LEAF_BYTES, Leaf, commitment};
@@ -75,6 +76,17 @@ impl fmt::Debug for VerifyOptions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerifyOptions").field("tree_only", &self.tree_only).finish_non_exhaustive()
     }
+}
+
+/// Where the leaves stand between a start and its epoch head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Epochs {
+    /// No epoch head has come yet: the log may have begun before there were any.
+    None,
+    /// Each start has had its head.
+    Headed,
+    /// The last start has none yet.
+    Started,
 }
 
 /// A jump in the times of leaves that is longer than a heartbeat may take: the node was silent, or its clock stepped.
@@ -186,8 +198,19 @@ pub fn verify_on(disk: &dyn Disk, options: VerifyOptions<'_>) -> Result<Report, 
         }
     };
     (report.size, report.root) = (checkpoint.size(), checkpoint.root());
-    let mut run =
-        Run { disk, options, verifier, checkpoint, report, run_leaf: None, silence: None, cached: None };
+    let mut run = Run {
+        disk,
+        options,
+        verifier,
+        checkpoint,
+        report,
+        run_leaf: None,
+        epochs: Epochs::None,
+        begun: BTreeSet::new(),
+        roots: BTreeMap::new(),
+        silence: None,
+        cached: None,
+    };
     run.tree()?;
     if !run.options.tree_only {
         run.frames()?;
@@ -232,6 +255,12 @@ struct Run<'a, 'o> {
     report: Report,
     /// The leaf before, for what leaves say about each other.
     run_leaf: Option<Leaf>,
+    /// Since the first epoch head, each start has one.
+    epochs: Epochs,
+    /// The starts in the bundle that is looked at.
+    begun: BTreeSet<u64>,
+    /// The roots at which epochs began, as the leaves give them.
+    roots: BTreeMap<u64, Hash>,
     /// A silence that only an incident soon behind it explains.
     silence: Option<Silence>,
     /// The bundle that level 5 looked at last.
@@ -265,10 +294,14 @@ impl Run<'_, '_> {
         for index in 0..size.div_ceil(256) {
             let hashes = self.bundle(Bundle::at(index, size).expect("the index is within the tree"))?;
             let Some(hashes) = hashes else { return Ok(()) };
-            for hash in hashes {
+            for (place, hash) in (0_u64..).zip(hashes) {
+                if self.begun.contains(&(index * 256 + place)) {
+                    self.roots.insert(index * 256 + place, builder.root());
+                }
                 builder.push(hash, |tile, bytes| full.push((tile, bytes.to_vec())));
                 self.compare_outside(&outside, &builder);
             }
+            self.begun.clear();
             for (tile, bytes) in full.drain(..) {
                 self.tile(tile, &bytes)?;
             }
@@ -463,8 +496,41 @@ impl Run<'_, '_> {
             self.report.crashes += u64::from(starts && before.kind != Kind::NodeStopped as u8 && index > 1);
         }
         self.judge_silence(Some(&leaf));
+        self.epoch(file, offset, &leaf);
         self.report.starts += u64::from(starts);
+        if starts {
+            self.begun.insert(index);
+        }
         self.run_leaf = Some(leaf);
+    }
+
+    /// Between a start and its head stands only what the trail itself writes. A start that died before its head has none.
+    fn epoch(&mut self, file: &str, offset: Option<u64>, leaf: &Leaf) {
+        let is = |kind: Kind| leaf.kind == kind as u8;
+        if is(Kind::EpochHead) {
+            self.epochs = Epochs::Headed;
+            return;
+        }
+        let own = is(Kind::SegmentOpened) || is(Kind::Heartbeat) || is(Kind::Incident);
+        self.epochs = match self.epochs {
+            Epochs::None => Epochs::None,
+            Epochs::Headed | Epochs::Started if is(Kind::NodeStarted) => Epochs::Started,
+            Epochs::Headed => Epochs::Headed,
+            Epochs::Started if own => Epochs::Started,
+            Epochs::Started => {
+                self.found(3, file, offset, Some(leaf.sequence), DamageKind::Epoch);
+                Epochs::Headed
+            }
+        };
+    }
+
+    /// Compares an epoch head's record with the tree and with the frame that holds it.
+    fn epoch_head(&self, index: u64, record: &Record<'_>, epoch: u32) -> bool {
+        if record.kind != Kind::EpochHead || index >= self.report.size {
+            return true;
+        }
+        let head = record.detail.as_deref().and_then(|detail| detail.parse::<EpochHead>().ok());
+        head.is_some_and(|head| head.epoch == epoch && self.roots.get(&head.size) == Some(&head.root))
     }
 
     /// A silence is explained by an incident soon behind it, such as a step of the clock, and otherwise a finding.
@@ -616,6 +682,9 @@ impl Run<'_, '_> {
         let mut index = header.first;
         for canonical in records.by_ref() {
             let record = decoded(canonical);
+            if record.as_ref().is_some_and(|record| !self.epoch_head(index, record, header.epoch)) {
+                self.found(5, &name, offset, Some(index), DamageKind::Epoch);
+            }
             match self.record(index, record.as_ref(), canonical, header.time_us, keys)? {
                 Some(kind) => self.found(5, &name, offset, Some(index), kind),
                 None => {

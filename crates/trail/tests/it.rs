@@ -9,6 +9,8 @@ mod corpus;
 mod crash;
 #[path = "it/decoders.rs"]
 mod decoders;
+#[path = "it/epoch.rs"]
+mod epoch;
 #[path = "it/fault.rs"]
 mod fault;
 #[path = "it/life.rs"]

@@ -393,6 +393,7 @@ pub(crate) enum KindName {
     SegmentOpened,
     PolicyActivated,
     ConfigActivated,
+    EpochHead,
     SignIn,
     SessionOpened,
     SessionClosed,

@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 32] = [
+const COMMANDS: [&str; 35] = [
     "",
     "serve",
     "check",
@@ -25,10 +25,13 @@ const COMMANDS: [&str; 32] = [
     "trail",
     "trail tail",
     "trail show",
+    "trail prove",
     "trail export-tlog",
     "who-saw",
     "saw",
     "verify",
+    "verify-proof",
+    "witness",
     "access",
     "access matrix",
     "phi",

@@ -10,9 +10,10 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, UpstreamTls, evidence, files, problem,
-    protection, sha256,
+    Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, UpstreamTls, evidence, files,
+    operators, problem, protection, sha256,
 };
+use crate::operators::Operators;
 
 /// Longest name of a node, resource or role: the limit of a PostgreSQL identifier.
 const NAME_BYTES_MAX: usize = 63;
@@ -35,6 +36,8 @@ pub(super) struct Draft {
     sign_in: SignIn,
     metrics: Option<SocketAddr>,
     evidence: evidence::Evidence,
+    operators: Option<Operators>,
+    retention_years: u32,
 }
 
 impl Draft {
@@ -54,6 +57,8 @@ impl Draft {
             policies: self.policies,
             witnessing: self.evidence.witnessing,
             clock: self.evidence.clock,
+            operators: self.operators,
+            retention_years: self.retention_years,
         })
     }
 }
@@ -69,8 +74,11 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
     let drain_timeout = Duration::from_millis(top.number("drain_timeout_ms", 0..=3_600_000, 30_000));
     let listener = listener(top, base);
     let resources = resources(top, base);
+    let roles = roles(top, &resources, file);
     Draft {
-        roles: roles(top, &resources, file),
+        operators: operators::operators(top, &roles, base),
+        retention_years: operators::retention_years(top),
+        roles,
         policies: policies(top, base),
         resources,
         evidence: evidence::evidence(top, node.as_ref().map(|at| at.value.as_str()), base),

@@ -75,6 +75,10 @@ pub(crate) enum Command {
     Saw(Saw),
     /// Prove that nothing in a trail was altered, dropped, reordered or cut off
     Verify(Verify),
+    /// Check a proof that an entry is in a log, without the log
+    VerifyProof(crate::commands::prove::VerifyProof),
+    /// Sign for others which checkpoints of their logs were seen
+    Witness(crate::commands::witness::Witness),
     /// Who may do what
     #[command(subcommand)]
     Access(Access),
@@ -376,6 +380,8 @@ Examples:
         #[command(flatten)]
         place: TrailPlace,
     },
+    /// Write the proof that an entry is in the log, for somebody who has nothing else of it
+    Prove(crate::commands::prove::Prove),
     /// Write the log as a standard tlog-tiles tree, for any verifier of that format
     #[command(after_help = "Example:\n  wardline trail export-tlog /tmp/tree")]
     ExportTlog {
@@ -411,6 +417,7 @@ pub(crate) enum KindName {
     PolicyActivated,
     ConfigActivated,
     KeyDestroyed,
+    EpochHead,
     SignIn,
     SessionOpened,
     SessionClosed,
@@ -525,19 +532,23 @@ Levels:
 
 Examples:
   wardline verify
-  wardline verify --checkpoint /media/usb/checkpoint
+  wardline verify --anchor /media/usb/checkpoint
+  wardline verify --policy witnesses.policy
   wardline verify --trail /mnt/copy/trail --root-key root.key --node gw1 --json
 
 Exit codes: 0 whole, 1 damaged (the first bad entry is named), 2 could not run.")]
 pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) place: TrailPlace,
-    /// Checkpoint held elsewhere; the trail must contain everything below it
-    #[arg(long, value_name = "FILE")]
+    /// Checkpoint held elsewhere, such as a witness's; the trail must contain everything below it
+    #[arg(long, visible_alias = "anchor", value_name = "FILE")]
     pub(crate) checkpoint: Option<PathBuf>,
     /// Public key the checkpoints must be signed with (`name+hash+key`)
     #[arg(long, value_name = "KEY")]
     pub(crate) verifier_key: Option<String>,
+    /// Policy file (C2SP tlog-policy): so many of these witnesses must have signed a checkpoint
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
     /// How deep to look; 5 when the root key is at hand, else 3
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
     pub(crate) level: Option<u8>,

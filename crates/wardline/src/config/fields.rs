@@ -158,6 +158,36 @@ pub(crate) const FIELDS: &[Field] = &[
         "none: no metrics",
         "Where Prometheus reads metrics, `/metrics`. They name no person and no statement.",
     ),
+    field(
+        "trail.witness.policy",
+        "path",
+        "required in the table",
+        "Policy file (C2SP tlog-policy): witnesses with keys and URLs, groups, and the quorum that must sign the log's checkpoints.",
+    ),
+    field(
+        "trail.witness.ca",
+        "path",
+        "the system's roots",
+        "Certificate authorities to trust for the witnesses, PEM.",
+    ),
+    field(
+        "trail.witness.interval_ms",
+        "100 to 3600000",
+        "`10000`",
+        "How often the newest checkpoint is sent to the witnesses. What was recorded since they last signed is what a thief of all keys could still change.",
+    ),
+    field(
+        "trail.witness.alarm_after_ms",
+        "100 to 86400000",
+        "`300000`",
+        "A quorum that is missing for so long is an incident in the trail and an error in the log.",
+    ),
+    field(
+        "trail.clock.step_ms_max",
+        "100 to 3600000",
+        "`2000`",
+        "A step of the time of day by more, against the machine's own clock, is an incident in the trail and an error in the log.",
+    ),
     field("resource.*.protocol", "`\"postgres\"`", "required", "What the resource speaks."),
     field(
         "resource.*.host",

@@ -5,6 +5,7 @@
 //! Absent on purpose: environment variables, includes and defaults that weaken protection.
 
 mod access;
+mod evidence;
 mod fields;
 mod files;
 mod operators;
@@ -29,6 +30,8 @@ use phi::Class;
 use policy::{CedarFile, Role, Snapshot, Sources};
 use toml::de::DeTable;
 
+use crate::clock::ClockWatch;
+use crate::witness::submit::Witnessing;
 pub(crate) use access::Askable;
 pub(crate) use fields::FIELDS;
 pub(crate) use problem::{Problem, Problems, Severity, nearest};
@@ -62,6 +65,9 @@ pub(crate) struct Config {
     pub(crate) policies: Vec<CedarFile>,
     /// What people may state as the purpose of a session.
     pub(crate) purposes: Vec<Arc<str>>,
+    /// Who signs the log's checkpoints beside the log.
+    pub(crate) witnessing: Option<Witnessing>,
+    pub(crate) clock: ClockWatch,
     /// Who may administer; without it, the server's own account and root.
     /// Which roles may be asked for.
     pub(crate) access: BTreeMap<String, Askable>,

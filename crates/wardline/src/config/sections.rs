@@ -12,8 +12,8 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Askable, Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, UpstreamTls, access, files,
-    operators, problem, protection, purposes, sha256,
+    Askable, Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, UpstreamTls, access, evidence,
+    files, operators, problem, protection, purposes, sha256,
 };
 use crate::operators::Operators;
 
@@ -38,6 +38,7 @@ pub(super) struct Draft {
     drain_timeout: Duration,
     sign_in: SignIn,
     metrics: Option<SocketAddr>,
+    evidence: evidence::Evidence,
     operators: Option<Operators>,
     retention_years: u32,
     access: BTreeMap<String, Askable>,
@@ -59,6 +60,8 @@ impl Draft {
             roles: self.roles,
             policies: self.policies,
             purposes: self.purposes,
+            witnessing: self.evidence.witnessing,
+            clock: self.evidence.clock,
             operators: self.operators,
             retention_years: self.retention_years,
             access: self.access,
@@ -87,6 +90,7 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
         policies: policies(policy.as_ref(), base),
         purposes: purposes::purposes(policy.as_ref()),
         resources,
+        evidence: evidence::evidence(top, node.as_ref().map(|at| at.value.as_str()), base),
         node: node.map(|at| at.value),
         listener,
         data: base.join(data),

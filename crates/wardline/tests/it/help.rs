@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 60] = [
+const COMMANDS: [&str; 63] = [
     "",
     "serve",
     "check",
@@ -39,6 +39,7 @@ const COMMANDS: [&str; 60] = [
     "trail",
     "trail tail",
     "trail show",
+    "trail prove",
     "trail export-tlog",
     "who-saw",
     "saw",
@@ -51,6 +52,8 @@ const COMMANDS: [&str; 60] = [
     "lock remove",
     "lock list",
     "verify",
+    "verify-proof",
+    "witness",
     "access",
     "access matrix",
     "access request",

@@ -71,6 +71,12 @@ pub enum Error {
         /// The entries that were found.
         found: u64,
     },
+    /// The folder was restored from a backup, and nobody has shown that nothing was signed since.
+    #[error("the log was restored and does not sign: {what}")]
+    Restored {
+        /// From what.
+        what: String,
+    },
     /// The bytes of a record are not canonical.
     #[error("the record is not in canonical form")]
     Decode(#[from] DecodeError),

@@ -11,6 +11,8 @@ mod crash;
 mod decoders;
 #[path = "it/fault.rs"]
 mod fault;
+#[path = "it/keeping.rs"]
+mod keeping;
 #[path = "it/life.rs"]
 mod life;
 #[path = "it/memory.rs"]

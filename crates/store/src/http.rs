@@ -56,34 +56,22 @@ pub enum EndpointError {
 }
 
 impl Endpoint {
+    /// Tells whether a URL could be used, without reading authorities.
+    ///
+    /// # Errors
+    /// As [`Endpoint::parse`].
+    pub fn check(url: &str) -> Result<(), EndpointError> {
+        parts(url).map(drop)
+    }
+
     /// Reads a URL. `ca` names the authorities to trust; the system's when it is left out.
     ///
     /// # Errors
     /// When it is none, or in clear and not on the loopback address.
     pub fn parse(url: &str, ca: Option<&Path>) -> Result<Endpoint, EndpointError> {
-        let form = || EndpointError::Form(url.to_owned());
-        let (scheme, rest) = url.split_once("://").ok_or_else(form)?;
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let default = match scheme {
-            "https" => 443,
-            "http" => 80,
-            _ => return Err(form()),
-        };
-        let (host, port) = match rest.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| form())?),
-            Some(_) | None => (rest, default),
-        };
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        if bare.is_empty() || bare.contains(['/', '@', '?', '#']) || bare.contains(char::is_whitespace) {
-            return Err(form());
-        }
-        let local = bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-        let tls = match scheme {
-            "https" => Some(client_config(ca)?),
-            _ if local => None,
-            _ => return Err(EndpointError::Clear(url.to_owned())),
-        };
-        Ok(Endpoint { host: bare.to_owned(), port, tls })
+        let Parts { host, port, secure } = parts(url)?;
+        let tls = if secure { Some(client_config(ca)?) } else { None };
+        Ok(Endpoint { host, port, tls })
     }
 
     /// Returns the host and, where it is not the usual one, the port.
@@ -129,6 +117,38 @@ impl Endpoint {
             }
         }
     }
+}
+
+/// What a URL says.
+struct Parts {
+    host: String,
+    port: u16,
+    secure: bool,
+}
+
+fn parts(url: &str) -> Result<Parts, EndpointError> {
+    let form = || EndpointError::Form(url.to_owned());
+    let (scheme, rest) = url.split_once("://").ok_or_else(form)?;
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let default = match scheme {
+        "https" => 443,
+        "http" => 80,
+        _ => return Err(form()),
+    };
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| form())?),
+        Some(_) | None => (rest, default),
+    };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if bare.is_empty() || bare.contains(['/', '@', '?', '#']) || bare.contains(char::is_whitespace) {
+        return Err(form());
+    }
+    let local = bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let secure = scheme == "https";
+    if !secure && !local {
+        return Err(EndpointError::Clear(url.to_owned()));
+    }
+    Ok(Parts { host: bare.to_owned(), port, secure })
 }
 
 async fn exchange_over<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, String>

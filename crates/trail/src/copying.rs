@@ -20,7 +20,7 @@ use crate::keys::{Keys, VERIFIER_FILE};
 use crate::leaf::LEAF_BYTES;
 use crate::read::read_verifier;
 use crate::scan::{Scan, damage, segments};
-use crate::sealed::{SEALED_FILE, read_frames};
+use crate::sealed::read_frames;
 use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_file};
 use crate::tree::{CHECKPOINT_FILE, read_bundle, read_if_there, tree_file};
 
@@ -154,7 +154,8 @@ impl Copying {
         Ok(leaves)
     }
 
-    /// Returns the small files: keys, wrapped as they are, the verifier key, and which segments are sealed.
+    /// Returns the small files: keys, wrapped as they are, and the verifier key. Not which segments are sealed: whoever has
+    /// the copy looks at the store anew.
     ///
     /// To be called after the segments were read: a key is there before what is under it.
     ///
@@ -172,10 +173,8 @@ impl Copying {
             let bytes = self.disk.read(&file).map_err(io)?;
             files.push((file, bytes));
         }
-        for file in [VERIFIER_FILE, SEALED_FILE] {
-            if let Some(bytes) = read_if_there(&*self.disk, file).map_err(io)? {
-                files.push((file.to_owned(), bytes));
-            }
+        if let Some(bytes) = read_if_there(&*self.disk, VERIFIER_FILE).map_err(io)? {
+            files.push((VERIFIER_FILE.to_owned(), bytes));
         }
         Ok(files)
     }

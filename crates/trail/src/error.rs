@@ -166,6 +166,12 @@ pub enum DamageKind {
     Key,
     /// The sealed literals of an entry do not open.
     Literal,
+    /// Something in the store was deleted; a marker says so, and the version may still be there.
+    Deleted,
+    /// The store has another version of what is put only once.
+    Version,
+    /// An object in the store is not what was sealed.
+    Object,
 }
 
 impl DamageKind {
@@ -191,6 +197,9 @@ impl DamageKind {
             DamageKind::Heartbeat => "missing heartbeat",
             DamageKind::Key => "wrapped key does not open",
             DamageKind::Literal => "sealed literals do not open",
+            DamageKind::Deleted => "deletion in the store",
+            DamageKind::Version => "another version in the store",
+            DamageKind::Object => "object differs from what was sealed",
         }
     }
 }

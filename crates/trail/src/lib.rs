@@ -67,7 +67,10 @@ pub use record::{
     DETAIL_BYTES_MAX, DecodeError, LIST_ITEMS_MAX, NAME_BYTES_MAX, RECORD_BYTES_MAX, TooLarge, decode, encode,
 };
 pub use seal::{OpenedPatients, Sealer};
-pub use sealed::{CHECKPOINTS_FOLDER, SEGMENTS_FOLDER, SealError, Sealed, checkpoint_key, newest_checkpoint};
+pub use sealed::{
+    CHECKPOINTS_FOLDER, SEGMENTS_FOLDER, SealError, Sealed, check_store, checkpoint_key, newest_checkpoint,
+    refill, sealed_of,
+};
 pub use segment::{FrameError, FrameHeader, SegmentHeader};
 pub use store::{FolderStore, Store, StoreError, Version, sha256};
 pub use verify::{Finding, Report, Tail, VerifyOptions, export_tlog, verify, verify_on};

@@ -19,9 +19,10 @@ use crate::core::Core;
 use crate::disk::{self, Disk};
 use crate::error::{DamageKind, Error};
 use crate::scan::{Scan, Step, damage, segments};
-use crate::segment::segment_file;
+use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_file};
 use crate::store::{Store, StoreError, sha256};
 use crate::tree::{CHECKPOINT_FILE, read_if_there};
+use crate::verify::Finding;
 
 /// One line for each segment that is in the store.
 pub(crate) const SEALED_FILE: &str = "sealed";
@@ -309,6 +310,102 @@ pub(crate) fn check_object(store: &dyn Store, sealed: &Sealed) -> Result<(), Sea
         return Ok(());
     }
     Err(SealError::Other { key: sealed.key.clone(), place: store.place() })
+}
+
+/// Compares a store with what was sealed: each segment is there once, in the version that was recorded, and nothing was
+/// deleted, also not so that an older version shows. With `read`, every object is read and compared as well.
+///
+/// # Errors
+/// When the store cannot be asked. What is wrong is no error.
+pub fn check_store(disk: &dyn Disk, store: &dyn Store, read: bool) -> Result<Vec<Finding>, SealError> {
+    let mut findings = Vec::new();
+    let mut found = |key: &str, index, kind| {
+        findings.push(Finding { level: 3, damage: damage(format!("store: {key}"), None, index, kind) });
+    };
+    let versions = store.versions(SEGMENTS_FOLDER)?;
+    for sealed in sealed_segments(disk)?.values() {
+        let (key, first) = (&sealed.key, Some(sealed.first));
+        let mut there = false;
+        for version in versions.iter().filter(|version| version.key == *key) {
+            if version.deleted {
+                found(key, first, DamageKind::Deleted);
+            } else if version.id != sealed.version {
+                found(key, first, DamageKind::Version);
+            } else {
+                there = true;
+                if version.bytes != sealed.bytes {
+                    found(key, first, DamageKind::Object);
+                }
+            }
+        }
+        if !there {
+            found(key, first, DamageKind::Missing);
+        } else if read {
+            match check_object(store, sealed) {
+                Ok(()) => {}
+                Err(SealError::Other { .. }) => found(key, first, DamageKind::Object),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    let mut before: Option<String> = None;
+    for version in store.versions(CHECKPOINTS_FOLDER)? {
+        if version.deleted {
+            found(&version.key, None, DamageKind::Deleted);
+        } else if before.as_ref() == Some(&version.key) {
+            found(&version.key, None, DamageKind::Version);
+        }
+        before = Some(version.key).filter(|_| !version.deleted);
+    }
+    Ok(findings)
+}
+
+/// Returns the segments that a trail's folder says are in its store.
+///
+/// # Errors
+/// When that cannot be read.
+pub fn sealed_of(disk: &dyn Disk) -> Result<Vec<Sealed>, Error> {
+    sealed_segments(disk).map(|known| known.into_values().collect())
+}
+
+/// Puts what a copied trail lacks, and the store has, behind its last segment: whole segments only. Returns how many.
+/// For a folder that is not open, such as one that was just assembled.
+///
+/// # Errors
+/// When the store or the disk refuses, or what the store has does not go on from what is here.
+pub fn refill(disk: &dyn Disk, store: &dyn Store) -> Result<u64, SealError> {
+    let Some(last) = segments(disk)?.last().copied() else { return Ok(0) };
+    let origin = Scan::open(disk, last)?.header.origin;
+    let mut filled = 0;
+    for number in last.. {
+        let key = segment_key(&origin, number);
+        let bytes = match store.read(&key, None) {
+            Ok(bytes) => bytes,
+            Err(StoreError::Absent(_)) => break,
+            Err(error) => return Err(error.into()),
+        };
+        let header = bytes.get(..SEGMENT_HEADER_BYTES).and_then(SegmentHeader::decode);
+        let header = header.filter(|header| header.segment == number && header.origin == origin);
+        let Some(header) = header else {
+            return Err(SealError::Other { key, place: store.place() });
+        };
+        // What is under a key that is not here could not be read, and the log would not open.
+        let names = disk.list("keys").map_err(|source| Error::io("list the keys", source))?;
+        if !names.contains(&format!("record-{:06}.key", header.month)) {
+            break;
+        }
+        if number == last && !bytes.starts_with(&read_frames(disk, number, u64::MAX)?.bytes) {
+            return Err(SealError::Other { key, place: store.place() });
+        }
+        let file = segment_file(number);
+        let io = |source| Error::io(format!("write `{file}`"), source);
+        disk.allocate(&file, header.bytes.max(bytes.len() as u64)).map_err(io)?;
+        let mut open = disk.open(&file).map_err(io)?;
+        open.write_at(0, &bytes).and_then(|()| open.sync()).map_err(io)?;
+        filled += 1;
+    }
+    disk.sync_dir("segments").map_err(|source| Error::io("sync the folder of segments", source))?;
+    Ok(filled)
 }
 
 fn sealed_record<'a>(core: &Core, sealed: &Sealed) -> Record<'a> {

@@ -39,7 +39,7 @@ const SYSTEM_ERROR: SqlState = SqlState(*b"58000");
 const DISPLAY_NAME_CHARS_MAX: usize = 200;
 
 /// A change about to be made: who, by which command, what.
-struct Change<'a> {
+pub(crate) struct Change<'a> {
     actor: &'a Actor,
     command: &'static str,
     what: String,
@@ -48,7 +48,7 @@ struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
-    fn new(actor: &'a Actor, command: &'static str, what: String) -> Change<'a> {
+    pub(crate) fn new(actor: &'a Actor, command: &'static str, what: String) -> Change<'a> {
         Change { actor, command, what, number: None }
     }
 }
@@ -64,6 +64,9 @@ impl Node {
             | Request::TrailView { .. }
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
+            | Request::TrailSeal {}
+            | Request::BackupEnd { .. }
+            | Request::DrillEnd { .. }
             | Request::Explain { .. } => None,
             _ => Some(self.turn.lock().await),
         };
@@ -92,6 +95,10 @@ impl Node {
             Request::SurveyEnd { resource, what, rows, failed } => {
                 self.survey_end(actor, &resource, what, rows, failed).await
             }
+            Request::TrailSeal {} => self.trail_seal(actor).await,
+            Request::BackupBegin { to } => self.backup_begin(actor, &to).await,
+            Request::BackupEnd { what } => self.backup_end(actor, Kind::BackedUp, &what).await,
+            Request::DrillEnd { what } => self.backup_end(actor, Kind::Restored, &what).await,
             Request::Explain { resource, person, text, address } => {
                 self.explain(actor, &resource, &person, &text, address).await
             }
@@ -517,7 +524,7 @@ impl Node {
     }
 
     /// Makes the record durable that a change is about to be made.
-    async fn admitted(&self, change: &Change<'_>) -> Result<(), Refusal> {
+    pub(crate) async fn admitted(&self, change: &Change<'_>) -> Result<(), Refusal> {
         let record = self.change_record(change, Phase::Admitted);
         self.record(&record).await.map_err(|error| {
             Refusal::because(&error).help("nothing was changed, because it could not be recorded")
@@ -579,7 +586,7 @@ impl Node {
     }
 
     /// Records that a change was made. It is made whether or not this can be recorded.
-    async fn settled(&self, change: &Change<'_>) {
+    pub(crate) async fn settled(&self, change: &Change<'_>) {
         if let Some(number) = change.number {
             self.held_change.store(number, Ordering::Relaxed);
         }
@@ -607,6 +614,10 @@ impl Node {
         match request {
             // These are about the trail, the vault and the resources.
             Request::TrailView { .. }
+            | Request::TrailSeal {}
+            | Request::BackupBegin { .. }
+            | Request::BackupEnd { .. }
+            | Request::DrillEnd { .. }
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::VaultSet { .. }

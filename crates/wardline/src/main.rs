@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 mod admin;
+mod backup;
 mod changes;
 mod cli;
 mod commands;
@@ -14,6 +15,7 @@ mod control;
 mod data;
 mod gate;
 mod hashing;
+mod keep;
 mod logging;
 mod node;
 mod output;

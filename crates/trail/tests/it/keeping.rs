@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::{Kind, Record};
 use trail::{
     Assembling, Copying, DamageKind, Disk, Error, FolderStore, Reader, SealError, Sealed, Store, Trail,
-    VerifyOptions, WithStore, newest_checkpoint, sign_text, signed_text, verify_on,
+    VerifyOptions, WithStore, check_store, newest_checkpoint, refill, sign_text, signed_text, verify_on,
 };
 
 use crate::memory::{Faults, MemoryDisk, Random};
@@ -279,6 +279,62 @@ fn a_copy_is_the_same_byte_for_byte_and_does_not_sign() {
     assert_eq!(whole(&copy), []);
     assert!(matches!(open(&copy), Err(Error::Restored { .. })));
     assert!(carry(&disk, &copy).is_err(), "it is not empty");
+}
+
+#[test]
+fn a_copy_is_refilled_from_the_store_and_then_contains_the_last_checkpoint() {
+    let (disk, shelf) = (MemoryDisk::default(), MemoryDisk::default());
+    let store = store_on(&shelf);
+    let trail = open(&disk).unwrap();
+    fill(&trail, 1, 24);
+    trail.keep_checkpoint(&*store).unwrap();
+    wait_for_checkpoint(&disk, trail.durable());
+    let copy = MemoryDisk::default();
+    carry(&disk, &copy).unwrap();
+    fill(&trail, 25, 10);
+    let middle = wait_for_checkpoint(&disk, trail.durable());
+    fill(&trail, 35, 10);
+    seal_all(&trail, &*store);
+    let held = wait_for_checkpoint(&disk, trail.durable());
+    trail.abandon();
+
+    let shown = |held: &[u8]| {
+        let mut options = options();
+        options.held = vec![held.to_vec()];
+        options.resume_restored = true;
+        options
+    };
+    let early = Trail::open_on(Arc::new(copy.copy()), &root(), shown(&held)).unwrap_err();
+    assert!(matches!(early, Error::Rollback { .. }), "{early}");
+    assert_eq!(refill(&copy, &*store).unwrap(), 2);
+    assert_eq!(refill(&copy, &*store).unwrap(), 1, "the last one is there already");
+    // What was never sealed is missing still.
+    let refused = Trail::open_on(Arc::new(copy.copy()), &root(), shown(&held));
+    assert!(matches!(refused, Err(Error::Rollback { .. })));
+    // What is there again may go on, if it was all.
+    let whole_again = copy.copy();
+    Trail::open_on(Arc::new(whole_again.clone()), &root(), shown(&middle)).unwrap().close().unwrap();
+    assert_eq!(whole(&whole_again), []);
+    let sealed_end =
+        trail::sealed_of(&disk).unwrap().last().map(|sealed| sealed.first + sealed.count).unwrap();
+    assert!(sealed_end > 35);
+    assert_eq!(check_store(&disk, &*store, true).unwrap(), []);
+    shelf.alter(&trail::sealed_of(&disk).unwrap()[0].key, |bytes| bytes[6000] ^= 1);
+    assert_eq!(check_store(&disk, &*store, false).unwrap(), []);
+    let found = check_store(&disk, &*store, true).unwrap();
+    assert_eq!(found.iter().map(|found| found.damage.kind).collect::<Vec<_>>(), [DamageKind::Object]);
+}
+
+/// Returns the checkpoint once it covers so many entries.
+fn wait_for_checkpoint(disk: &MemoryDisk, size: u64) -> Vec<u8> {
+    loop {
+        let bytes = disk.bytes("tree/checkpoint");
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        if text.lines().nth(1).unwrap().parse::<u64>().unwrap() >= size {
+            return bytes;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 #[test]

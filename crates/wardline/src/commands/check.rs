@@ -7,11 +7,12 @@ use serde::Serialize;
 use vault::Vault;
 
 use crate::EXIT_REFUSED;
+use crate::backup::drill;
 use crate::cli::Check;
 use crate::config::{Certificate, Config, FIELDS, Problem, Problems, Severity};
 use crate::data::DataFolder;
-use crate::node::load_root_key;
-use crate::{output, tls, upstream};
+use crate::node::{load_root_key, now};
+use crate::{keep, output, tls, upstream};
 
 #[derive(Debug, Serialize)]
 struct Report<'a> {
@@ -63,6 +64,7 @@ fn surroundings(config: &Config) -> Vec<Problem> {
     } else {
         problems.extend(credentials(config, &folder));
         problems.extend(trail_keys(config, &folder));
+        problems.extend(drill::overdue(&folder, now()));
     }
     problems
 }
@@ -72,7 +74,8 @@ fn trail_keys(config: &Config, folder: &DataFolder) -> Option<Problem> {
     let place = folder.trail();
     // A root key that is missing is told with the credentials.
     let root = load_root_key(&folder.root_key()).ok().filter(|_| place.exists())?;
-    let error = trail::check_keys(&place, &root, &trail::Options::new(config.node.as_str())).err()?;
+    let origin = keep::origin(folder, &config.node);
+    let error = trail::check_keys(&place, &root, &trail::Options::new(origin)).err()?;
     if let trail::Error::Origin { expected, found } = &error {
         let message = format!("`node` is `{expected}`, and the data folder holds the log of `{found}`");
         let help = format!("write `node = \"{found}\"`, or name another data folder with `data`");

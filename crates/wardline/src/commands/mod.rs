@@ -4,6 +4,7 @@ mod access;
 mod administer;
 mod check;
 mod init;
+pub(crate) mod keep;
 mod patients;
 mod phi;
 mod place;
@@ -36,6 +37,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Vault(command) => administer::vault(file, command),
         Command::Access(command) => access::run(file, command),
         Command::Phi(command) => phi::run(file, command),
+        Command::Keep(command) => keep::run(file, command),
         Command::Trail(command) => trail::run(file, command),
         Command::WhoSaw(arguments) => patients::who_saw(file, arguments),
         Command::Saw(arguments) => patients::saw(file, arguments),

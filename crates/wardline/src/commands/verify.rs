@@ -7,11 +7,13 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use trail::{Damage, DamageKind, Error, Finding, Report, VerifyOptions};
+use trail::{Damage, DamageKind, Error, Finding, Report, SealError, VerifyOptions};
 
 use crate::EXIT_REFUSED;
 use crate::cli::Verify;
 use crate::commands::place::Place;
+use crate::config::Config;
+use crate::keep;
 use crate::output::{self, Paint, printable};
 
 /// The level at which records are decrypted.
@@ -41,7 +43,7 @@ pub(crate) fn run(file: &Path, arguments: &Verify) -> anyhow::Result<ExitCode> {
         progress: Some(&mut show),
         ..VerifyOptions::default()
     };
-    let verified = trail::verify(&place.folder, options);
+    let verified = trail::verify_on(&*place.disk, options);
     bar.finish_and_clear();
     let mut result = match verified {
         Ok(report) => Checked {
@@ -58,12 +60,29 @@ pub(crate) fn run(file: &Path, arguments: &Verify) -> anyhow::Result<ExitCode> {
         },
     };
     result.compare_origin(&place);
+    if let Some(config) = &place.own {
+        result.damage.extend(store_findings(config, &place)?);
+    }
     if arguments.json {
         output::json(&result.json())?
     } else {
         result.print()
     }
     Ok(if result.whole() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_REFUSED) })
+}
+
+/// Compares the store with what was sealed. One that cannot be reached is told; it is no damage.
+fn store_findings(config: &Config, place: &Place) -> anyhow::Result<Vec<Finding>> {
+    let target = keep::open_store(&keep::place(config))?;
+    match trail::check_store(&*place.disk, &*target.store(), false) {
+        Ok(findings) => Ok(findings),
+        Err(error @ (SealError::Store(_) | SealError::Other { .. })) => {
+            eprintln!("wardline: the store was not looked at: {error}");
+            Ok(Vec::new())
+        }
+        Err(SealError::Trail(Error::Damaged(damage))) => Ok(vec![Finding { level: 3, damage }]),
+        Err(SealError::Trail(error)) => Err(error.into()),
+    }
 }
 
 fn level(arguments: &Verify, with_key: bool) -> u8 {
@@ -117,7 +136,7 @@ impl Checked {
     }
 
     fn findings(&self) -> Vec<&Finding> {
-        self.damage.iter().chain(self.report.iter().flat_map(|report| &report.findings)).collect()
+        self.report.iter().flat_map(|report| &report.findings).chain(&self.damage).collect()
     }
 
     fn whole(&self) -> bool {

@@ -6,6 +6,7 @@
 
 mod fields;
 mod files;
+mod keep;
 mod problem;
 mod protection;
 mod read;
@@ -25,6 +26,7 @@ use policy::{CedarFile, Role, Snapshot, Sources};
 use toml::de::DeTable;
 
 pub(crate) use fields::FIELDS;
+pub(crate) use keep::{StorePlace, TrailStore, bucket_place};
 pub(crate) use problem::{Problem, Problems, Severity, nearest};
 pub(crate) use protection::Protection;
 use read::{Reader, Section};
@@ -49,6 +51,10 @@ pub(crate) struct Config {
     pub(crate) resources: BTreeMap<String, Resource>,
     pub(crate) roles: Vec<Role>,
     pub(crate) policies: Vec<CedarFile>,
+    /// Where complete segments and checkpoints are kept.
+    pub(crate) trail_store: TrailStore,
+    /// Where backups go.
+    pub(crate) backup: Option<StorePlace>,
 }
 
 /// Where and how PostgreSQL clients are received.

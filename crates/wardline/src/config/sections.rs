@@ -10,8 +10,8 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, UpstreamTls, files, problem,
-    protection, sha256,
+    Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, StorePlace, TrailStore, UpstreamTls,
+    files, keep, problem, protection, sha256,
 };
 
 /// Longest name of a node, resource or role: the limit of a PostgreSQL identifier.
@@ -34,6 +34,8 @@ pub(super) struct Draft {
     drain_timeout: Duration,
     sign_in: SignIn,
     metrics: Option<SocketAddr>,
+    trail_store: TrailStore,
+    backup: Option<StorePlace>,
 }
 
 impl Draft {
@@ -51,6 +53,8 @@ impl Draft {
             resources: self.resources,
             roles: self.roles,
             policies: self.policies,
+            trail_store: self.trail_store,
+            backup: self.backup,
         })
     }
 }
@@ -76,6 +80,8 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
         drain_timeout,
         sign_in: sign_in(top),
         metrics: metrics(top),
+        trail_store: keep::trail_store(top, base),
+        backup: keep::backup(top, base),
     }
 }
 
@@ -131,7 +137,7 @@ fn check_plaintext(section: &Section<'_, '_>, flag: &At<bool>, address: Option<S
     }
 }
 
-fn narrow<T: TryFrom<u64>>(number: u64) -> T {
+pub(super) fn narrow<T: TryFrom<u64>>(number: u64) -> T {
     T::try_from(number).ok().expect("the field's bounds fit its type")
 }
 

@@ -24,3 +24,5 @@ mod secrecy;
 mod setup;
 #[path = "conformance/stage.rs"]
 pub(crate) mod stage;
+#[path = "conformance/store.rs"]
+mod store;

@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 32] = [
+const COMMANDS: [&str; 37] = [
     "",
     "serve",
     "check",
@@ -26,6 +26,11 @@ const COMMANDS: [&str; 32] = [
     "trail tail",
     "trail show",
     "trail export-tlog",
+    "trail seal",
+    "trail store",
+    "backup",
+    "restore",
+    "drill",
     "who-saw",
     "saw",
     "verify",

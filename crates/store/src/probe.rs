@@ -63,7 +63,6 @@ impl Enforced {
             (self.conditional_put, "an existing object can be overwritten: `If-None-Match` is not enforced"),
             (self.checksum, "checksums are not compared on arrival; objects are read back instead"),
             (self.versioning, "versions are not kept"),
-            (self.lock.is_some(), "no Object Lock with a default retention"),
             (self.lock.is_none() || compliance, "the retention is GOVERNANCE, which a right can bypass"),
             (self.deletion_refused, "this credential could delete an object"),
             (self.lock.is_none() || self.shortening_refused, "the retention of an object can be shortened"),
@@ -78,7 +77,7 @@ impl fmt::Display for Enforced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.lock {
             Some(Lock { mode, days }) => write!(f, "Object Lock {mode}, {days} days by default")?,
-            None => write!(f, "no Object Lock")?,
+            None => write!(f, "no Object Lock with a default retention")?,
         }
         for missing in self.missing() {
             write!(f, "; {missing}")?;

@@ -54,6 +54,8 @@ impl BucketServer {
             "-s3",
         ]);
         command.args(["-master.volumeSizeLimitMB=64", "-master.telemetry=false"]);
+        // Servers that are not needed, on ports that two tests would both want.
+        command.args(["-s3.port.iceberg=0", "-s3.port.lance=0"]);
         command.arg(format!("-dir={}", data.display())).arg(format!("-master.port={master}"));
         command.arg(format!("-volume.port={volume}")).arg(format!("-filer.port={filer}"));
         command

@@ -151,34 +151,80 @@ pub(crate) fn open_trail(config: &Config, root: &RootKey, begin: &Begin) -> anyh
     let target = match begin {
         // A rehearsal leaves no trace in the store of the real log.
         Begin::Rehearsal => Target::Folder(Arc::new(FolderStore::create(&folder.store())?)),
-        _ => open_store(&place(config))?,
+        Begin::Usual | Begin::Restored { .. } | Begin::NextOrigin { .. } => open_store(&place(config))?,
     };
-    let mut incident = None;
-    if let Begin::NextOrigin { reason } = begin {
-        incident = Some(close_log(&folder, &config.node, reason)?);
-    }
-    let origin = match begin {
-        Begin::Rehearsal => format!("{}/drill", config.node),
-        Begin::Usual | Begin::Restored { .. } | Begin::NextOrigin { .. } => origin(&folder, &config.node),
+    let current = origin(&folder, &config.node);
+    let opening = Opening { config, folder: &folder, root, store: target.store() };
+    let opened = match begin {
+        Begin::Usual => opening.log(&current, None, None),
+        Begin::Rehearsal => opening.log(&format!("{}/drill", config.node), None, None),
+        Begin::Restored { last_checkpoint } => opening.log(&current, Some(last_checkpoint), None),
+        Begin::NextOrigin { reason } => match opening.log(&current, None, None) {
+            Err(error) if must_not_go_on(&error) => {
+                tracing::warn!(%error, "the log cannot go on");
+                let said = close_log(&folder, &config.node, reason)?;
+                opening.log(&origin(&folder, &config.node), None, Some(said))
+            }
+            opened => {
+                if opened.is_ok() {
+                    tracing::warn!("the log can go on and does; no other was begun");
+                }
+                opened
+            }
+        },
     };
-    let mut options = Options::new(origin.as_str());
-    options.segment_age_max = config.trail_store.seal_after;
-    options.begins_with = incident;
-    match newest_checkpoint(&*target.store(), &origin) {
-        Ok(held) => options.held.extend(held),
-        Err(error) => {
-            tracing::warn!(%error, "the store does not say which checkpoint it holds; a rollback is not noticed at this start")
-        }
-    }
-    if let Begin::Restored { last_checkpoint } = begin {
-        options.held.push(last_checkpoint.clone());
-        options.resume_restored = true;
-    }
-    let local = Folder::create(&folder.trail()).context("make the trail's folder")?;
-    let disk = WithStore::new(Arc::new(local), target.store());
-    let trail = Trail::open_on(Arc::new(disk), root, options);
-    let trail = trail.map_err(|error| explained(error, &folder)).context("the trail does not open")?;
+    let trail = opened.map_err(|error| explained(error, &folder)).context("the trail does not open")?;
     Ok((trail, Kept { target, sealing: parking_lot::Mutex::new(()) }))
+}
+
+/// Tells whether only another log can take entries.
+fn must_not_go_on(error: &trail::Error) -> bool {
+    matches!(
+        error,
+        trail::Error::Restored { .. }
+            | trail::Error::Rollback { .. }
+            | trail::Error::Damaged(_)
+            | trail::Error::KeyLost { .. }
+    )
+}
+
+/// What a log is opened with.
+struct Opening<'a> {
+    config: &'a Config,
+    folder: &'a DataFolder,
+    root: &'a RootKey,
+    store: Arc<dyn Store>,
+}
+
+impl Opening<'_> {
+    fn log(
+        &self,
+        origin: &str,
+        last_checkpoint: Option<&Vec<u8>>,
+        begins_with: Option<String>,
+    ) -> Result<Trail, trail::Error> {
+        let mut options = Options::new(origin);
+        options.segment_age_max = self.config.trail_store.seal_after;
+        options.begins_with = begins_with;
+        match newest_checkpoint(&*self.store, origin) {
+            Ok(held) => options.held.extend(held),
+            Err(error) => tracing::warn!(
+                %error,
+                "the store does not say which checkpoint it holds; a rollback is not noticed at this start"
+            ),
+        }
+        if let Some(last) = last_checkpoint {
+            options.held.push(last.clone());
+            options.resume_restored = true;
+        }
+        let trail = self.folder.trail();
+        let local = Folder::create(&trail).map_err(|source| trail::Error::Io {
+            what: format!("make {}", trail.display()),
+            source: Arc::new(source),
+        })?;
+        let disk = WithStore::new(Arc::new(local), Arc::clone(&self.store));
+        Trail::open_on(Arc::new(disk), self.root, options)
+    }
 }
 
 /// Adds what to do where the log may not be signed for.

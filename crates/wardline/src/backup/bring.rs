@@ -147,16 +147,17 @@ impl<'a> Bringing<'a> {
         Ok(())
     }
 
-    /// Writes the configuration and the files it names; what is there already must be the same.
-    pub(crate) fn settings(&self, config: &Path) -> anyhow::Result<()> {
+    /// Writes the configuration and the files it names, also those `outside` of its folder; what is there already must be
+    /// the same.
+    pub(crate) fn settings(&self, config: &Path, outside: bool) -> anyhow::Result<()> {
         let base = config.parent().unwrap_or(Path::new(""));
         for part in &self.manifest().parts {
             let path = match (part.name.strip_prefix("config/"), part.name.strip_prefix("outside/")) {
                 (Some("wardline.toml"), _) => config.to_owned(),
                 (Some(inside), _) => base.join(plain_path(inside)?),
-                (None, Some(outside)) if outside.starts_with('/') => PathBuf::from(outside),
-                (None, Some(outside)) => base.join(outside),
-                (None, None) => continue,
+                (None, Some(name)) if outside && name.starts_with('/') => PathBuf::from(name),
+                (None, Some(name)) if outside => base.join(name),
+                (None, Some(_) | None) => continue,
             };
             let bytes = read_part(self.store, &self.cipher, part)?;
             if path.exists() {

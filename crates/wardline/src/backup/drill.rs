@@ -65,7 +65,7 @@ pub(crate) fn rehearse(
     let data = scratch.join("data");
     let brought = bringing.data(&data, None, &mut say)?;
     let config = scratch.join("wardline.toml");
-    bringing.settings(&config)?;
+    bringing.settings(&config, false)?;
     let restore_ms = millis(begun);
     say("open a node on it");
     open_node(&config, &data)?;

@@ -77,8 +77,8 @@ pub(crate) struct BucketArguments {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A backup is encrypted under a key made from the root key, which is never in it: keep a copy of `root.key` elsewhere.
-What the backup before has and cannot have changed is not copied again.
+A backup is encrypted under a key made from the root key, which is never in it: keep a copy of
+`root.key` elsewhere. What the backup before has and cannot have changed is not copied again.
 
 Examples:
   wardline backup /mnt/backup
@@ -96,8 +96,8 @@ pub(crate) struct Backup {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Everything is checked in a folder beside its place, which then gets its name; nothing is overwritten. The trail goes on
-only when it is safe: `wardline serve` says what it needs.
+Everything is checked in a folder beside its place, which then gets its name. Nothing is
+overwritten. The trail goes on only when it is safe: `wardline serve` says what it needs.
 
 Examples:
   wardline --config /etc/wardline/wardline.toml restore /mnt/backup --root-key root.key
@@ -134,8 +134,9 @@ pub(crate) struct Restore {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The real log is never signed for: the node of the drill writes one of its own. The report is kept in the data folder,
-as JSON and as a signed text; `wardline check` warns when the last one is older than twelve months.
+The real log is never signed for: the node of the drill writes one of its own. The report is kept
+in the data folder, as JSON and as a signed text; `wardline check` warns when the last one is older
+than twelve months.
 
 Examples:
   wardline drill
@@ -264,7 +265,7 @@ fn restore(file: &Path, arguments: &Restore) -> anyhow::Result<ExitCode> {
         bail!("{} is left from a restore that did not finish; remove it", beside.display());
     }
     // First the configuration: it says where segments are kept.
-    bringing.settings(file)?;
+    bringing.settings(file, true)?;
     let kept = if arguments.no_refill { None } else { kept_store(file) };
     let brought = bringing.data(&beside, kept.as_deref(), &mut teller(arguments.json))?;
     if data.exists() {
@@ -396,7 +397,10 @@ fn store(file: &Path, read: bool, json: bool) -> anyhow::Result<ExitCode> {
         }
         let entries = sealed.iter().map(|sealed| sealed.count).sum::<u64>();
         output::line(&format!("{} segments sealed, {entries} entries", sealed.len()));
-        output::line(&format!("newest checkpoint there: {} entries", held.as_deref().unwrap_or("none;")));
+        output::line(&match &held {
+            Some(size) => format!("newest checkpoint there: {size} entries"),
+            None => "there is no checkpoint yet".to_owned(),
+        });
         for finding in &said {
             output::line(&paint.bad(&output::printable(finding)));
         }

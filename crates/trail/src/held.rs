@@ -86,14 +86,14 @@ impl Known {
 
     /// Compares where a root is known.
     pub(crate) fn check(&self, size: u64, root: Hash) -> Result<(), Error> {
-        for (_, _, own) in self.0.iter().filter(|(known, hash, _)| *known == size && *hash != root) {
-            return Err(if *own {
+        let mut here = self.0.iter().filter(|(known, hash, _)| *known == size && *hash != root);
+        match here.next() {
+            None => Ok(()),
+            Some((.., true)) => {
                 let file = CHECKPOINT_FILE.to_owned();
-                Error::Damaged(Damage { file, offset: None, index: None, kind: DamageKind::Root })
-            } else {
-                inconsistent(size)
-            });
+                Err(Error::Damaged(Damage { file, offset: None, index: None, kind: DamageKind::Root }))
+            }
+            Some((.., false)) => Err(inconsistent(size)),
         }
-        Ok(())
     }
 }

@@ -233,20 +233,17 @@ impl Assembling {
         self.write(name, bytes)
     }
 
-    /// Writes a segment, with the zeros that it had.
+    /// Writes a segment, with the zeros that it had. Only those of the `last` one take space: it will be written to.
     ///
     /// # Errors
     /// When it is not that segment, or the disk refuses.
-    pub fn segment(&self, number: u64, bytes: &[u8]) -> Result<(), Error> {
+    pub fn segment(&self, number: u64, bytes: &[u8], last: bool) -> Result<(), Error> {
         let file = segment_file(number);
         let header = bytes.get(..SEGMENT_HEADER_BYTES).and_then(SegmentHeader::decode);
         let Some(header) = header.filter(|header| header.segment == number) else {
             return Err(Error::Damaged(damage(file, Some(0), None, DamageKind::SegmentHeader)));
         };
-        let io = |source| Error::io(format!("write `{file}`"), source);
-        self.disk.allocate(&file, header.bytes.max(bytes.len() as u64)).map_err(io)?;
-        let mut open = self.disk.open(&file).map_err(io)?;
-        open.write_at(0, bytes).and_then(|()| open.sync()).map_err(io)
+        put_segment_file(&*self.disk, &file, bytes, header.bytes, last)
     }
 
     /// Takes the next leaves, and writes the files of the tree that they fill.
@@ -305,6 +302,31 @@ impl Assembling {
         };
         write().map_err(|source| Error::io(format!("write `{file}`"), source))
     }
+}
+
+/// Writes a segment's file at its full length, with a hole at its end unless it is the `last`.
+pub(crate) fn put_segment_file(
+    disk: &dyn Disk,
+    file: &str,
+    bytes: &[u8],
+    length: u64,
+    last: bool,
+) -> Result<(), Error> {
+    let write = || -> io::Result<()> {
+        if last {
+            disk.allocate(file, length.max(bytes.len() as u64))?;
+            let mut open = disk.open(file)?;
+            open.write_at(0, bytes)?;
+            return open.sync();
+        }
+        disk.write(file, bytes)?;
+        let mut open = disk.open(file)?;
+        if let Some(end) = length.checked_sub(1).filter(|end| *end >= bytes.len() as u64) {
+            open.write_at(end, &[0])?;
+        }
+        open.sync()
+    };
+    write().map_err(|source| Error::io(format!("write `{file}`"), source))
 }
 
 /// Signs a text with the log's own key: a manifest, a report. Its first line must hold a space, which no origin does: so

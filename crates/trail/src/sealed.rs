@@ -15,6 +15,7 @@ use std::io;
 use model::{Kind, Record};
 
 use crate::Trail;
+use crate::copying::put_segment_file;
 use crate::core::Core;
 use crate::disk::{self, Disk};
 use crate::error::{DamageKind, Error};
@@ -398,10 +399,8 @@ pub fn refill(disk: &dyn Disk, store: &dyn Store) -> Result<u64, SealError> {
             return Err(SealError::Other { key, place: store.place() });
         }
         let file = segment_file(number);
-        let io = |source| Error::io(format!("write `{file}`"), source);
-        disk.allocate(&file, header.bytes.max(bytes.len() as u64)).map_err(io)?;
-        let mut open = disk.open(&file).map_err(io)?;
-        open.write_at(0, &bytes).and_then(|()| open.sync()).map_err(io)?;
+        // Whichever is the last in the end is written to: all are made for it.
+        put_segment_file(disk, &file, &bytes, header.bytes, true)?;
         filled += 1;
     }
     disk.sync_dir("segments").map_err(|source| Error::io("sync the folder of segments", source))?;

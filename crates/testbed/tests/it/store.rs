@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
+use testbed::SmallDisk;
 use testbed::bucket::BucketServer;
 use testbed::gateway::{Builder, Gateway};
 
@@ -115,7 +116,7 @@ fn killed_backups_leave_whole_ones() {
     let shelf = tempfile::tempdir().expect("a folder");
     let name = shelf.path().display().to_string();
     gateway.cli(&["backup", &name]).expect("a backup");
-    for wait_ms in [5, 20, 60, 120, 200] {
+    for wait_ms in [20, 60, 150] {
         gateway.cli(&["trail", "seal"]).expect("sealed");
         let mut command = Command::new(testbed::gateway::program().expect("the wardline program"));
         command.arg("--config").arg(gateway.config()).args(["backup", &name]);
@@ -124,10 +125,22 @@ fn killed_backups_leave_whole_ones() {
         child.kill().expect("killed, or it has ended");
         child.wait().expect("it ends");
         // Whichever is the newest that is whole.
-        gateway.cli(&["drill", &name]).expect("a backup that is believed can be restored");
+        let clean = tempfile::tempdir().expect("a folder");
+        let mut restore = Command::new(testbed::gateway::program().expect("the wardline program"));
+        restore.arg("--config").arg(clean.path().join("wardline.toml")).args(["restore", &name]);
+        restore
+            .arg("--root-key")
+            .arg(gateway.data().join("root.key"))
+            .arg("--data")
+            .arg(clean.path().join("data"));
+        let output = restore.output().expect("wardline restore");
+        assert!(
+            output.status.success(),
+            "what is believed to be a backup: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     gateway.cli(&["backup", &name]).expect("a backup");
-    gateway.cli(&["drill", &name]).expect("a drill");
     gateway.cli(&["verify"]).expect("the trail is whole");
 }
 
@@ -148,4 +161,31 @@ fn killed_servers_seal_on() {
         assert_eq!(store["findings"].to_string(), "[]", "{store}");
     }
     assert!(findings(&gateway).starts_with("Some(0)"), "{}", findings(&gateway));
+}
+
+/// A place that is full takes nothing, is told, and what was refused is done when there is space.
+#[test]
+fn a_full_place_takes_nothing_by_halves() {
+    let disk = SmallDisk::mount(4).expect("a small file system");
+    let place = |name: &str| disk.path().join(name).display().to_string();
+    let gateway = Gateway::builder()
+        .toml(&format!("[trail.store]\nto = {:?}\n[backup]\nto = {:?}", place("store"), place("backups")))
+        .start()
+        .expect("it starts");
+    gateway.cli(&["trail", "seal"]).expect("sealed");
+    let ballast = disk.fill().expect("a full file system");
+    for arguments in [&["trail", "seal"][..], &["backup"]] {
+        let refused = gateway.cli_output(arguments).expect("wardline");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains("space"), "{said}");
+    }
+    let none = gateway.cli_output(&["drill"]).expect("wardline drill");
+    assert!(String::from_utf8_lossy(&none.stderr).contains("no whole backup"), "{none:?}");
+    assert!(findings(&gateway).starts_with("Some(0)"), "{}", findings(&gateway));
+    std::fs::remove_file(ballast).expect("space");
+    gateway.cli(&["trail", "seal"]).expect("sealed");
+    gateway.cli(&["backup"]).expect("a backup");
+    gateway.cli(&["drill"]).expect("a drill");
+    let store = shown(&gateway);
+    assert_eq!(store["findings"].to_string(), "[]", "{store}");
 }

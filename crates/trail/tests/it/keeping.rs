@@ -247,8 +247,10 @@ fn carry(from: &MemoryDisk, to: &MemoryDisk) -> Result<u64, Error> {
     let target = Arc::new(to.clone());
     let (key, note) = (copying.verifier_key(), copying.checkpoint());
     let mut assembling = Assembling::begin(target, &key, note, "a copy in memory")?;
-    for part in copying.segments()? {
-        assembling.segment(part.number, &copying.segment(part.number)?)?;
+    let parts = copying.segments()?;
+    for part in &parts {
+        let last = parts.last() == Some(part);
+        assembling.segment(part.number, &copying.segment(part.number)?, last)?;
     }
     for part in 0..copying.leaf_parts() {
         assembling.leaves(&copying.leaves(part)?)?;

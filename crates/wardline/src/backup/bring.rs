@@ -135,9 +135,15 @@ impl<'a> Bringing<'a> {
                 &read_part(self.store, &self.cipher, part)?,
             )?;
         }
+        let mut segments = Vec::new();
         for (part, number) in named("segment") {
-            let number = number.parse().with_context(|| format!("`{}` of the manifest", part.name))?;
-            assembling.segment(number, &read_part(self.store, &self.cipher, part)?)?;
+            let number: u64 = number.parse().with_context(|| format!("`{}` of the manifest", part.name))?;
+            segments.push((number, part));
+        }
+        let last = segments.iter().map(|(number, _)| *number).max();
+        for (number, part) in segments {
+            let bytes = read_part(self.store, &self.cipher, part)?;
+            assembling.segment(number, &bytes, last == Some(number))?;
         }
         // Leaves are put in the order of their numbers, whatever the manifest's.
         for number in 0..log.entries.div_ceil(trail::LEAVES_PER_PART) {

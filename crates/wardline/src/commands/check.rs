@@ -9,7 +9,7 @@ use vault::Vault;
 use crate::EXIT_REFUSED;
 use crate::backup::drill;
 use crate::cli::Check;
-use crate::config::{Certificate, Config, FIELDS, Problem, Problems, Severity};
+use crate::config::{Certificate, Config, FIELDS, Problem, Problems, Severity, StorePlace};
 use crate::data::DataFolder;
 use crate::node::{load_root_key, now};
 use crate::{keep, output, tls, upstream};
@@ -51,6 +51,7 @@ fn surroundings(config: &Config) -> Vec<Problem> {
     for exception in config.exceptions() {
         problems.push(Problem::warning(&config.file, exception));
     }
+    problems.extend(buckets(config));
     if config.resources.is_empty() {
         let help = "add `[resource.NAME]`; `wardline init` writes an example";
         problems.push(Problem::warning(&config.file, "there is no resource to protect").help(help));
@@ -67,6 +68,20 @@ fn surroundings(config: &Config) -> Vec<Problem> {
         problems.extend(drill::overdue(&folder, now()));
     }
     problems
+}
+
+/// Looks at what is needed to reach buckets; they themselves are not asked.
+fn buckets(config: &Config) -> Vec<Problem> {
+    let named = [("trail.store", &config.trail_store.place), ("backup", &config.backup)];
+    let buckets = named.into_iter().filter_map(|(section, place)| match place {
+        Some(place @ StorePlace::Bucket { .. }) => Some((section, place)),
+        Some(StorePlace::Folder(_)) | None => None,
+    });
+    let problem = |(section, place)| {
+        let error = keep::open_store(place).err()?;
+        Some(Problem::error(&config.file, format!("`{section}`: {error:#}")))
+    };
+    buckets.filter_map(problem).collect()
 }
 
 /// Looks for the keys without which the trail does not open.

@@ -1,10 +1,10 @@
 //! What a bucket really enforces: tried, not believed.
 //!
-//! A small object a day, `selftest/DAY`, is put, put again, and tried to be deleted and released. Where the bucket lets a
-//! deletion happen, that is what is reported.
+//! A small object, `selftest/TIME`, is put, put again, and tried to be released and deleted. Where the bucket lets a deletion
+//! happen, that is what is reported. Each trial has an object of its own, so that two at once do not disturb each other.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -93,8 +93,9 @@ impl S3 {
     /// When it cannot be reached, or refuses even to be written to.
     pub fn probe(&self) -> Result<Enforced, StoreError> {
         let now = SystemTime::now();
-        let key = format!("{FOLDER}/{}", Date::of(now).day());
-        let version = self.own_object(&key)?;
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let key = format!("{FOLDER}/{}-{:09}", Date::of(now).basic(), since.subsec_nanos());
+        let version = self.put(&key, b"a self-test of Wardline\n")?;
         let overwritten = self.put_checked(&key, b"again\n", &sha256(b"again\n"));
         let overwritten = overwritten.map_err(|why| StoreError::failed("try to overwrite", why))?;
         let lock = self.default_lock()?;
@@ -109,19 +110,6 @@ impl S3 {
             deletion_refused: self.deletion_refused(&key, query)?,
             shortening_refused,
         })
-    }
-
-    /// Puts today's object, or finds the one that is there, and returns its version.
-    fn own_object(&self, key: &str) -> Result<Option<String>, StoreError> {
-        match self.put(key, b"a self-test of Wardline\n") {
-            Ok(version) => Ok(version),
-            Err(StoreError::Exists(_)) => {
-                let versions = self.versions(FOLDER)?;
-                let of_today = versions.into_iter().find(|version| version.key == key && !version.deleted);
-                Ok(of_today.and_then(|version| version.id))
-            }
-            Err(error) => Err(error),
-        }
     }
 
     fn versioning(&self) -> Result<bool, StoreError> {

@@ -15,13 +15,11 @@ use crate::tree::{CHECKPOINT_FILE, read_if_there, read_tile};
 /// Says that the folder was restored from a backup, and of what; there until the log may go on.
 pub(crate) const RESTORED_FILE: &str = "restored";
 
-/// Reads the checkpoints that were shown. One that this log did not sign says nothing of it, and is refused.
+/// Reads the checkpoints that were shown. One that another key signed is of another log of this name, and refused.
 pub(crate) fn held(options: &Options, verifier: &NoteVerifier) -> Result<Vec<Checkpoint>, Error> {
     let open = |bytes: &Vec<u8>| {
-        Checkpoint::open(bytes, verifier.name(), std::slice::from_ref(verifier)).map_err(|_| Error::Option {
-            name: "held",
-            problem: "a checkpoint that is said to be of this log is not signed by its key",
-        })
+        let opened = Checkpoint::open(bytes, verifier.name(), std::slice::from_ref(verifier));
+        opened.map_err(|_| inconsistent(0))
     };
     let mut held: Vec<Checkpoint> = options.held.iter().map(open).collect::<Result<_, _>>()?;
     held.sort_by_key(Checkpoint::size);

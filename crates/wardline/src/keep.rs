@@ -235,6 +235,11 @@ fn explained(error: trail::Error, folder: &DataFolder) -> anyhow::Error {
              `wardline serve --last-checkpoint FILE`; otherwise begin the next log with `wardline serve --next-origin \
              \"reason\"`"
         }
+        trail::Error::Damaged(damage) if damage.kind == trail::DamageKind::Inconsistent => {
+            "the store, or who showed it, holds a checkpoint that this log does not contain: it is another log of this \
+             name, or its history was rewritten. Bring the right folder back, or begin the next log with `wardline serve \
+             --next-origin \"reason\"`"
+        }
         trail::Error::Rollback { .. } => {
             "entries are missing that were signed for: bring the newer files back (`wardline restore` takes sealed segments \
              from the store), or begin the next log with `wardline serve --next-origin \"reason\"`"

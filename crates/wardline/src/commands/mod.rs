@@ -4,6 +4,7 @@ mod access;
 mod administer;
 mod check;
 mod init;
+pub(crate) mod keep;
 pub(crate) mod operator;
 mod patients;
 mod phi;
@@ -48,6 +49,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Phi(command) => phi::run(file, command),
         Command::Session(command) => sessions::session(file, command),
         Command::Lock(command) => sessions::lock(file, command),
+        Command::Keep(command) => keep::run(file, command),
         Command::Trail(command) => trail::run(file, command),
         Command::WhoSaw(arguments) => patients::who_saw(file, arguments),
         Command::Saw(arguments) => patients::saw(file, arguments),

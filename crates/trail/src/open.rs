@@ -13,11 +13,14 @@ use tlog::{Checkpoint, NoteSigner, NoteVerifier};
 use crate::allocate;
 use crate::commit::Committer;
 use crate::core::{Core, PROBE_FILE, Parts, RESERVE_FILE, SPARE_FILE};
+use crate::custody;
 use crate::disk::{Disk, Folder};
 use crate::error::{DamageKind, Error};
 use crate::held::{RESTORED_FILE, check_restored, check_signed, held};
 use crate::keeper::Keeper;
-use crate::keys::{CHECKPOINT_KEY_FILE, Class, Keys, VERIFIER_FILE, day_of, month_of_day, year_of_day};
+use crate::keys::{
+    CHECKPOINT_KEY_FILE, Class, Keys, VERIFIER_FILE, day_of, month_of, month_of_day, period_of, year_of_day,
+};
 use crate::options::Options;
 use crate::recover::recover;
 use crate::scan::{Scan, damage, segments};
@@ -48,6 +51,7 @@ pub(crate) fn open(
         _ => Error::io("lock the trail", error),
     })?;
     let keys = Keys::new(root, &options.origin);
+    custody::settle(&*disk, &keys)?;
     let (signer, checkpoint) = identity(&disk, &keys, &options.origin)?;
     for file in UNNAMED_FILES {
         let _mostly_absent = disk.remove(file);
@@ -64,7 +68,18 @@ pub(crate) fn open(
     position.epoch = position.epoch.saturating_add(1);
     let durable = position.index;
     tracing::info!(origin = options.origin, entries = durable, %verifier, "trail: open");
-    let core = Arc::new(Core::new(Parts { disk, options, keys, literals, durable, verifier, lock }));
+    let month = recovered.active.as_ref().map_or(0, |active| period_of(active.month)).max(month_of(now));
+    let newest_record_key = keys.newest(&*disk, Class::Record, month)?;
+    let core = Arc::new(Core::new(Parts {
+        disk,
+        options,
+        keys,
+        literals,
+        newest_record_key,
+        durable,
+        verifier,
+        lock,
+    }));
     prepare_reserve(&core)?;
     let committer = Committer::new(Arc::clone(&core), recovered.active, position, recovered.next_segment);
     let keeper = Keeper::new(Arc::clone(&core), recovered.tree);
@@ -99,7 +114,8 @@ pub fn check_keys_on(disk: &dyn Disk, root: &RootKey, options: &Options) -> Resu
         keys.class_or_lost(disk, Class::Record, Scan::open(disk, *last)?.header.month)?;
     }
     let today = day_of((options.clock)());
-    keys.class_or_lost(disk, Class::Literal, month_of_day(today))?;
+    let literal = keys.newest(disk, Class::Literal, month_of_day(today))?;
+    keys.class_or_lost(disk, Class::Literal, literal)?;
     keys.class_or_lost(disk, Class::Patient, year_of_day(today).into()).map(drop)
 }
 

@@ -9,10 +9,14 @@ mod check;
 mod help;
 #[path = "it/keeping.rs"]
 mod keeping;
+#[path = "it/operators.rs"]
+mod operators;
 #[path = "it/people.rs"]
 mod people;
 #[path = "it/place.rs"]
 mod place;
+#[path = "it/retention.rs"]
+mod retention;
 #[path = "it/server.rs"]
 mod server;
 #[path = "it/standing.rs"]

@@ -164,14 +164,17 @@ impl Copying {
     pub fn files(&self) -> Result<Vec<(String, Vec<u8>)>, Error> {
         let io = |source| Error::io("read the keys", source);
         let mut files = Vec::new();
-        for name in self.disk.list("keys").map_err(io)? {
-            // A key in the making.
-            if name.ends_with(".new") {
-                continue;
+        // Marks of destroyed keys are among the keys, and what outlives them is beside them.
+        for folder in ["keys", "held"] {
+            for name in self.disk.list(folder).map_err(io)? {
+                // One in the making.
+                if name.ends_with(".new") || name.ends_with(".next") {
+                    continue;
+                }
+                let file = format!("{folder}/{name}");
+                let bytes = self.disk.read(&file).map_err(io)?;
+                files.push((file, bytes));
             }
-            let file = format!("keys/{name}");
-            let bytes = self.disk.read(&file).map_err(io)?;
-            files.push((file, bytes));
         }
         if let Some(bytes) = read_if_there(&*self.disk, VERIFIER_FILE).map_err(io)? {
             files.push((VERIFIER_FILE.to_owned(), bytes));

@@ -19,6 +19,7 @@ use crate::copying::put_segment_file;
 use crate::core::Core;
 use crate::disk::{self, Disk};
 use crate::error::{DamageKind, Error};
+use crate::keys::{Class, class_file};
 use crate::scan::{Scan, Step, damage, segments};
 use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_file};
 use crate::store::{Store, StoreError, sha256};
@@ -391,8 +392,10 @@ pub fn refill(disk: &dyn Disk, store: &dyn Store) -> Result<u64, SealError> {
             return Err(SealError::Other { key, place: store.place() });
         };
         // What is under a key that is not here could not be read, and the log would not open.
-        let names = disk.list("keys").map_err(|source| Error::io("list the keys", source))?;
-        if !names.contains(&format!("record-{:06}.key", header.month)) {
+        let class = class_file(Class::Record, header.month);
+        let known =
+            read_if_there(disk, &class).map_err(|source| Error::io(format!("read `{class}`"), source))?;
+        if known.is_none() {
             break;
         }
         if number == last && !bytes.starts_with(&read_frames(disk, number, u64::MAX)?.bytes) {

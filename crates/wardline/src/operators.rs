@@ -103,6 +103,10 @@ fn needed(request: &Request) -> Needed {
         | Request::TokensRevoke { .. }
         | Request::VaultSet { .. }
         | Request::VaultRemove { .. }
+        | Request::TrailSeal {}
+        | Request::BackupBegin { .. }
+        | Request::BackupEnd { .. }
+        | Request::DrillEnd { .. }
         | Request::VaultList {} => (&[&[Admin]], Action::Administer),
         Request::SurveyBegin { .. } | Request::SurveyEnd { .. } | Request::Explain { .. } => {
             (&[&[Admin, PrivacyOfficer]], Action::Administer)
@@ -122,10 +126,6 @@ fn needed(request: &Request) -> Needed {
         }
         Request::ExpirePropose { .. } => (&[&[PrivacyOfficer, KeyAdmin]], Action::Administer),
         Request::Agree { .. } => (&[&[Approver, PrivacyOfficer]], Action::Approve),
-        Request::TrailSeal {} | Request::BackupBegin { .. } | Request::BackupEnd { .. } => {
-            (&[&[Admin]], Action::Administer)
-        }
-        Request::DrillEnd { .. } => (&[&[Admin, Auditor]], Action::Administer),
         Request::SessionKill { .. } | Request::LockPlace { .. } | Request::LockLift { .. } => {
             (&[&[Admin, PrivacyOfficer]], Action::Administer)
         }
@@ -166,9 +166,6 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::AccessWithdraw { .. } => change("access withdraw"),
         Request::AccessRevoke { .. } => change("access revoke"),
         Request::AccessList { .. } => change("access list"),
-        Request::TrailSeal {} => change("trail seal"),
-        Request::BackupBegin { .. } | Request::BackupEnd { .. } => change("backup"),
-        Request::DrillEnd { .. } => change("drill"),
         Request::SessionList {} => change("session list"),
         Request::LockList {} => change("lock list"),
         Request::UserList {} => change("user list"),
@@ -176,6 +173,9 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::VaultList {} => change("vault list"),
         Request::AccessMatrix { .. } => change("access matrix"),
         Request::Login { .. } => change("login"),
+        Request::TrailSeal {} => change("trail seal"),
+        Request::BackupBegin { .. } | Request::BackupEnd { .. } => change("backup"),
+        Request::DrillEnd { .. } => change("drill"),
         Request::OperatorRights {} => change("operator rights"),
         Request::KeyList {} => change("key list"),
         Request::KeyRotate {} => change("key rotate"),

@@ -54,8 +54,17 @@ pub(crate) fn wanted(
 }
 
 impl<'a> Bringing<'a> {
-    pub(crate) fn new(store: &'a dyn Store, root: &'a RootKey, found: &'a Found) -> Bringing<'a> {
-        Bringing { store, root, found, cipher: Cipher::new(root, &found.manifest.node) }
+    /// Begins; refused where the backup is under another root key.
+    pub(crate) fn new(
+        store: &'a dyn Store,
+        root: &'a RootKey,
+        found: &'a Found,
+    ) -> anyhow::Result<Bringing<'a>> {
+        let cipher = Cipher::new(root, &found.manifest.node);
+        if found.manifest.key_id != cipher.id() {
+            bail!("the backup {} is under another root key than the one that was given", found.name);
+        }
+        Ok(Bringing { store, root, found, cipher })
     }
 
     fn manifest(&self) -> &'a Manifest {

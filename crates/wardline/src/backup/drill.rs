@@ -61,7 +61,7 @@ pub(crate) fn rehearse(
     let begun = Instant::now();
     let at = crate::node::now();
     let found = wanted(store, Some(node), None, None)?;
-    let bringing = Bringing::new(store, root, &found);
+    let bringing = Bringing::new(store, root, &found)?;
     let data = scratch.join("data");
     let brought = bringing.data(&data, None, &mut say)?;
     let config = scratch.join("wardline.toml");

@@ -70,6 +70,8 @@ pub(crate) struct Manifest {
     pub(crate) node: String,
     pub(crate) made_at: String,
     pub(crate) made_us: u64,
+    /// Names the key of the pieces, without telling anything of it.
+    pub(crate) key_id: String,
     /// The last change that the registry holds.
     pub(crate) registry_change: u64,
     /// The log that is written comes last.
@@ -95,6 +97,7 @@ impl Manifest {
 /// Seals and opens pieces.
 pub(crate) struct Cipher {
     key: RandomizedNonceKey,
+    id: String,
     node: String,
 }
 
@@ -106,14 +109,23 @@ impl std::fmt::Debug for Cipher {
 
 impl Cipher {
     pub(crate) fn new(root: &RootKey, node: &str) -> Cipher {
-        let mut key = Zeroizing::new([0; 32]);
-        hkdf::Salt::new(hkdf::HKDF_SHA256, b"wardline/backup/v1")
-            .extract(root.expose())
-            .expand(&[b"pieces"], hkdf::HKDF_SHA256)
-            .and_then(|okm| okm.fill(key.as_mut_slice()))
-            .expect("HKDF-SHA-256 gives 32 bytes");
-        let key = RandomizedNonceKey::new(&AES_256_GCM, key.as_slice()).expect("the key has 32 bytes");
-        Cipher { key, node: node.to_owned() }
+        let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, b"wardline/backup/v1").extract(root.expose());
+        let derive = |info: &[u8]| {
+            let mut key = Zeroizing::new([0; 32]);
+            secret
+                .expand(&[info], hkdf::HKDF_SHA256)
+                .and_then(|okm| okm.fill(key.as_mut_slice()))
+                .expect("HKDF-SHA-256 gives 32 bytes");
+            key
+        };
+        let key = RandomizedNonceKey::new(&AES_256_GCM, derive(b"pieces").as_slice());
+        let id = hex(derive(b"id").get(..8).unwrap_or_default());
+        Cipher { key: key.expect("the key has 32 bytes"), id, node: node.to_owned() }
+    }
+
+    /// Returns the name of the key.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
     }
 
     /// What a piece is bound to: node, part, its place in it and its length.

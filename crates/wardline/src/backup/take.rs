@@ -38,7 +38,10 @@ pub(crate) fn take(config: &Config, store: &dyn Store, mut say: impl FnMut(&str)
         Some(name) => Some(find(store, name, None)?.manifest),
         None => None,
     };
-    let mut taking = Taking::new(store, Cipher::new(&root, &config.node), previous.as_ref());
+    let cipher = Cipher::new(&root, &config.node);
+    // What is under an earlier root key is put anew.
+    let previous = previous.filter(|manifest| manifest.key_id == cipher.id());
+    let mut taking = Taking::new(store, cipher, previous.as_ref());
     // What stands beside the trail first: it is small, and what it was at the beginning.
     taking.file("registry.sqlite", &registry)?;
     taking.settings(config, &folder)?;
@@ -49,6 +52,7 @@ pub(crate) fn take(config: &Config, store: &dyn Store, mut say: impl FnMut(&str)
         node: config.node.clone(),
         made_at: output::time(made),
         made_us: made.0,
+        key_id: taking.cipher.id().to_owned(),
         registry_change: change,
         logs,
         parts: taking.parts,

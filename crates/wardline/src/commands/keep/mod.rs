@@ -246,7 +246,7 @@ fn restore(file: &Path, arguments: &Restore) -> anyhow::Result<ExitCode> {
     let root = load_root_key(&arguments.root_key)?;
     let (node, name) = (arguments.node.as_deref(), arguments.backup.as_deref());
     let found = wanted(&*store, node, name, arguments.verifier_key.as_deref())?;
-    let bringing = Bringing::new(&*store, &root, &found);
+    let bringing = Bringing::new(&*store, &root, &found)?;
     let toml = bringing.part("config/wardline.toml")?;
     let data = match &arguments.data {
         Some(data) => data.clone(),

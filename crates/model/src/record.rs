@@ -272,6 +272,8 @@ pub struct Record<'a> {
     pub masked: Vec<Cow<'a, str>>,
     /// The protected columns returned as they are.
     pub unmasked: Vec<Cow<'a, str>>,
+    /// What the person said that it was for.
+    pub purpose: Option<Cow<'a, str>>,
 }
 
 impl Record<'_> {
@@ -306,6 +308,7 @@ impl Record<'_> {
             unresolved: None,
             masked: Vec::new(),
             unmasked: Vec::new(),
+            purpose: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 49] = [
+const COMMANDS: [&str; 63] = [
     "",
     "serve",
     "check",
@@ -43,11 +43,25 @@ const COMMANDS: [&str; 49] = [
     "trail export-tlog",
     "who-saw",
     "saw",
+    "session",
+    "session list",
+    "session watch",
+    "session kill",
+    "lock",
+    "lock add",
+    "lock remove",
+    "lock list",
     "verify",
     "verify-proof",
     "witness",
     "access",
     "access matrix",
+    "access request",
+    "access approve",
+    "access deny",
+    "access withdraw",
+    "access revoke",
+    "access list",
     "phi",
     "phi scan",
     "phi explain",

@@ -102,6 +102,10 @@ mod tests {
         "key list",
         "retention plan",
         "retention hold list",
+        "session list",
+        "session watch",
+        "lock list",
+        "access list",
     ];
     /// These change people, credentials and keys, and add entries that say so.
     const ADD_ENTRIES: &[&str] = &[
@@ -121,6 +125,14 @@ mod tests {
         "retention expire",
         "retention hold add",
         "retention hold remove",
+        "session kill",
+        "lock add",
+        "lock remove",
+        "access request",
+        "access approve",
+        "access deny",
+        "access withdraw",
+        "access revoke",
     ];
     /// What two people agreed to: entries whose time is over can be read no more. Their leaves and proofs stay.
     const DESTROY_KEYS: &[&str] = &["operator agree"];

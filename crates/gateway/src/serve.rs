@@ -18,7 +18,7 @@ use crate::protocol::postgres::codec::{self, Severity, WireError};
 use crate::protocol::postgres::dial::{self, Dialed};
 use crate::protocol::postgres::greet::{self, Greeted, Greeting};
 use crate::protocol::postgres::relay::Relay;
-use crate::session::{CancelTarget, Session, Stated, random};
+use crate::session::{CancelTarget, Pulse, Session, Stated, random};
 use crate::startup::{self, parameters};
 use crate::stream::Stream;
 
@@ -332,12 +332,15 @@ fn greeted_name(greeted: &Greeted) -> String {
 fn session_of<C: Control>(greeted: &Greeted, principal: Principal, peer: SocketAddr, control: &C) -> Session {
     let named = |name: &str| greet::parameter(&greeted.startup, name).filter(|value| !value.is_empty());
     let resource = named("database").or(named("user")).unwrap_or_default();
+    let since = control.now();
     Session {
         id: SessionId(u128::from_be_bytes(random())),
         principal,
         resource: ResourceId(capped(resource).into()),
         peer,
         client: capped(named("application_name").unwrap_or_default()),
+        since,
+        pulse: Pulse::since(since),
         purpose: Stated::first(startup::purpose(greeted).and_then(|name| control.snapshot().purpose(&name))),
     }
 }

@@ -24,6 +24,8 @@ pub enum Kind {
     ConfigActivated = 6,
     /// The keys of a month were destroyed: its entries can be read no more, and that is no damage.
     KeyDestroyed = 8,
+    /// A node that started says where the log stood: `detail` is the epoch, the number of entries and their root.
+    EpochHead = 9,
     /// Somebody signed in, or failed to.
     SignIn = 10,
     /// A session on a resource began.
@@ -42,7 +44,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Kind; 14] = [
+    pub const ALL: [Kind; 15] = [
         Kind::NodeStarted,
         Kind::NodeStopped,
         Kind::Heartbeat,
@@ -50,6 +52,7 @@ impl Kind {
         Kind::PolicyActivated,
         Kind::ConfigActivated,
         Kind::KeyDestroyed,
+        Kind::EpochHead,
         Kind::SignIn,
         Kind::SessionOpened,
         Kind::SessionClosed,
@@ -69,6 +72,7 @@ impl Kind {
             Kind::PolicyActivated => "policy-activated",
             Kind::ConfigActivated => "config-activated",
             Kind::KeyDestroyed => "key-destroyed",
+            Kind::EpochHead => "epoch-head",
             Kind::SignIn => "sign-in",
             Kind::SessionOpened => "session-opened",
             Kind::SessionClosed => "session-closed",

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::pattern::Pattern;
-use crate::sources::{Person, Rule, Sources};
+use crate::sources::{Lock, Locked, Person, Rule, Sources};
 use crate::vocabulary::{BUILTIN_TEXT, SCHEMA_TEXT};
 
 /// Says what the bytes below mean; changes when they do.
@@ -22,6 +22,7 @@ pub(crate) fn of(sources: &Sources<'_>) -> [u8; 32] {
     hash.roles(sources);
     hash.files(sources);
     hash.people(sources.people);
+    hash.locks(sources.locks);
     let mut resources: Vec<&str> = sources.resources.iter().map(|resource| &*resource.0).collect();
     resources.sort_unstable();
     resources.dedup();
@@ -63,6 +64,23 @@ impl Hash {
             for rule in &role.rules {
                 self.rule(rule);
             }
+        }
+    }
+
+    fn locks(&mut self, locks: &[Lock]) {
+        let mut locks: Vec<_> = locks.iter().collect();
+        locks.sort_by_key(|lock| lock.number);
+        self.count(locks.len());
+        for Lock { number, what } in locks {
+            self.0.update(&number.to_be_bytes());
+            let (kind, name) = match what {
+                Locked::Person(id) => ("person", id.to_string()),
+                Locked::Role(name) => ("role", name.clone()),
+                Locked::Resource(name) => ("resource", name.clone()),
+                Locked::Address(range) => ("address", range.clone()),
+            };
+            self.text(kind);
+            self.text(&name);
         }
     }
 

@@ -223,6 +223,7 @@ fn title(kind: Kind) -> &'static str {
         Kind::SegmentOpened => "segment opened",
         Kind::PolicyActivated => "policy in force",
         Kind::ConfigActivated => "configuration in force",
+        Kind::EpochHead => "where the log stood at the start",
         Kind::KeyDestroyed => "TOMBSTONE: keys destroyed",
         Kind::SignIn => "sign-in",
         Kind::SessionOpened => "session opened",

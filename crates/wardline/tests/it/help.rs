@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 46] = [
+const COMMANDS: [&str; 63] = [
     "",
     "serve",
     "check",
@@ -39,12 +39,29 @@ const COMMANDS: [&str; 46] = [
     "trail",
     "trail tail",
     "trail show",
+    "trail prove",
     "trail export-tlog",
     "who-saw",
     "saw",
+    "session",
+    "session list",
+    "session watch",
+    "session kill",
+    "lock",
+    "lock add",
+    "lock remove",
+    "lock list",
     "verify",
+    "verify-proof",
+    "witness",
     "access",
     "access matrix",
+    "access request",
+    "access approve",
+    "access deny",
+    "access withdraw",
+    "access revoke",
+    "access list",
     "phi",
     "phi scan",
     "phi explain",

@@ -28,7 +28,7 @@ use crate::held::{HeldTrail, PATIENCE};
 use crate::limits::Limits;
 use crate::listen::{ListenerConfig, ListenerTls};
 use crate::protected::Protected;
-use crate::session::{CancelTarget, Session, Sessions};
+use crate::session::{CancelTarget, Pulse, Session};
 
 /// Long enough that something wrongly released would have come; what is right never depends on it.
 const QUIET: Duration = Duration::from_millis(120);
@@ -121,6 +121,7 @@ fn policy_of(version: u64, all: bool, disabled: bool, unmasks: bool, cedar: &[Ce
         roles: &roles,
         cedar,
         people: &[nora],
+        locks: &[],
         resources: &resources,
         classes: &[],
         purposes: &PURPOSES.map(Into::into),
@@ -258,6 +259,7 @@ impl Scene {
             port: cancels.local_addr().unwrap().port(),
             database: "hospital".into(),
             tls: crate::tls::UpstreamTls::Disabled { exception: "test".into() },
+            bounds: crate::Bounds::default(),
             protected,
         });
         let world = Arc::new(World {
@@ -276,7 +278,7 @@ impl Scene {
                 limits,
             },
             control: world.clone(),
-            sessions: Sessions::new(),
+            sessions: Arc::default(),
             seats: Arc::default(),
             catalogues: Catalogues::new(),
             verdicts: Verdicts::new(),
@@ -290,6 +292,8 @@ impl Scene {
             resource: upstream.id.clone(),
             peer,
             client: "test".into(),
+            since: Micros(1),
+            pulse: Pulse::since(Micros(1)),
             purpose: crate::session::Stated::first(None),
         });
         let cancel = CancelTarget {

@@ -8,6 +8,8 @@ mod conformance;
 mod crash;
 #[path = "it/explain.rs"]
 mod explain;
+#[path = "it/faults.rs"]
+mod faults;
 #[path = "it/hospital.rs"]
 mod hospital;
 #[path = "it/hostile.rs"]

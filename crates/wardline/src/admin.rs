@@ -422,6 +422,9 @@ pub(crate) struct StatementView {
 /// One output of a statement.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct OutputView {
+    /// Empty where it is not known.
+    #[serde(default)]
+    pub(crate) name: String,
     /// `plain`, `masked`, `null` or `refused`.
     pub(crate) fate: String,
     pub(crate) reason: String,

@@ -823,7 +823,7 @@ fn output_view(output: Comes) -> OutputView {
             seen_by: column.seen_by,
         }
     });
-    OutputView { fate: fate.to_owned(), reason: output.reason, columns: columns.collect() }
+    OutputView { name: output.name, fate: fate.to_owned(), reason: output.reason, columns: columns.collect() }
 }
 
 fn check_display_name(name: &str) -> Result<(), Refusal> {

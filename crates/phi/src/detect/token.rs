@@ -216,7 +216,7 @@ fn ascii_word(text: &str, start: usize, gap: Gap, lexicon: &Lexicon, tokens: &mu
 /// The shape of a word by its first letters and what is in it.
 fn shape_of(first: u64, length: usize, upper: u32, digit: u32) -> Shape {
     let letters = u32::try_from(length).unwrap_or(u32::MAX) - digit;
-    let is_upper = |byte: u64| (b'A'..=b'Z').contains(&byte.to_le_bytes()[0]);
+    let is_upper = |byte: u64| byte.to_le_bytes()[0].is_ascii_uppercase();
     // Beyond ASCII digits are letters or not, never first: the shape is that of the letters alone.
     let (first_upper, second_upper) = (is_upper(first), is_upper(first >> 8) && length > 1);
     Count { lower: letters - upper, upper, digit, first_upper, second_upper }.shape()

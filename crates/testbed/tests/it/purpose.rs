@@ -5,7 +5,7 @@ use serde_json::Value;
 use testbed::gateway::Gateway;
 use testbed::postgres::{Cluster, Options};
 
-use crate::conformance::stage::{self, HOSPITAL, answer, err, out, psql, script};
+use crate::conformance::stage::{self, HOSPITAL, err, out, psql, script};
 
 const PHI: &str = "[policy]\npurposes = [\"treatment\", \"research\"]\n\
     [resource.hospital.phi]\n\

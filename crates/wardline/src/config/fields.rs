@@ -409,12 +409,6 @@ pub(crate) const FIELDS: &[Field] = &[
         "The rule holds until then, in UTC: `\"2026-12-31\"` includes that day, `\"2026-12-31T12:00:00Z\"` ends at noon.",
     ),
     field(
-        "policy.purposes",
-        "list of names",
-        "`[]`: none can be stated",
-        "What a person may state as the purpose of a session, by `SET wardline.purpose = 'treatment'` or at start-up: `options=-cwardline.purpose=treatment`. Every entry says it.",
-    ),
-    field(
         "operators.socket",
         "path",
         "none: only through the data folder",
@@ -437,6 +431,12 @@ pub(crate) const FIELDS: &[Field] = &[
         "1 to 100",
         "`6`",
         "For how many years entries of the trail are kept at least; 10 where a state or a payer asks for it. Nothing expires by itself: see `wardline retention`.",
+    ),
+    field(
+        "policy.purposes",
+        "list of names",
+        "`[]`: none can be stated",
+        "What a person may state as the purpose of a session, by `SET wardline.purpose = 'treatment'` or at start-up: `options=-cwardline.purpose=treatment`. Every entry says it.",
     ),
     field(
         "policy.files",

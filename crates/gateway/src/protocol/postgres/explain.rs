@@ -92,6 +92,8 @@ pub enum Fate {
 /// One output: how it leaves, and what it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comes {
+    /// What the output is called; empty where that is not known.
+    pub name: String,
     /// How it leaves.
     pub fate: Fate,
     /// Why, in a few words.
@@ -229,7 +231,11 @@ impl<D: Fn(&[Need]) -> Decision> Teller<'_, D> {
         let sees = |class| self.sight.sees(class);
         let outputs = match &lineage.outputs {
             Outputs::None => Some(Vec::new()),
-            Outputs::Columns(origins) => Some(origins.iter().map(|origin| self.output(origin)).collect()),
+            Outputs::Columns(origins) => {
+                let names = lineage.names.iter().map(|name| name.to_string());
+                let names = names.chain(std::iter::repeat_with(String::new));
+                Some(origins.iter().zip(names).map(|(origin, name)| self.output(origin, name)).collect())
+            }
             Outputs::Open(_) | Outputs::Prepared(_) | Outputs::Cursor(_) => None,
         };
         if self.sight.everything {
@@ -252,7 +258,7 @@ impl<D: Fn(&[Need]) -> Decision> Teller<'_, D> {
         Explained { refused: refused.into_iter().map(|refusal| self.words(refusal)).collect(), outputs }
     }
 
-    fn output(&self, origin: &Origin) -> Comes {
+    fn output(&self, origin: &Origin, name: String) -> Comes {
         let columns: Vec<Touched> = origin.columns().iter().map(|column| self.touched(*column)).collect();
         let shown = match self.sight.everything {
             true => Ok(Shown::Plain),
@@ -269,7 +275,7 @@ impl<D: Fn(&[Need]) -> Decision> Teller<'_, D> {
             Ok(Shown::Redacted) => (Fate::Null, "computed from a column that is not seen".to_owned()),
             Err(refusal) => (Fate::Refused, self.words(refusal)),
         };
-        Comes { fate, reason, columns }
+        Comes { name, fate, reason, columns }
     }
 
     fn masked_by(&self, column: Column) -> String {

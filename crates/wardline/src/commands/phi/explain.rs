@@ -109,7 +109,8 @@ fn row(at: usize, output: &OutputView) -> Vec<String> {
         "null" => "NULL",
         other => other,
     };
-    vec![(at + 1).to_string(), fate.to_owned(), printable(&output.reason), columns.join(", ")]
+    let place = format!("{} {}", at + 1, printable(&output.name));
+    vec![place.trim_end().to_owned(), fate.to_owned(), printable(&output.reason), columns.join(", ")]
 }
 
 fn origin(column: &OriginView) -> String {

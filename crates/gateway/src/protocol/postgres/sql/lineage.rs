@@ -244,6 +244,8 @@ pub(crate) enum Kind {
 pub(crate) struct Lineage {
     pub(crate) kind: Kind,
     pub(crate) outputs: Outputs,
+    /// What the columns among the outputs are called, in order; empty where that is not followed.
+    pub(crate) names: Box<[Box<str>]>,
     /// The columns used besides, each with its use; sorted by column, each once.
     pub(crate) uses: Box<[(Column, Use)]>,
     /// The columns that are given values, and where these come from.
@@ -287,7 +289,8 @@ impl Lineage {
         let assigned = self.assigned.iter().map(|(_, from)| from.weight()).sum::<usize>();
         let uses = self.uses.len() * size_of::<(Column, Use)>();
         let relations = self.relations.len() * size_of::<u32>();
-        size_of::<Lineage>() + outputs + assigned + uses + relations + self.ties.weight()
+        let names = self.names.iter().map(|name| size_of::<Box<str>>() + name.len()).sum::<usize>();
+        size_of::<Lineage>() + outputs + names + assigned + uses + relations + self.ties.weight()
     }
 }
 
@@ -322,6 +325,7 @@ struct Follow<'a> {
     /// Where the scopes of the `FROM` clause being read begin.
     clause: usize,
     ctes: Vec<Cte>,
+    names: Vec<Box<str>>,
     uses: Vec<(Column, Use)>,
     assigned: Vec<(Column, Origin)>,
     relations: Vec<u32>,
@@ -349,6 +353,7 @@ impl<'a> Follow<'a> {
             scopes: Vec::new(),
             clause: 0,
             ctes: Vec::new(),
+            names: Vec::new(),
             uses: Vec::new(),
             assigned: Vec::new(),
             relations: Vec::new(),
@@ -422,6 +427,7 @@ impl<'a> Follow<'a> {
         Lineage {
             kind,
             outputs,
+            names: self.names.into(),
             uses: self.uses.into(),
             assigned: self.assigned.into(),
             relations: self.relations.into(),

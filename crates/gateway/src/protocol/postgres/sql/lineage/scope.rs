@@ -33,6 +33,15 @@ impl NamedColumns {
         NamedColumns { columns: Vec::new(), open: Some(origin) }
     }
 
+    /// Returns the names as PostgreSQL shows them.
+    pub(super) fn shown(&self) -> Vec<Box<str>> {
+        let shown = |column: &Named| match &*column.name {
+            UNNAMED => "?column?".into(),
+            _ => column.name.clone(),
+        };
+        self.columns.iter().map(shown).collect()
+    }
+
     /// Returns what the name means here, if it may mean anything.
     fn find(&self, name: &str) -> Option<Origin> {
         let known = self.columns.iter().filter(|column| *column.name == *name).map(|c| c.origin.clone());

@@ -46,6 +46,7 @@ impl<'a> Follow<'a> {
             Node::SelectStmt(select) if makes_table(select) => (Kind::Other("SELECT INTO"), Outputs::None),
             Node::SelectStmt(_) | Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) => {
                 let columns = self.query(node);
+                self.names = columns.shown();
                 (Kind::Data, outputs(node, columns))
             }
             Node::CopyStmt(copy) => self.copy(copy),
@@ -112,6 +113,7 @@ impl<'a> Follow<'a> {
             None => self.query(copy.query()),
             Some(relation) => self.copied(relation, copy.attlist()),
         };
+        self.names = columns.shown();
         let outputs = match columns.open {
             Some(_) => Outputs::Open(columns.whole()),
             None => Outputs::Columns(columns.columns.into_iter().map(|column| column.origin).collect()),

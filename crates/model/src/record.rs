@@ -36,11 +36,15 @@ pub enum Kind {
     Incident = 40,
     /// Somebody read the trail.
     TrailViewed = 41,
+    /// Another system told of an access there; nothing of it was seen here.
+    Reported = 50,
+    /// Entries are handed over to another system, or were written to a file for one.
+    Exported = 51,
 }
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Kind; 13] = [
+    pub const ALL: [Kind; 15] = [
         Kind::NodeStarted,
         Kind::NodeStopped,
         Kind::Heartbeat,
@@ -54,6 +58,8 @@ impl Kind {
         Kind::AdminChange,
         Kind::Incident,
         Kind::TrailViewed,
+        Kind::Reported,
+        Kind::Exported,
     ];
 
     /// Returns the name used on the command line and in JSON.
@@ -72,6 +78,8 @@ impl Kind {
             Kind::AdminChange => "admin-change",
             Kind::Incident => "incident",
             Kind::TrailViewed => "trail-viewed",
+            Kind::Reported => "reported",
+            Kind::Exported => "exported",
         }
     }
 }
@@ -264,6 +272,10 @@ pub struct Record<'a> {
     pub masked: Vec<Cow<'a, str>>,
     /// The protected columns returned as they are.
     pub unmasked: Vec<Cow<'a, str>>,
+    /// The other system that told of this. Then `person_name` is a name there, and nobody of ours.
+    pub source: Option<Cow<'a, str>>,
+    /// What that system calls the event.
+    pub source_event: Option<Cow<'a, str>>,
 }
 
 impl Record<'_> {
@@ -298,6 +310,8 @@ impl Record<'_> {
             unresolved: None,
             masked: Vec::new(),
             unmasked: Vec::new(),
+            source: None,
+            source_event: None,
         }
     }
 }

@@ -394,6 +394,8 @@ pub(crate) enum KindName {
     AdminChange,
     Incident,
     TrailViewed,
+    Reported,
+    Exported,
 }
 
 impl KindName {

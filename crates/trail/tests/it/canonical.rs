@@ -73,8 +73,10 @@ prop_compose! {
         policies in prop::collection::vec(any::<String>(), 0..4), numbers in prop::array::uniform4(any::<Option<u64>>()),
         outcome in outcome(), patients in patients(), unresolved in any::<Option<u64>>(),
         columns in prop::array::uniform2(prop::collection::vec(any::<String>(), 0..3)),
+        source in prop::array::uniform2(any::<Option<String>>()),
     ) -> Record<'static> {
         let mut record = record;
+        [record.source, record.source_event] = source.map(|text| text.map(Into::into));
         (record.patients, record.unresolved) = (patients, unresolved);
         [record.masked, record.unmasked] = columns.map(|list| list.into_iter().map(Into::into).collect());
         record.verdict = verdict;
@@ -135,7 +137,12 @@ fn refusals_say_what_is_wrong() {
     check(&[7, 1, 0xff], DecodeError::Utf8(7));
     check(&[16, 0], DecodeError::Value(16));
     check(&[7, 0xff, 0xff, 0xff, 0x7f], DecodeError::Limit(7));
-    assert_eq!(decode(&[3, 1, 3]), Err(DecodeError::Version(3)));
+    assert_eq!(decode(&[9, 1, 3]), Err(DecodeError::Version(9)));
+    let base = [3, 1, 3, 2, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(decode(&base), Err(DecodeError::Version(3)));
+    assert_eq!(decode(&[&base[..], &[36, 1, b'a']].concat()).unwrap().source.as_deref(), Some("a"));
+    let reported = [1, 1, 50, 2, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(decode(&reported), Err(DecodeError::Version(1)));
     let base = [2, 1, 3, 2, 0, 0, 0, 0, 0, 0, 0, 0];
     let check = |tail: &[u8], expected: DecodeError| {
         assert_eq!(decode(&[&base, tail].concat()), Err(expected), "{tail:02x?}");
@@ -188,7 +195,7 @@ fn the_documented_vectors_hold() {
     }
 }
 
-fn vector_records() -> [(&'static str, Record<'static>); 4] {
+fn vector_records() -> [(&'static str, Record<'static>); 5] {
     let at = Micros(1_795_428_000_000_000);
     let mut refused = Record::new(Kind::SignIn, at);
     refused.person_name = Some("nurse.joy".into());
@@ -201,10 +208,15 @@ fn vector_records() -> [(&'static str, Record<'static>); 4] {
     patients.unresolved = Some(2);
     patients.masked = vec!["public.patients.ssn".into()];
     patients.unmasked = vec!["public.patients.name".into()];
+    let mut reported = Record::new(Kind::Reported, at);
+    reported.person_name = Some("reported:dr.who".into());
+    reported.source = Some("ehr".into());
+    reported.source_event = Some("e-1".into());
     [
         ("heartbeat", Record::new(Kind::Heartbeat, at)),
         ("failed sign-in", refused),
         ("read", select(300)),
         ("read with patients", patients),
+        ("reported", reported),
     ]
 }

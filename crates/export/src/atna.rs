@@ -69,8 +69,12 @@ fn identification(event: &Event<'_>, xml: &mut String) {
     if let Some(kind) = kind {
         coded(xml, "EventTypeCode", kind);
     }
-    write!(xml, "<EventOutcomeDescription>{}</EventOutcomeDescription></EventIdentification>", escaped(&words))
-        .expect("writing to a string succeeds");
+    write!(
+        xml,
+        "<EventOutcomeDescription>{}</EventOutcomeDescription></EventIdentification>",
+        escaped(&words)
+    )
+    .expect("writing to a string succeeds");
 }
 
 fn codes(event: &Event<'_>) -> (Code, Option<Code>) {

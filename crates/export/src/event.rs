@@ -111,9 +111,9 @@ impl Deed {
                 "DELETE" | "TRUNCATE" => Deed::Delete,
                 _ => Deed::Update,
             },
-            Some(Action::Connect | Action::Define | Action::Execute | Action::Administer | Action::Approve) => {
-                Deed::Execute
-            }
+            Some(
+                Action::Connect | Action::Define | Action::Execute | Action::Administer | Action::Approve,
+            ) => Deed::Execute,
             None if matches!(record.kind, Kind::TrailViewed) => Deed::Read,
             None => Deed::Execute,
         }
@@ -164,7 +164,9 @@ impl Result {
             Result::Success => "done",
             Result::Refused => "refused",
             Result::Failed => "failed",
-            Result::Pending => "admitted, and about to be done: a later event of the operation says what came of it",
+            Result::Pending => {
+                "admitted, and about to be done: a later event of the operation says what came of it"
+            }
             Result::Unknown => "unknown: the session ended before an answer was seen",
         }
     }
@@ -290,7 +292,9 @@ impl Mapper {
             self.under_way.clear();
             self.remembered = 0;
         }
-        if let (Kind::Operation, Some(session), Some(operation)) = (record.kind, record.session, record.operation) {
+        if let (Kind::Operation, Some(session), Some(operation)) =
+            (record.kind, record.session, record.operation)
+        {
             let key = (session.0, operation.0);
             match record.phase {
                 Some(Phase::Admitted) => self.remember(key, &patients),

@@ -133,7 +133,9 @@ fn outcome(result: Result) -> Option<&'static str> {
 
 fn outcome_words(event: &Event<'_>) -> String {
     let words = match (event.result(), event.record().outcome) {
-        (Result::Failed, Some(model::Outcome::Failed(state))) => format!("failed with SQLSTATE {}", state.text()),
+        (Result::Failed, Some(model::Outcome::Failed(state))) => {
+            format!("failed with SQLSTATE {}", state.text())
+        }
         (result, _) => result.words().to_owned(),
     };
     match event.words() {
@@ -165,9 +167,7 @@ fn types(event: &Event<'_>, pattern: Option<Pattern>) -> (Value, Vec<Value>) {
             };
             (dcm("110100", "Application Activity"), vec![subtype])
         }
-        About::Settings => {
-            (dcm("110113", "Security Alert"), vec![dcm("110129", "Security Configuration")])
-        }
+        About::Settings => (dcm("110113", "Security Alert"), vec![dcm("110129", "Security Configuration")]),
         About::SignIn => (dcm("110114", "User Authentication"), vec![dcm("110122", "Login")]),
         About::Session => {
             let subtype = match event.record().kind {

@@ -15,11 +15,22 @@
 
 mod atna;
 mod cloud;
+mod error;
 mod event;
 mod fhir;
+mod file;
+mod follow;
 mod format;
+mod http;
 mod ocsf;
+mod position;
+mod receiver;
+mod syslog;
 mod text;
 
+pub use error::Error;
 pub use event::{About, Deed, Event, Mapper, Patient, Result, Shown, Subjects};
+pub use file::{Checked, Outgoing, Written, check};
+pub use follow::{Begin, Follower, Notice, Plan};
 pub use format::Format;
+pub use receiver::{Address, Bearer, Identity, Receiver};

@@ -223,7 +223,10 @@ fn unmapped(event: &Event<'_>) -> Value {
     }
     let list = |items: &[std::borrow::Cow<'_, str>]| (!items.is_empty()).then(|| json!(items));
     put("phase", record.phase.map(|phase| json!(phase.name())));
-    put("verdict", record.verdict.map(|verdict| json!(if verdict == Verdict::Allow { "allow" } else { "deny" })));
+    put(
+        "verdict",
+        record.verdict.map(|verdict| json!(if verdict == Verdict::Allow { "allow" } else { "deny" })),
+    );
     put("command", record.command.as_ref().map(|command| json!(command)));
     put("objects", list(&record.objects));
     put("policies", list(&record.policies));

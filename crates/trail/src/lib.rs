@@ -33,6 +33,7 @@ mod recover;
 mod scan;
 mod seal;
 mod segment;
+mod statement;
 mod tree;
 mod used;
 mod verify;
@@ -61,6 +62,7 @@ pub use record::{
 };
 pub use seal::{OpenedPatients, Sealer};
 pub use segment::{FrameError, FrameHeader, SegmentHeader};
+pub use statement::open_export;
 pub use verify::{Finding, Report, Tail, VerifyOptions, export_tlog, verify, verify_on};
 
 /// Memory for encoding that a thread keeps between records.

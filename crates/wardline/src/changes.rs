@@ -39,7 +39,7 @@ const SYSTEM_ERROR: SqlState = SqlState(*b"58000");
 const DISPLAY_NAME_CHARS_MAX: usize = 200;
 
 /// A change about to be made: who, by which command, what.
-struct Change<'a> {
+pub(crate) struct Change<'a> {
     actor: &'a Actor,
     command: &'static str,
     what: String,
@@ -48,7 +48,7 @@ struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
-    fn new(actor: &'a Actor, command: &'static str, what: String) -> Change<'a> {
+    pub(crate) fn new(actor: &'a Actor, command: &'static str, what: String) -> Change<'a> {
         Change { actor, command, what, number: None }
     }
 }
@@ -62,6 +62,8 @@ impl Node {
             Request::Login { .. }
             | Request::AccessMatrix { .. }
             | Request::TrailView { .. }
+            | Request::ExportFile { .. }
+            | Request::InboundList {}
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::Explain { .. } => None,
@@ -88,6 +90,12 @@ impl Node {
             Request::TrailView { what, patients, issuers } => {
                 self.trail_view(actor, what, patients, &issuers).await
             }
+            Request::ExportFile { what } => self.export_file(actor, &what).await,
+            Request::InboundAdd { source } => self.inbound_add(actor, &source).await,
+            Request::InboundRemove { source, token } => {
+                self.inbound_remove(actor, &source, token.as_deref()).await
+            }
+            Request::InboundList {} => self.inbound_list(),
             Request::SurveyBegin { resource, what } => self.survey_begin(actor, &resource, what).await,
             Request::SurveyEnd { resource, what, rows, failed } => {
                 self.survey_end(actor, &resource, what, rows, failed).await
@@ -517,7 +525,7 @@ impl Node {
     }
 
     /// Makes the record durable that a change is about to be made.
-    async fn admitted(&self, change: &Change<'_>) -> Result<(), Refusal> {
+    pub(crate) async fn admitted(&self, change: &Change<'_>) -> Result<(), Refusal> {
         let record = self.change_record(change, Phase::Admitted);
         self.record(&record).await.map_err(|error| {
             Refusal::because(&error).help("nothing was changed, because it could not be recorded")
@@ -556,7 +564,7 @@ impl Node {
     }
 
     /// Passes on what a change gave, and records it, because the record so far says only that it was to happen.
-    async fn done<T, E: std::error::Error>(
+    pub(crate) async fn done<T, E: std::error::Error>(
         &self,
         change: &Change<'_>,
         result: Result<T, E>,
@@ -607,6 +615,10 @@ impl Node {
         match request {
             // These are about the trail, the vault and the resources.
             Request::TrailView { .. }
+            | Request::ExportFile { .. }
+            | Request::InboundAdd { .. }
+            | Request::InboundRemove { .. }
+            | Request::InboundList {}
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::VaultSet { .. }

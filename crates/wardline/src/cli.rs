@@ -54,6 +54,12 @@ pub(crate) enum Command {
     WhoSaw(WhoSaw),
     /// Which accesses a person had, and of how many patients
     Saw(Saw),
+    /// Hand entries over to other systems, as files
+    #[command(subcommand)]
+    Export(crate::commands::export::Export),
+    /// Other systems that report events
+    #[command(subcommand)]
+    Inbound(crate::commands::inbound::Inbound),
     /// Prove that nothing in a trail was altered, dropped, reordered or cut off
     Verify(Verify),
     /// Who may do what

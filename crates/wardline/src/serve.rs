@@ -23,6 +23,8 @@ use crate::commands::configuration;
 use crate::config::Config;
 use crate::control::ControlSocket;
 use crate::data::DataFolder;
+use crate::exports::Exports;
+use crate::inbound::Inbound;
 use crate::node::Node;
 use crate::standing::Standing;
 use crate::{EXIT_TRAIL_FAILED, logging, output, reload, tls};
@@ -106,17 +108,23 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     node.enter_service().await.context("the trail does not record")?;
     let config = node.config.load_full();
     warn_of_missing_credentials(node, &config);
+    let exports = Exports::start(node, &config)?;
     let workers = Workers::start(std::thread::available_parallelism().map_or(1, Into::into))?;
     let listener = listen(node, &config, &workers).await?;
     let control = Arc::new(ControlSocket::bind(&node.folder)?);
     let answers = answer_requests(&control, node);
     let repeats = repeat_changes(node);
+    let inbound = Inbound::start(node, &config).await?;
     let end = signals.obey(node, file).await;
+    if let Some(inbound) = inbound {
+        inbound.stop().await;
+    }
     repeats.abort();
     answers.abort();
     let _aborted = (answers.await, repeats.await);
     control.close();
     let code = finish(end, node, listener, config.drain_timeout).await;
+    exports.stop().await;
     tokio::task::spawn_blocking(move || workers.stop()).await?;
     code
 }

@@ -3,6 +3,8 @@
 mod access;
 mod administer;
 mod check;
+pub(crate) mod export;
+pub(crate) mod inbound;
 mod init;
 mod patients;
 mod phi;
@@ -39,6 +41,8 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Trail(command) => trail::run(file, command),
         Command::WhoSaw(arguments) => patients::who_saw(file, arguments),
         Command::Saw(arguments) => patients::saw(file, arguments),
+        Command::Export(command) => export::run(file, command),
+        Command::Inbound(command) => inbound::run(file, command),
         Command::Verify(arguments) => verify::run(file, arguments),
     }
 }

@@ -6,6 +6,7 @@
 
 mod fields;
 mod files;
+mod handover;
 mod problem;
 mod protection;
 mod read;
@@ -25,6 +26,7 @@ use policy::{CedarFile, Role, Snapshot, Sources};
 use toml::de::DeTable;
 
 pub(crate) use fields::FIELDS;
+pub(crate) use handover::{Export, Inbound};
 pub(crate) use problem::{Problem, Problems, Severity, nearest};
 pub(crate) use protection::Protection;
 use read::{Reader, Section};
@@ -46,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) listener: Listener,
     pub(crate) sign_in: SignIn,
     pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) exports: BTreeMap<String, Export>,
+    pub(crate) inbound: Option<Inbound>,
     pub(crate) resources: BTreeMap<String, Resource>,
     pub(crate) roles: Vec<Role>,
     pub(crate) policies: Vec<CedarFile>,
@@ -187,6 +191,11 @@ impl Config {
                     .push(format!("resource `{name}`: reached without TLS; exception on file: {exception}")),
             }
         }
+        let in_clear =
+            self.exports.iter().filter(|(_, export)| export.patients == export::Shown::Identifiers);
+        exceptions.extend(in_clear.map(|(name, export)| {
+            format!("export `{name}`: the identifiers of patients are sent in clear to {}", export.place())
+        }));
         exceptions
     }
 }

@@ -10,8 +10,8 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, UpstreamTls, files, problem,
-    protection, sha256,
+    Certificate, Config, DEFAULT_ADDRESS, Export, Inbound, Listener, Resource, SignIn, UpstreamTls, files,
+    handover, problem, protection, sha256,
 };
 
 /// Longest name of a node, resource or role: the limit of a PostgreSQL identifier.
@@ -34,6 +34,8 @@ pub(super) struct Draft {
     drain_timeout: Duration,
     sign_in: SignIn,
     metrics: Option<SocketAddr>,
+    exports: BTreeMap<String, Export>,
+    inbound: Option<Inbound>,
 }
 
 impl Draft {
@@ -48,6 +50,8 @@ impl Draft {
             listener: self.listener?,
             sign_in: self.sign_in,
             metrics: self.metrics,
+            exports: self.exports,
+            inbound: self.inbound,
             resources: self.resources,
             roles: self.roles,
             policies: self.policies,
@@ -76,6 +80,8 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
         drain_timeout,
         sign_in: sign_in(top),
         metrics: metrics(top),
+        exports: handover::exports(top, base),
+        inbound: handover::inbound(top, base),
     }
 }
 
@@ -131,11 +137,11 @@ fn check_plaintext(section: &Section<'_, '_>, flag: &At<bool>, address: Option<S
     }
 }
 
-fn narrow<T: TryFrom<u64>>(number: u64) -> T {
+pub(super) fn narrow<T: TryFrom<u64>>(number: u64) -> T {
     T::try_from(number).ok().expect("the field's bounds fit its type")
 }
 
-fn certificate(section: &Section<'_, '_>, base: &Path) -> Option<Certificate> {
+pub(super) fn certificate(section: &Section<'_, '_>, base: &Path) -> Option<Certificate> {
     let Some(value) = section.value("tls") else { return Some(Certificate::SelfSigned) };
     if value.get_ref().is_table() {
         let files = section.section("tls")?;
@@ -155,7 +161,7 @@ fn certificate(section: &Section<'_, '_>, base: &Path) -> Option<Certificate> {
 }
 
 /// Returns a required path whose file passes a check.
-fn path(
+pub(super) fn path(
     section: &Section<'_, '_>,
     name: &str,
     example: &str,
@@ -391,7 +397,7 @@ fn policies(top: &Section<'_, '_>, base: &Path) -> Vec<CedarFile> {
     policies
 }
 
-fn socket_address(section: &Section<'_, '_>, name: &str, text: &At<String>) -> Option<SocketAddr> {
+pub(super) fn socket_address(section: &Section<'_, '_>, name: &str, text: &At<String>) -> Option<SocketAddr> {
     if let Ok(address) = text.value.parse() {
         return Some(address);
     }
@@ -423,7 +429,7 @@ pub(super) fn one_of(
     found
 }
 
-fn check_name(section: &Section<'_, '_>, what: &str, name: &At<String>) {
+pub(super) fn check_name(section: &Section<'_, '_>, what: &str, name: &At<String>) {
     let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     let first = name.value.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
     if !first || name.value.len() > NAME_BYTES_MAX || !name.value.chars().all(letters) {

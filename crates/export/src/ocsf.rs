@@ -129,8 +129,11 @@ fn base(event: &Event<'_>, class: &Class) -> Map<String, Value> {
         "original_time": crate::text::time(record.at),
         "event_code": record.kind.name(),
     });
-    if let (Some(operation), Some(fields)) = (event.operation_id(), metadata.as_object_mut()) {
-        fields.insert("correlation_uid".to_owned(), json!(operation));
+    if let Some(fields) = metadata.as_object_mut() {
+        fields.extend(event.operation_id().map(|id| ("correlation_uid".to_owned(), json!(id))));
+        // Entity Management has its actor by this profile.
+        let profiles = (class.uid == ENTITY_MANAGEMENT.0).then(|| ("profiles".to_owned(), json!(["host"])));
+        fields.extend(profiles);
     }
     let mut object = Map::new();
     let mut put = |name: &str, value: Value| drop(object.insert(name.to_owned(), value));

@@ -120,17 +120,17 @@ fn a_receiver_may_begin_now() {
 fn a_position_of_another_log_is_not_used() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let receiver = Receiver::start();
-    for folder in [&folder, &other] {
+    for (folder, number) in [(&folder, 1), (&other, 2)] {
         let trail = open(folder.path());
-        write(&trail, &read(1));
+        write(&trail, &read(number));
         trail.close().unwrap();
     }
-    let following = Following::start(folder.path(), &receiver, Begin::Beginning);
-    eventually("it came", || operations(&receiver) == [1]);
-    drop(following.stop());
     let position = "export/test.position";
-    std::fs::create_dir(other.path().join("export")).unwrap();
+    let following = Following::start(folder.path(), &receiver, Begin::Beginning);
     eventually("the position", || folder.path().join(position).exists());
+    drop(following.stop());
+    assert_eq!(operations(&receiver), [1]);
+    std::fs::create_dir(other.path().join("export")).unwrap();
     std::fs::copy(folder.path().join(position), other.path().join(position)).unwrap();
     let following = Following::start(other.path(), &receiver, Begin::Beginning);
     eventually("it ends", || {

@@ -88,7 +88,8 @@ pub(crate) fn event(event: &Event<'_>) -> Value {
             put("type", json!("Database"));
             put("database", json!({ "type_id": 1, "type": "Relational", "name": event.resource() }));
             if let Some(statement) = record.statement.as_deref().filter(|text| !text.is_empty()) {
-                let mut query = json!({ "query_string": plain(statement) });
+                let name = record.command.as_deref().unwrap_or("statement");
+                let mut query = json!({ "name": crate::text::shown(name), "query_string": plain(statement) });
                 if let Some(fields) = query.as_object_mut() {
                     fields.extend(record.bytes.map(|bytes| ("bytes".to_owned(), json!(bytes))));
                 }

@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 32] = [
+const COMMANDS: [&str; 42] = [
     "",
     "serve",
     "check",
@@ -28,6 +28,16 @@ const COMMANDS: [&str; 32] = [
     "trail export-tlog",
     "who-saw",
     "saw",
+    "export",
+    "export fhir",
+    "export atna",
+    "export ocsf",
+    "export cloudevents",
+    "export verify",
+    "inbound",
+    "inbound add",
+    "inbound list",
+    "inbound remove",
     "verify",
     "access",
     "access matrix",

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::error::NotTaken;
 use crate::format::Format;
 use crate::receiver::{Line, Peer};
+use crate::text::at;
 
 /// The longest answer that is read: one for each event of a batch.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -120,12 +121,12 @@ fn body(format: Format, lines: &[Line]) -> (&'static str, String) {
 /// Reads a FHIR server's answer: every event must have been taken.
 fn all_taken(answer: &[u8], count: usize) -> Result<(), NotTaken> {
     let answer: Value = serde_json::from_slice(answer).map_err(|_| NotTaken::Answer)?;
-    let entries = answer["entry"].as_array().ok_or(NotTaken::Answer)?;
+    let entries = at(&answer, "/entry").as_array().ok_or(NotTaken::Answer)?;
     if entries.len() != count {
         return Err(NotTaken::Answer);
     }
     for (number, entry) in entries.iter().enumerate() {
-        let status = entry["response"]["status"].as_str().unwrap_or("no status");
+        let status = at(entry, "/response/status").as_str().unwrap_or("no status");
         if !status.starts_with('2') {
             let status = crate::text::plain(status).chars().take(40).collect();
             return Err(NotTaken::Event { number, status });

@@ -13,7 +13,7 @@ use trail::{Entry, Reader};
 
 use crate::error::Error;
 use crate::format::Format;
-use crate::text::{hex, sha256};
+use crate::text::{at, hex, sha256};
 
 const VERSION: u64 = 1;
 /// Far above any position; a wrong file is not read into memory.
@@ -73,8 +73,8 @@ impl PositionFile {
     fn parse(&self, bytes: &[u8]) -> Result<Mark, Error> {
         let value: Value =
             serde_json::from_slice(bytes).map_err(|_| self.foreign("it is no position".to_owned()))?;
-        let (origin, format) = (value["origin"].as_str(), value["format"].as_str());
-        if value["version"].as_u64() != Some(VERSION) {
+        let (origin, format) = (at(&value, "/origin").as_str(), at(&value, "/format").as_str());
+        if at(&value, "/version").as_u64() != Some(VERSION) {
             return Err(self.foreign("it is of a version that is not known here".to_owned()));
         }
         if origin != Some(&self.origin) || format != Some(self.format.name()) {
@@ -82,7 +82,7 @@ impl PositionFile {
             let wanted = format!("{} as {}", self.origin, self.format.name());
             return Err(self.foreign(format!("it is about {found}, not about {wanted}")));
         }
-        let (index, digest) = (value["last"]["index"].as_u64(), value["last"]["sha256"].as_str());
+        let (index, digest) = (at(&value, "/last/index").as_u64(), at(&value, "/last/sha256").as_str());
         match (index, digest) {
             (Some(index), Some(digest)) => Ok(Mark { index, digest: digest.to_owned() }),
             _ => Err(self.foreign("it names no entry".to_owned())),

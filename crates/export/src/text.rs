@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use aws_lc_rs::digest;
 use model::Micros;
+use serde_json::Value;
 
 /// Returns a time as RFC 3339 in UTC, with microseconds.
 pub(crate) fn time(at: Micros) -> String {
@@ -47,6 +48,11 @@ pub(crate) fn plain(text: &str) -> String {
 pub(crate) fn shown(text: &str) -> String {
     let plain = plain(text);
     if plain.trim().is_empty() { "(none)".to_owned() } else { plain }
+}
+
+/// Returns what stands in a document there; null for what does not.
+pub(crate) fn at<'v>(value: &'v Value, pointer: &str) -> &'v Value {
+    value.pointer(pointer).unwrap_or(&Value::Null)
 }
 
 /// Returns bytes as lower-case hexadecimal.

@@ -96,17 +96,17 @@ fn values(body: &[u8]) -> Result<Vec<Value>, Problem> {
 }
 
 fn of_bundle(whole: Value) -> Result<Vec<Value>, Problem> {
-    if whole["resourceType"] != "Bundle" {
+    if part(&whole, "/resourceType") != "Bundle" {
         return Ok(vec![whole]);
     }
     let mut values = Vec::new();
-    for (at, entry) in whole["entry"].as_array().into_iter().flatten().enumerate() {
-        let mut resource = entry["resource"].clone();
+    for (at, entry) in part(&whole, "/entry").as_array().into_iter().flatten().enumerate() {
+        let mut resource = part(entry, "/resource").clone();
         let Some(fields) = resource.as_object_mut() else {
             return Err(Problem::Event { number: at + 1, why: "the entry has no resource".to_owned() });
         };
         if !fields.contains_key("id")
-            && let Some(url) = entry["fullUrl"].as_str()
+            && let Some(url) = part(entry, "/fullUrl").as_str()
         {
             fields.insert("id".to_owned(), Value::from(url));
         }
@@ -120,7 +120,7 @@ fn event(value: &Value) -> Result<Reported, String> {
     if original.len() > EVENT_BYTES_MAX {
         return Err(format!("it is longer than {EVENT_BYTES_MAX} bytes"));
     }
-    match value["resourceType"].as_str() {
+    match part(value, "/resourceType").as_str() {
         Some("AuditEvent") => audit_event(value, original),
         Some(_) => Err("`resourceType` is not AuditEvent".to_owned()),
         None => own(value, original),
@@ -133,8 +133,8 @@ fn own(value: &Value, original: Vec<u8>) -> Result<Reported, String> {
     if fields.keys().any(|name| !FIELDS.contains(&name.as_str())) {
         return Err(format!("it has a field that is not one of {}", FIELDS.join(", ")));
     }
-    let text = |name: &str| name_of(value[name].as_str(), name);
-    let (action, command) = match value["action"].as_str() {
+    let text = |name: &str| name_of(value.get(name).and_then(Value::as_str), name);
+    let (action, command) = match part(value, "/action").as_str() {
         Some("read") => deed("R"),
         Some("create") => deed("C"),
         Some("update") => deed("U"),
@@ -142,44 +142,46 @@ fn own(value: &Value, original: Vec<u8>) -> Result<Reported, String> {
         Some("execute") => deed("E"),
         Some(_) | None => return Err("`action` is not read, create, update, delete or execute".to_owned()),
     };
-    let outcome = match value["outcome"].as_str() {
+    let outcome = match part(value, "/outcome").as_str() {
         Some("success") => Some(Outcome::Completed),
         Some("failure") => Some(Outcome::Failed(FAILED)),
-        None if value["outcome"].is_null() => None,
+        None if part(value, "/outcome").is_null() => None,
         Some(_) | None => return Err("`outcome` is not success or failure".to_owned()),
     };
     Ok(Reported {
         id: text("id")?,
-        happened: instant(value["at"].as_str(), "at")?,
+        happened: instant(part(value, "/at").as_str(), "at")?,
         person: text("person")?,
         action,
         command,
         outcome,
-        address: address(&value["address"])?,
-        objects: objects(texts(&value["objects"], "objects")?.into_iter()),
-        patients: patients(texts(&value["patients"], "patients")?)?,
+        address: address(part(value, "/address"))?,
+        objects: objects(texts(part(value, "/objects"), "objects")?.into_iter()),
+        patients: patients(texts(part(value, "/patients"), "patients")?)?,
         original,
     })
 }
 
 fn audit_event(value: &Value, original: Vec<u8>) -> Result<Reported, String> {
-    let agents = value["agent"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let requestor = agents.iter().find(|agent| agent["requestor"] == true).or(agents.first());
+    let agents = part(value, "/agent").as_array().map(Vec::as_slice).unwrap_or_default();
+    let requestor = agents.iter().find(|agent| part(agent, "/requestor") == true).or(agents.first());
     let Some(requestor) = requestor else { return Err("`agent` is missing".to_owned()) };
-    let names = [&requestor["who"]["identifier"]["value"], &requestor["altId"], &requestor["name"]];
-    let person = names.into_iter().chain([&requestor["who"]["display"], &requestor["who"]["reference"]]);
+    let names =
+        [part(requestor, "/who/identifier/value"), part(requestor, "/altId"), part(requestor, "/name")];
+    let person =
+        names.into_iter().chain([part(requestor, "/who/display"), part(requestor, "/who/reference")]);
     let person = name_of(person.filter_map(Value::as_str).next(), "agent.who")?;
     // Where it came from is said by the person's agent or by another one.
-    let networks = std::iter::once(requestor).chain(agents).map(|agent| &agent["network"]["address"]);
+    let networks = std::iter::once(requestor).chain(agents).map(|agent| part(agent, "/network/address"));
     let address = networks.filter_map(Value::as_str).find_map(|text| text.parse().ok());
-    let (action, command) = deed(value["action"].as_str().unwrap_or("E"));
-    let outcome = match value["outcome"].as_str() {
+    let (action, command) = deed(part(value, "/action").as_str().unwrap_or("E"));
+    let outcome = match part(value, "/outcome").as_str() {
         Some("0") => Some(Outcome::Completed),
         Some("4" | "8" | "12") => Some(Outcome::Failed(FAILED)),
-        None if value["outcome"].is_null() => None,
+        None if part(value, "/outcome").is_null() => None,
         Some(_) | None => return Err("`outcome` is not 0, 4, 8 or 12".to_owned()),
     };
-    let entities = value["entity"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let entities = part(value, "/entity").as_array().map(Vec::as_slice).unwrap_or_default();
     let mut named = Vec::new();
     let mut touched = Vec::new();
     for entity in entities {
@@ -189,8 +191,8 @@ fn audit_event(value: &Value, original: Vec<u8>) -> Result<Reported, String> {
         }
     }
     Ok(Reported {
-        id: name_of(value["id"].as_str(), "id")?,
-        happened: instant(value["recorded"].as_str(), "recorded")?,
+        id: name_of(part(value, "/id").as_str(), "id")?,
+        happened: instant(part(value, "/recorded").as_str(), "recorded")?,
         person,
         action,
         command,
@@ -214,15 +216,15 @@ fn deed(letter: &str) -> (Action, &'static str) {
 
 /// Returns the identifier, where an entity is a patient.
 fn patient(entity: &Value) -> Result<Option<String>, String> {
-    let what = &entity["what"];
-    let reference = what["reference"].as_str().unwrap_or_default();
+    let what = part(entity, "/what");
+    let reference = part(what, "/reference").as_str().unwrap_or_default();
     let segments: Vec<&str> = reference.split('/').collect();
     let referred = segments.iter().position(|part| *part == "Patient").and_then(|at| segments.get(at + 1));
-    let is = entity["role"]["code"] == "1" || what["type"] == "Patient" || referred.is_some();
+    let is = part(entity, "/role/code") == "1" || part(what, "/type") == "Patient" || referred.is_some();
     if !is {
         return Ok(None);
     }
-    let identifier = what["identifier"]["value"].as_str().or(referred.copied());
+    let identifier = part(what, "/identifier/value").as_str().or(referred.copied());
     match identifier {
         Some(identifier) => Ok(Some(identifier.to_owned())),
         None => Err("`entity` is a patient without an identifier".to_owned()),
@@ -231,9 +233,9 @@ fn patient(entity: &Value) -> Result<Option<String>, String> {
 
 /// Returns what kind of thing an entity is; not which one, because that may name a patient.
 fn kind_of(entity: &Value) -> Option<String> {
-    let what = &entity["what"];
-    let reference = what["reference"].as_str().unwrap_or_default();
-    let kind = what["type"].as_str().or(reference.rsplit('/').nth(1))?;
+    let what = part(entity, "/what");
+    let reference = part(what, "/reference").as_str().unwrap_or_default();
+    let kind = part(what, "/type").as_str().or(reference.rsplit('/').nth(1))?;
     kind.chars().all(|c| c.is_ascii_alphabetic()).then(|| kind.to_owned())
 }
 
@@ -245,6 +247,11 @@ fn name_of(text: Option<&str>, field: &str) -> Result<String, String> {
         return Err(format!("`{field}` is longer than {NAME_BYTES_MAX} bytes"));
     }
     Ok(text)
+}
+
+/// Returns what stands in a document there; null for what does not.
+fn part<'v>(value: &'v Value, pointer: &str) -> &'v Value {
+    value.pointer(pointer).unwrap_or(&Value::Null)
 }
 
 /// Checks the form of a time; it is kept as it was said.

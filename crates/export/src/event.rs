@@ -73,7 +73,7 @@ impl About {
         match kind {
             Kind::Heartbeat | Kind::SegmentOpened => None,
             Kind::NodeStarted | Kind::NodeStopped => Some(About::Node),
-            Kind::PolicyActivated | Kind::ConfigActivated => Some(About::Settings),
+            Kind::PolicyActivated | Kind::ConfigActivated | Kind::KeyDestroyed => Some(About::Settings),
             Kind::SignIn => Some(About::SignIn),
             Kind::SessionOpened | Kind::SessionClosed => Some(About::Session),
             Kind::Operation => Some(About::Operation),

@@ -18,8 +18,10 @@
 mod allocate;
 mod commit;
 mod core;
+mod custody;
 mod disk;
 mod error;
+mod expire;
 mod keeper;
 mod keys;
 mod leaf;
@@ -50,8 +52,10 @@ use crate::core::Core;
 use crate::open::Threads;
 
 pub use crate::core::{Failed, State};
+pub use custody::KeyRow;
 pub use disk::{Disk, DiskFile, Folder};
 pub use error::{Damage, DamageKind, Error};
+pub use expire::{Month, Tombstone, month_of, unless_destroyed};
 pub use leaf::{LEAF_BYTES, LEAF_VERSION, Leaf, commitment};
 pub use open::{check_keys, check_keys_on};
 pub use options::{Clock, HEARTBEAT_GAP_MAX, Options, SEGMENT_BYTES_MIN};

@@ -40,11 +40,11 @@ const DISPLAY_NAME_CHARS_MAX: usize = 200;
 
 /// A change about to be made: who, by which command, what.
 pub(crate) struct Change<'a> {
-    actor: &'a Actor,
-    command: &'static str,
-    what: String,
+    pub(crate) actor: &'a Actor,
+    pub(crate) command: &'static str,
+    pub(crate) what: String,
     /// Its number, where it is one of the registry and about to be made.
-    number: Option<u64>,
+    pub(crate) number: Option<u64>,
 }
 
 impl<'a> Change<'a> {
@@ -57,6 +57,7 @@ impl Node {
     /// Does what was asked.
     pub(crate) async fn perform(&self, actor: &Actor, request: Request) -> Result<Reply, Refusal> {
         self.check_standing(&request)?;
+        self.authorise(actor, &request).await?;
         let _turn = match request {
             // A log-in waits for hashes; it changes nothing that another change looks at.
             Request::Login { .. }
@@ -66,7 +67,12 @@ impl Node {
             | Request::InboundList {}
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
-            | Request::Explain { .. } => None,
+            | Request::Explain { .. }
+            | Request::OperatorRights {}
+            | Request::KeyList {}
+            | Request::HoldList {}
+            | Request::RetentionPlan {}
+            | Request::Agreements {} => None,
             _ => Some(self.turn.lock().await),
         };
         match request {
@@ -87,10 +93,20 @@ impl Node {
             }
             Request::VaultRemove { resource } => self.vault_remove(actor, resource).await,
             Request::VaultList {} => self.vault_list(),
-            Request::TrailView { what, patients, issuers } => {
+            Request::OperatorRights {} => Ok(self.operator_rights(actor)),
+            Request::KeyList {} => self.key_list().await,
+            Request::KeyRotate {} => self.key_rotate(actor).await,
+            Request::HoldAdd { hold } => self.hold_add(actor, hold).await,
+            Request::HoldList {} => self.hold_list().await,
+            Request::HoldRemove { id, reason } => self.hold_remove(actor, id, &reason).await,
+            Request::RetentionPlan {} => self.retention_plan().await,
+            Request::ExpirePropose { month, reason } => self.expire_propose(actor, month, &reason).await,
+            Request::Agree { id } => self.agree(actor, id).await,
+            Request::Agreements {} => self.agreement_list().await,
+            Request::TrailView { what, patients, issuers, sealed: _ } => {
                 self.trail_view(actor, what, patients, &issuers).await
             }
-            Request::ExportFile { what } => self.export_file(actor, &what).await,
+            Request::ExportFile { what, identifiers: _ } => self.export_file(actor, &what).await,
             Request::InboundAdd { source } => self.inbound_add(actor, &source).await,
             Request::InboundRemove { source, token } => {
                 self.inbound_remove(actor, &source, token.as_deref()).await
@@ -348,7 +364,7 @@ impl Node {
         issuers: &[String],
     ) -> Result<Reply, Refusal> {
         let mut record = Record::new(Kind::TrailViewed, self.now());
-        record.person_name = Some(actor.shown().into());
+        actor.sign(&mut record);
         record.detail = Some(detail(&output::printable(&what)));
         let patients: Vec<Box<[u8]>> =
             patients.iter().map(|patient| patient.0.expose().as_bytes().into()).collect();
@@ -533,7 +549,7 @@ impl Node {
     }
 
     /// The same for a change of the registry: returns it with its number, and the registry to make it in.
-    async fn admitted_numbered<'c>(
+    pub(crate) async fn admitted_numbered<'c>(
         &self,
         change: Change<'c>,
     ) -> Result<(Change<'c>, registry::Registry), Refusal> {
@@ -553,7 +569,7 @@ impl Node {
     }
 
     /// Records a refusal and returns it.
-    async fn refused(&self, change: &Change<'_>, refusal: Refusal) -> Refusal {
+    pub(crate) async fn refused(&self, change: &Change<'_>, refusal: Refusal) -> Refusal {
         let mut record = self.change_record(change, Phase::Refused);
         record.outcome = Some(Outcome::Refused);
         record.detail = Some(detail(&format!("{}: {}", change.what, refusal.message)));
@@ -601,8 +617,7 @@ impl Node {
     fn change_record<'a>(&self, change: &'a Change<'_>, phase: Phase) -> Record<'a> {
         let mut record = Record::new(Kind::AdminChange, self.now());
         record.phase = Some(phase);
-        record.person_name = Some(change.actor.shown().into());
-        record.client = Some("wardline".into());
+        change.actor.sign(&mut record);
         record.command = Some(change.command.into());
         record.detail = Some(detail(&change.what));
         record.operation = change.number.map(OperationId);
@@ -619,12 +634,22 @@ impl Node {
             | Request::InboundAdd { .. }
             | Request::InboundRemove { .. }
             | Request::InboundList {}
+            | Request::OperatorRights {}
+            | Request::KeyList {}
+            | Request::KeyRotate {}
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::VaultSet { .. }
             | Request::VaultRemove { .. }
             | Request::VaultList {} => Ok(()),
-            Request::UserAdd { .. }
+            Request::HoldAdd { .. }
+            | Request::HoldList {}
+            | Request::HoldRemove { .. }
+            | Request::RetentionPlan {}
+            | Request::ExpirePropose { .. }
+            | Request::Agree { .. }
+            | Request::Agreements {}
+            | Request::UserAdd { .. }
             | Request::UserPassword { .. }
             | Request::UserDisable { .. }
             | Request::UserEnable { .. }
@@ -654,7 +679,7 @@ pub(crate) fn older_registry(path: &Path, registry: u64, trail: u64) -> Refusal 
 }
 
 /// Returns a text that fits a record.
-fn detail(text: &str) -> Cow<'static, str> {
+pub(crate) fn detail(text: &str) -> Cow<'static, str> {
     output::clipped(text, crate::node::DETAIL_BYTES_MAX).into()
 }
 

@@ -18,10 +18,12 @@ mod hashing;
 mod inbound;
 mod logging;
 mod node;
+mod operators;
 mod output;
 mod prompt;
 mod reload;
 mod render;
+mod retention;
 mod serve;
 mod sign_in;
 mod standing;
@@ -49,6 +51,9 @@ fn main() -> ExitCode {
         Err(error) if json && error.use_stderr() => return misused(&error),
         Err(error) => error.exit(),
     };
+    if let Err(error) = cli.operator.claim() {
+        return failed(&error, json);
+    }
     match commands::run(&cli) {
         Ok(code) => code,
         Err(error) => failed(&error, json),

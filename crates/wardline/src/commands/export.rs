@@ -142,7 +142,7 @@ fn record(place: &Place, format: Format, asked: &ToFile, patients: Shown) -> any
         time(asked.period.from, "the beginning"),
         time(asked.period.to, "now"),
     );
-    control::ask(config.clone(), Request::ExportFile { what })?
+    control::ask(config.clone(), Request::ExportFile { what, identifiers: asked.identifiers })?
         .map(drop)
         .context("nothing is handed over unrecorded")
 }

@@ -190,7 +190,7 @@ impl Sought<'_> {
 }
 
 /// Returns the forms that an identifier may have in the trail: as it was written, and as the number or UUID it may be.
-fn forms(identifier: &str) -> Vec<String> {
+pub(crate) fn forms(identifier: &str) -> Vec<String> {
     let mut forms = vec![identifier.to_owned()];
     forms.extend(identifier.parse::<i64>().ok().map(|number| number.to_string()));
     let ty = phi::Type::Uuid;
@@ -218,6 +218,7 @@ pub(crate) fn who_saw(file: &Path, asked: &WhoSaw) -> anyhow::Result<ExitCode> {
         what,
         patients: patients.iter().map(|patient| Sensitive(Secret::new(patient.clone()))).collect(),
         issuers: issuers.clone(),
+        sealed: false,
     };
     let reader = open(&place, looked)?;
     let sought = patients.iter().map(|patient| (patient.as_str(), forms(patient))).collect();
@@ -343,7 +344,8 @@ pub(crate) fn saw(file: &Path, asked: &Saw) -> anyhow::Result<ExitCode> {
     check(asked.period)?;
     let place = Place::of(file, &asked.place)?;
     let opened = if asked.open_sealed { ", sealed values opened" } else { "" };
-    let reader = open(&place, Looked::at(format!("saw person {}{opened}", asked.person)))?;
+    let reader =
+        open(&place, Looked::at(format!("saw person {}{opened}", asked.person)).sealed(asked.open_sealed))?;
     let mut accesses = Accesses::default();
     let mut patients: HashSet<PatientToken> = HashSet::new();
     each(&reader, asked.period, |entry| {

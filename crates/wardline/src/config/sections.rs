@@ -11,8 +11,9 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 use super::read::{At, Section, quoted};
 use super::{
     Certificate, Config, DEFAULT_ADDRESS, Export, Inbound, Listener, Resource, SignIn, UpstreamTls, files,
-    handover, problem, protection, sha256,
+    handover, operators, problem, protection, sha256,
 };
+use crate::operators::Operators;
 
 /// Longest name of a node, resource or role: the limit of a PostgreSQL identifier.
 const NAME_BYTES_MAX: usize = 63;
@@ -36,6 +37,8 @@ pub(super) struct Draft {
     metrics: Option<SocketAddr>,
     exports: BTreeMap<String, Export>,
     inbound: Option<Inbound>,
+    operators: Option<Operators>,
+    retention_years: u32,
 }
 
 impl Draft {
@@ -55,6 +58,8 @@ impl Draft {
             resources: self.resources,
             roles: self.roles,
             policies: self.policies,
+            operators: self.operators,
+            retention_years: self.retention_years,
         })
     }
 }
@@ -70,8 +75,11 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
     let drain_timeout = Duration::from_millis(top.number("drain_timeout_ms", 0..=3_600_000, 30_000));
     let listener = listener(top, base);
     let resources = resources(top, base);
+    let roles = roles(top, &resources, file);
     Draft {
-        roles: roles(top, &resources, file),
+        operators: operators::operators(top, &roles, base),
+        retention_years: operators::retention_years(top),
+        roles,
         policies: policies(top, base),
         resources,
         node: node.map(|at| at.value),

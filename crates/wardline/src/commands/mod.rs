@@ -11,6 +11,7 @@ mod patients;
 mod phi;
 mod place;
 pub(crate) mod retention;
+pub(crate) mod sessions;
 mod trail;
 mod verify;
 
@@ -45,6 +46,8 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Vault(command) => administer::vault(file, command),
         Command::Access(command) => access::run(file, command),
         Command::Phi(command) => phi::run(file, command),
+        Command::Session(command) => sessions::session(file, command),
+        Command::Lock(command) => sessions::lock(file, command),
         Command::Trail(command) => trail::run(file, command),
         Command::WhoSaw(arguments) => patients::who_saw(file, arguments),
         Command::Saw(arguments) => patients::saw(file, arguments),

@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 56] = [
+const COMMANDS: [&str; 70] = [
     "",
     "serve",
     "check",
@@ -52,9 +52,23 @@ const COMMANDS: [&str; 56] = [
     "inbound add",
     "inbound list",
     "inbound remove",
+    "session",
+    "session list",
+    "session watch",
+    "session kill",
+    "lock",
+    "lock add",
+    "lock remove",
+    "lock list",
     "verify",
     "access",
     "access matrix",
+    "access request",
+    "access approve",
+    "access deny",
+    "access withdraw",
+    "access revoke",
+    "access list",
     "phi",
     "phi scan",
     "phi explain",

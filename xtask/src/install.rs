@@ -57,6 +57,14 @@ const TEST: &[Need] = &[
         present: || Path::new("/usr/lib/postgresql/15/lib/pgaudit.so").exists(),
     },
     Need {
+        why: "a receiver of syslog over TLS",
+        packages: &["rsyslog", "rsyslog-gnutls"],
+        present: || {
+            Path::new("/usr/sbin/rsyslogd").exists()
+                && Path::new("/usr/lib/x86_64-linux-gnu/rsyslog/lmnsd_gtls.so").exists()
+        },
+    },
+    Need {
         why: "the Python clients",
         packages: &["python3", "python3-pip"],
         present: || {

@@ -46,11 +46,15 @@ pub enum Kind {
     Incident = 40,
     /// Somebody read the trail.
     TrailViewed = 41,
+    /// Another system told of an access there; nothing of it was seen here.
+    Reported = 50,
+    /// Entries are handed over to another system, or were written to a file for one.
+    Exported = 51,
 }
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Kind; 18] = [
+    pub const ALL: [Kind; 20] = [
         Kind::NodeStarted,
         Kind::NodeStopped,
         Kind::Heartbeat,
@@ -69,6 +73,8 @@ impl Kind {
         Kind::AdminChange,
         Kind::Incident,
         Kind::TrailViewed,
+        Kind::Reported,
+        Kind::Exported,
     ];
 
     /// Returns the name used on the command line and in JSON.
@@ -92,6 +98,8 @@ impl Kind {
             Kind::AdminChange => "admin-change",
             Kind::Incident => "incident",
             Kind::TrailViewed => "trail-viewed",
+            Kind::Reported => "reported",
+            Kind::Exported => "exported",
         }
     }
 }
@@ -286,6 +294,10 @@ pub struct Record<'a> {
     pub unmasked: Vec<Cow<'a, str>>,
     /// What the person said that it was for.
     pub purpose: Option<Cow<'a, str>>,
+    /// The other system that told of this. Then `person_name` is a name there, and nobody of ours.
+    pub source: Option<Cow<'a, str>>,
+    /// What that system calls the event.
+    pub source_event: Option<Cow<'a, str>>,
 }
 
 impl Record<'_> {
@@ -321,6 +333,8 @@ impl Record<'_> {
             masked: Vec::new(),
             unmasked: Vec::new(),
             purpose: None,
+            source: None,
+            source_event: None,
         }
     }
 }

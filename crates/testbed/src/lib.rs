@@ -19,6 +19,7 @@ pub mod hospital;
 pub mod leaks;
 pub mod postgres;
 mod process;
+pub mod receivers;
 mod small_disk;
 pub mod tls;
 pub mod upstreams;

@@ -41,6 +41,7 @@ mod scan;
 mod seal;
 mod sealed;
 mod segment;
+mod statement;
 mod store;
 mod tree;
 mod used;
@@ -79,6 +80,7 @@ pub use sealed::{
     refill, sealed_of,
 };
 pub use segment::{FrameError, FrameHeader, SegmentHeader};
+pub use statement::open_export;
 pub use store::{FolderStore, Store, StoreError, Version, sha256};
 pub use verify::{Finding, Report, Tail, VerifyOptions, export_tlog, verify, verify_on};
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use model::{PatientToken, Record, RootKey};
 use parking_lot::Mutex;
-use tlog::NoteVerifier;
+use tlog::{NoteVerifier, SignedNote};
 
 use crate::disk::{Disk, Folder};
 use crate::error::{DamageKind, Error};
@@ -184,6 +184,23 @@ impl Reader {
             }
             opened => opened.map(Some),
         }
+    }
+
+    /// Signs facts about a file that was made from this trail, one a line, as a note of its own kind: see
+    /// [`crate::open_export`].
+    ///
+    /// # Errors
+    /// When the key cannot be read, or the facts cannot stand in a note.
+    pub fn sign_export(&self, facts: &str) -> Result<String, Error> {
+        let signer = self.keys.checkpoint_signer(&*self.disk)?;
+        let note = SignedNote::sign(crate::statement::text(facts), &[&signer]);
+        let problem = "they cannot stand in a signed note";
+        note.map(|note| note.to_string()).map_err(|_| Error::Option { name: "facts", problem })
+    }
+
+    /// Returns the verifier's half of the checkpoint key, as others take it.
+    pub fn verifier_key(&self) -> String {
+        self.verifier.to_string()
     }
 
     /// Returns the token by which records of a year name a patient.

@@ -16,7 +16,7 @@ use model::{
 const VERSION_1: u8 = 1;
 /// With patients and protected columns.
 const VERSION_2: u8 = 2;
-/// With purposes.
+/// With purposes, and with what other systems told.
 const VERSION_3: u8 = 3;
 /// The longest record. A statement text or sealed parameters of many megabytes must fit, an endless one not.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
@@ -105,10 +105,8 @@ mod field {
     pub(super) const MASKED: u64 = 28;
     pub(super) const UNMASKED: u64 = 29;
     pub(super) const PURPOSE: u64 = 35;
-    /// The first field that version 1 does not have.
-    pub(super) const FIRST_OF_VERSION_2: u64 = PATIENTS;
-    /// The first field that version 2 does not have.
-    pub(super) const FIRST_OF_VERSION_3: u64 = 30;
+    pub(super) const SOURCE: u64 = 36;
+    pub(super) const SOURCE_EVENT: u64 = 37;
 }
 
 /// Appends the canonical bytes of a record.
@@ -142,6 +140,8 @@ fn check(record: &Record<'_>) -> Result<(), TooLarge> {
     within("sealed", record.sealed.as_ref().map_or(0, |s| s.len()), RECORD_BYTES_MAX)?;
     text("detail", &record.detail, DETAIL_BYTES_MAX)?;
     text("purpose", &record.purpose, NAME_BYTES_MAX)?;
+    text("source", &record.source, NAME_BYTES_MAX)?;
+    text("source_event", &record.source_event, NAME_BYTES_MAX)?;
     if let Some(patients) = &record.patients {
         within("patients", patients.tokens().len(), LIST_ITEMS_MAX)?;
         within("patients_sealed", patients.sealed().len(), RECORD_BYTES_MAX)?;
@@ -196,15 +196,22 @@ fn write(record: &Record<'_>, out: &mut Vec<u8>) {
     list(out, field::MASKED, &record.masked);
     list(out, field::UNMASKED, &record.unmasked);
     text(out, field::PURPOSE, record.purpose.as_deref());
+    text(out, field::SOURCE, record.source.as_deref());
+    text(out, field::SOURCE_EVENT, record.source_event.as_deref());
 }
 
+/// Returns the lowest version that can say all of a record.
 fn version(record: &Record<'_>) -> u8 {
-    let Record { patients, unresolved, masked, unmasked, purpose, .. } = record;
-    if purpose.is_some() {
+    let Record { kind, patients, unresolved, masked, unmasked, purpose, source, source_event, .. } = record;
+    if kind_is_of_version_3(*kind) || purpose.is_some() || source.is_some() || source_event.is_some() {
         return VERSION_3;
     }
     let first = patients.is_none() && unresolved.is_none() && masked.is_empty() && unmasked.is_empty();
     if first { VERSION_1 } else { VERSION_2 }
+}
+
+fn kind_is_of_version_3(kind: Kind) -> bool {
+    matches!(kind, Kind::Reported | Kind::Exported)
 }
 
 fn patients(out: &mut Vec<u8>, patients: Option<&Patients<'_>>) {
@@ -323,12 +330,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'static>, DecodeError> {
         read_field(&mut record, number, &mut input)?;
         last = number;
     }
-    let written = match last {
-        ..field::FIRST_OF_VERSION_2 => VERSION_1,
-        ..field::FIRST_OF_VERSION_3 => VERSION_2,
-        field::FIRST_OF_VERSION_3.. => VERSION_3,
-    };
-    if version == written { Ok(record) } else { Err(DecodeError::Version(version)) }
+    if version == self::version(&record) { Ok(record) } else { Err(DecodeError::Version(version)) }
 }
 
 fn read_field(record: &mut Record<'static>, number: u64, input: &mut Input<'_>) -> Result<(), DecodeError> {
@@ -368,6 +370,8 @@ fn read_field(record: &mut Record<'static>, number: u64, input: &mut Input<'_>) 
         field::MASKED => record.masked = input.list(number)?,
         field::UNMASKED => record.unmasked = input.list(number)?,
         field::PURPOSE => record.purpose = Some(input.text(number, name)?),
+        field::SOURCE => record.source = Some(input.text(number, name)?),
+        field::SOURCE_EVENT => record.source_event = Some(input.text(number, name)?),
         _ => return Err(DecodeError::Field(number)),
     }
     Ok(())

@@ -68,6 +68,19 @@ pub(crate) enum Request {
         #[serde(default)]
         sealed: bool,
     },
+    /// Record that entries are about to be written into a file for others.
+    ExportFile {
+        what: String,
+        /// Patients are named by their identifiers, in clear.
+        #[serde(default)]
+        identifiers: bool,
+    },
+    /// Make a token by which another system reports events.
+    InboundAdd { source: String },
+    /// End the tokens of such a system, or one of them.
+    InboundRemove { source: String, token: Option<String> },
+    /// List the systems that may report.
+    InboundList {},
     /// List the open sessions.
     SessionList {},
     /// End open sessions.
@@ -194,6 +207,10 @@ pub(crate) enum Reply {
     Token(TokenView),
     /// How many tokens ended.
     Revoked { tokens: u64 },
+    /// A fresh token of a system that reports, in clear: the only time.
+    SourceToken { source: String, id: String, token: Sensitive },
+    /// Systems that may report.
+    Sources(Vec<SourceView>),
     /// Names of resources.
     Resources(Vec<String>),
     /// The open sessions.
@@ -373,6 +390,16 @@ pub(crate) struct TokenView {
     pub(crate) expires_at: String,
     /// Where clients connect, for hints.
     pub(crate) address: String,
+}
+
+/// A system that may report.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SourceView {
+    pub(crate) source: String,
+    /// Whose identifiers it uses; `None` when it is not in the configuration.
+    pub(crate) issuer: Option<String>,
+    /// Its tokens: id, and when it was added.
+    pub(crate) tokens: Vec<(String, String)>,
 }
 
 /// One decision of the matrix.

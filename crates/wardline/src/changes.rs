@@ -66,6 +66,8 @@ impl Node {
             Request::Login { .. }
             | Request::AccessMatrix { .. }
             | Request::TrailView { .. }
+            | Request::ExportFile { .. }
+            | Request::InboundList {}
             | Request::SessionList {}
             | Request::SessionKill { .. }
             | Request::SurveyBegin { .. }
@@ -112,6 +114,12 @@ impl Node {
             Request::TrailView { what, patients, issuers, sealed: _ } => {
                 self.trail_view(actor, what, patients, &issuers).await
             }
+            Request::ExportFile { what, identifiers: _ } => self.export_file(actor, &what).await,
+            Request::InboundAdd { source } => self.inbound_add(actor, &source).await,
+            Request::InboundRemove { source, token } => {
+                self.inbound_remove(actor, &source, token.as_deref()).await
+            }
+            Request::InboundList {} => self.inbound_list(),
             Request::SessionList {} => Ok(self.session_list()),
             Request::SessionKill { which, reason } => self.session_kill(actor, &which, &reason).await,
             Request::LockPlace { on, reason } => self.lock_place(actor, &on, &reason).await,
@@ -664,6 +672,10 @@ impl Node {
         match request {
             // These are about the trail, the vault and the resources.
             Request::TrailView { .. }
+            | Request::ExportFile { .. }
+            | Request::InboundAdd { .. }
+            | Request::InboundRemove { .. }
+            | Request::InboundList {}
             | Request::SessionList {}
             | Request::SessionKill { .. }
             | Request::OperatorRights {}

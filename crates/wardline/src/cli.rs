@@ -73,6 +73,12 @@ pub(crate) enum Command {
     WhoSaw(WhoSaw),
     /// Which accesses a person had, and of how many patients
     Saw(Saw),
+    /// Hand entries over to other systems, as files
+    #[command(subcommand)]
+    Export(crate::commands::export::Export),
+    /// Other systems that report events
+    #[command(subcommand)]
+    Inbound(crate::commands::inbound::Inbound),
     /// Prove that nothing in a trail was altered, dropped, reordered or cut off
     Verify(Verify),
     /// Check a proof that an entry is in a log, without the log
@@ -438,6 +444,8 @@ pub(crate) enum KindName {
     AdminChange,
     Incident,
     TrailViewed,
+    Reported,
+    Exported,
 }
 
 impl KindName {

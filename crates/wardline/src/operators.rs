@@ -107,7 +107,12 @@ fn needed(request: &Request) -> Needed {
         | Request::BackupBegin { .. }
         | Request::BackupEnd { .. }
         | Request::DrillEnd { .. }
-        | Request::VaultList {} => (&[&[Admin]], Action::Administer),
+        | Request::VaultList {}
+        | Request::InboundAdd { .. }
+        | Request::InboundRemove { .. } => (&[&[Admin]], Action::Administer),
+        Request::InboundList {} => (&[&[Admin, Auditor]], Action::Review),
+        Request::ExportFile { identifiers: false, .. } => (&[&[Auditor]], Action::Review),
+        Request::ExportFile { identifiers: true, .. } => (&[&[Auditor], &[PrivacyOfficer]], Action::Review),
         Request::SurveyBegin { .. } | Request::SurveyEnd { .. } | Request::Explain { .. } => {
             (&[&[Admin, PrivacyOfficer]], Action::Administer)
         }
@@ -144,6 +149,10 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
     let change = |command: &'static str| (Kind::AdminChange, command, command.to_owned());
     match request {
         Request::TrailView { what, .. } => (Kind::TrailViewed, "trail", what.clone()),
+        Request::ExportFile { what, .. } => (Kind::Exported, "export file", what.clone()),
+        Request::InboundAdd { source } => named("inbound add", source),
+        Request::InboundRemove { source, .. } => named("inbound remove", source),
+        Request::InboundList {} => change("inbound list"),
         Request::UserAdd { name, .. } => named("user add", name),
         Request::UserPassword { name, .. } => named("user passwd", name),
         Request::UserDisable { name } => named("user disable", name),

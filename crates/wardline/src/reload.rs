@@ -66,6 +66,14 @@ fn keep_what_needs_a_start(now: &Config, new: &mut Config) {
         new.trail_store = now.trail_store.clone();
         kept.push("trail");
     }
+    if new.exports != now.exports {
+        new.exports.clone_from(&now.exports);
+        kept.push("export");
+    }
+    if new.inbound != now.inbound {
+        new.inbound.clone_from(&now.inbound);
+        kept.push("inbound");
+    }
     if !kept.is_empty() {
         tracing::warn!(settings = kept.join(", "), "changed, and in force at the next start only");
     }

@@ -145,6 +145,8 @@ pub(crate) fn json(entry: &Entry, opened: Option<&Opened>) -> Value {
         put("patients", Some(json!(tokens)));
         put("patients_year", Some(json!(patients.year())));
     }
+    put("source", record.source.as_ref().map(|source| json!(source)));
+    put("source_event", record.source_event.as_ref().map(|event| json!(event)));
     put("sealed_bytes", record.sealed.as_ref().map(|sealed| json!(sealed.len())));
     if let Some(opened) = opened {
         put("literals", Some(json!(opened.literals)));
@@ -175,6 +177,7 @@ pub(crate) fn text(entry: &Entry, opened: Option<&Opened>, paint: Paint) -> Stri
             lines.push(format!("  {} {value}", paint.dim(&format!("{label:<10}"))));
         }
     };
+    line("source", record.source.as_ref().map(|source| source_of(source, record)));
     line("who", who(record));
     line("resource", resource(record));
     line("purpose", record.purpose.as_ref().map(|purpose| printable(purpose)));
@@ -235,6 +238,8 @@ fn title(kind: Kind) -> &'static str {
         Kind::AdminChange => "change by an administrator",
         Kind::Incident => "INCIDENT",
         Kind::TrailViewed => "trail read",
+        Kind::Reported => "access, as another system reported it",
+        Kind::Exported => "handed over",
     }
 }
 
@@ -246,6 +251,11 @@ fn phase_words(phase: Phase) -> &'static str {
         Phase::Settled => "settled",
         Phase::Refused => "refused",
     }
+}
+
+fn source_of(source: &str, record: &Record<'_>) -> String {
+    let event = record.source_event.as_ref().map(|event| format!(" (event {})", printable(event)));
+    format!("{}{}", printable(source), event.unwrap_or_default())
 }
 
 fn who(record: &Record<'_>) -> Option<String> {

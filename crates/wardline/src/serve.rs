@@ -23,6 +23,8 @@ use crate::commands::configuration;
 use crate::config::Config;
 use crate::control::ControlSocket;
 use crate::data::DataFolder;
+use crate::exports::Exports;
+use crate::inbound::Inbound;
 use crate::keep::{self, Begin};
 use crate::node::Node;
 use crate::standing::Standing;
@@ -134,6 +136,8 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     }
     let config = node.config.load_full();
     warn_of_missing_credentials(node, &config);
+    let exports = Exports::start(node, &config)?;
+    let inbound = Inbound::start(node, &config).await?;
     let workers = Workers::start(std::thread::available_parallelism().map_or(1, Into::into))?;
     let listener = listen(node, &config, &workers).await?;
     let control = Arc::new(ControlSocket::bind(&node.folder, config.operators.as_ref())?);
@@ -141,12 +145,16 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     let repeats = repeat_changes(node);
     let watches = [expire_access(node), witness::submit::start(node), clock::start(node), keep::start(node)];
     let end = signals.obey(node, file).await;
+    if let Some(inbound) = inbound {
+        inbound.stop().await;
+    }
     repeats.abort();
     answers.abort();
     watches.iter().for_each(JoinHandle::abort);
     let _aborted = (answers.await, repeats.await, futures_util::future::join_all(watches).await);
     control.close();
     let code = finish(end, node, listener, config.drain_timeout).await;
+    exports.stop().await;
     tokio::task::spawn_blocking(move || workers.stop()).await?;
     code
 }

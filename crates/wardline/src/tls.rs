@@ -4,7 +4,8 @@ use std::fs;
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use gateway::tls::ServerTls;
@@ -12,6 +13,10 @@ use rcgen::{
     CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
     PKCS_ECDSA_P256_SHA256, date_time_ymd,
 };
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
 use crate::config::{Certificate, Listener};
@@ -26,19 +31,46 @@ const KEY_FILE: &str = "self-signed.key";
 
 /// Returns the listener's certificate and key, making the self-signed pair if it is not there.
 pub(crate) fn server(folder: &DataFolder, listener: &Listener) -> anyhow::Result<ServerTls> {
-    let (certificate, key) = match &listener.certificate {
+    let (certificate, key) = files(folder, &listener.certificate, listener.address.ip())?;
+    pair(&certificate, &key)
+}
+
+/// Returns what an HTTPS listener needs, and the fingerprint of its certificate.
+pub(crate) fn https(
+    folder: &DataFolder,
+    certificate: &Certificate,
+    address: IpAddr,
+) -> anyhow::Result<(Arc<ServerConfig>, String)> {
+    let (certificate, key) = files(folder, certificate, address)?;
+    let fingerprint = pair(&certificate, &key)?.fingerprint();
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&certificate)?.collect();
+    let key = PrivateKeyDer::from_pem_file(&key)?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain?, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok((Arc::new(config), fingerprint))
+}
+
+/// Returns where certificate and key are, making the self-signed pair if it is not there.
+fn files(
+    folder: &DataFolder,
+    certificate: &Certificate,
+    address: IpAddr,
+) -> anyhow::Result<(PathBuf, PathBuf)> {
+    Ok(match certificate {
         Certificate::Files { certificate, key } => (certificate.clone(), key.clone()),
         Certificate::SelfSigned => {
             let folder = folder.tls();
             let pair = (folder.join(CERTIFICATE_FILE), folder.join(KEY_FILE));
             if !(pair.0.exists() && pair.1.exists()) {
                 create_private(&folder)?;
-                make_self_signed(&pair.0, &pair.1, listener.address.ip())?;
+                make_self_signed(&pair.0, &pair.1, address)?;
             }
             pair
         }
-    };
-    pair(&certificate, &key)
+    })
 }
 
 /// Reads a pair and refuses one whose halves do not belong together.

@@ -126,11 +126,19 @@ fn install_python(say: &mut impl FnMut(&str)) -> Result<PathBuf> {
 }
 
 fn install_node(say: &mut impl FnMut(&str)) -> Result<PathBuf> {
-    let folder = node_folder()?;
+    node_packages(&scripts().join("node"), say)
+}
+
+/// Installs Node packages by the lists in a folder, and returns where. Quick when they are there.
+///
+/// # Errors
+/// They cannot be had.
+pub(crate) fn node_packages(lists: &Path, mut say: impl FnMut(&str)) -> Result<PathBuf> {
+    let folder = named_after("node", &lists.join("package-lock.json"))?;
     place(&folder, |staging| {
-        say("npm ci: pg, pg-cursor, pg-copy-streams");
+        say("npm ci");
         for file in ["package.json", "package-lock.json"] {
-            std::fs::copy(scripts().join("node").join(file), staging.join(file))?;
+            std::fs::copy(lists.join(file), staging.join(file))?;
         }
         let mut command = Command::new("npm");
         command.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
@@ -161,7 +169,7 @@ fn place(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
 pub(crate) fn packages(list: &Path, mut say: impl FnMut(&str)) -> Result<PathBuf> {
     let folder = named_after("packages", list)?;
     place(&folder, |staging| {
-        say("pip install, some hundred megabytes");
+        say("pip install");
         let mut command = Command::new("python3");
         command.args(["-m", "pip", "install", "--quiet", "--only-binary", ":all:", "--target"]);
         run(command.arg(staging).arg("-r").arg(list))

@@ -18,7 +18,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 pub use install::{Installed, install};
-pub(crate) use install::{packages, s3_packages};
+pub(crate) use install::{node_packages, packages, s3_packages};
 pub(crate) use tokio::Connector;
 
 use crate::Conninfo;

@@ -6,6 +6,8 @@
 
 #[path = "conformance/access.rs"]
 mod access;
+#[path = "conformance/handover.rs"]
+mod handover;
 #[path = "conformance/identifiers.rs"]
 mod identifiers;
 #[path = "conformance/integrity.rs"]

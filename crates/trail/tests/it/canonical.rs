@@ -74,8 +74,10 @@ prop_compose! {
         outcome in outcome(), patients in patients(), unresolved in any::<Option<u64>>(),
         columns in prop::array::uniform2(prop::collection::vec(any::<String>(), 0..3)),
         purpose in any::<Option<String>>(),
+        source in prop::array::uniform2(any::<Option<String>>()),
     ) -> Record<'static> {
         let mut record = record;
+        [record.source, record.source_event] = source.map(|text| text.map(Into::into));
         (record.patients, record.unresolved) = (patients, unresolved);
         record.purpose = purpose.map(Into::into);
         [record.masked, record.unmasked] = columns.map(|list| list.into_iter().map(Into::into).collect());
@@ -138,7 +140,12 @@ fn refusals_say_what_is_wrong() {
     check(&[7, 1, 0xff], DecodeError::Utf8(7));
     check(&[16, 0], DecodeError::Value(16));
     check(&[7, 0xff, 0xff, 0xff, 0x7f], DecodeError::Limit(7));
-    assert_eq!(decode(&[4, 1, 3]), Err(DecodeError::Version(4)));
+    assert_eq!(decode(&[9, 1, 3]), Err(DecodeError::Version(9)));
+    let base = [3, 1, 3, 2, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(decode(&base), Err(DecodeError::Version(3)));
+    assert_eq!(decode(&[&base[..], &[36, 1, b'a']].concat()).unwrap().source.as_deref(), Some("a"));
+    let reported = [1, 1, 50, 2, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(decode(&reported), Err(DecodeError::Version(1)));
     let base = [2, 1, 3, 2, 0, 0, 0, 0, 0, 0, 0, 0];
     let check = |tail: &[u8], expected: DecodeError| {
         assert_eq!(decode(&[&base, tail].concat()), Err(expected), "{tail:02x?}");
@@ -206,11 +213,16 @@ fn vector_records() -> [(&'static str, Record<'static>); 5] {
     patients.unmasked = vec!["public.patients.name".into()];
     let mut purpose = patients.clone();
     purpose.purpose = Some("treatment".into());
+    let mut reported = Record::new(Kind::Reported, at);
+    reported.person_name = Some("reported:dr.who".into());
+    reported.source = Some("ehr".into());
+    reported.source_event = Some("e-1".into());
     [
         ("heartbeat", Record::new(Kind::Heartbeat, at)),
         ("failed sign-in", refused),
         ("read", select(300)),
         ("read with patients", patients),
         ("read for a purpose", purpose),
+        ("reported", reported),
     ]
 }

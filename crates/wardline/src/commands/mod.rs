@@ -3,6 +3,8 @@
 mod access;
 mod administer;
 mod check;
+pub(crate) mod export;
+pub(crate) mod inbound;
 mod init;
 pub(crate) mod keep;
 pub(crate) mod operator;
@@ -53,6 +55,8 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Trail(command) => trail::run(file, command),
         Command::WhoSaw(arguments) => patients::who_saw(file, arguments),
         Command::Saw(arguments) => patients::saw(file, arguments),
+        Command::Export(command) => export::run(file, command),
+        Command::Inbound(command) => inbound::run(file, command),
         Command::Verify(arguments) => verify::run(file, arguments),
         Command::VerifyProof(arguments) => prove::verify(arguments),
         Command::Witness(arguments) => witness::run(arguments),

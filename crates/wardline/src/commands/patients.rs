@@ -3,7 +3,7 @@
 //! A patient is looked for by the token that the trail's key makes of the identifier; the record of the search names the
 //! patient in the same way. Deliberately absent: an index; what is not archived yet is read through.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::BufRead as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -37,6 +37,8 @@ struct Access {
     address: String,
     resource: String,
     purpose: Option<String>,
+    /// The other system that told of it; nothing of it was seen here.
+    source: Option<String>,
     command: String,
     objects: Vec<String>,
     rows: Option<u64>,
@@ -61,6 +63,7 @@ impl Access {
             address: record.address.map(|address| address.to_string()).unwrap_or_default(),
             resource: text(&record.resource),
             purpose: record.purpose.as_ref().map(ToString::to_string),
+            source: record.source.as_ref().map(ToString::to_string),
             command: text(&record.command),
             objects: record.objects.iter().map(ToString::to_string).collect(),
             ..Access::default()
@@ -77,6 +80,7 @@ impl Access {
         self.result = match (record.verdict, record.outcome) {
             (Some(Verdict::Deny), _) | (_, Some(Outcome::Refused)) => "refused",
             (_, Some(outcome)) => outcome.name(),
+            (_, None) if self.source.is_some() => "not told",
             (_, None) => "under way, or not known",
         };
     }
@@ -90,6 +94,7 @@ impl Access {
             "address": self.address,
             "resource": self.resource,
             "purpose": self.purpose,
+            "source": self.source,
             "command": self.command,
             "objects": self.objects,
             "rows": self.rows,
@@ -102,11 +107,15 @@ impl Access {
     fn row(&self) -> Vec<String> {
         let rows = self.rows.map(|rows| rows.to_string()).unwrap_or_default();
         let cell = |text: &str| printable(text);
+        let place = match &self.source {
+            Some(source) => format!("{} (reported)", cell(source)),
+            None => cell(&self.resource),
+        };
         vec![
             format!("#{}", self.entry),
             time(self.at),
             cell(&self.person),
-            cell(&self.resource),
+            place,
             cell(&self.command),
             cell(&self.objects.join(", ")),
             cell(self.purpose.as_deref().unwrap_or_default()),
@@ -126,6 +135,13 @@ struct Accesses {
 }
 
 impl Accesses {
+    /// Adds what another system told of: an access of one entry.
+    fn add_reported(&mut self, entry: &Entry) {
+        let mut access = Access::of(entry);
+        access.follow(&entry.record);
+        self.all.push(access);
+    }
+
     /// Returns the operation of an entry; it begins with this entry where it is `new`.
     fn of(&mut self, entry: &Entry, new: bool) -> Option<&mut Access> {
         let record = &entry.record;
@@ -219,6 +235,7 @@ pub(crate) fn who_saw(file: &Path, asked: &WhoSaw) -> anyhow::Result<ExitCode> {
         for (at, accesses) in accesses.iter_mut().enumerate() {
             match entry.record.kind {
                 Kind::Operation => drop(accesses.of(entry, named.contains(&at))),
+                Kind::Reported if named.contains(&at) => accesses.add_reported(entry),
                 _ if named.contains(&at) => {
                     searches.get_mut(at).into_iter().for_each(|searches| *searches += 1);
                 }
@@ -459,16 +476,16 @@ fn issuers(place: &Place, asked: &[String]) -> anyhow::Result<Vec<String>> {
         }
         return Ok(asked.to_vec());
     };
-    let issuers: BTreeMap<String, ()> = config
-        .resources
-        .iter()
-        .filter_map(|(name, resource)| {
-            let protection = resource.protection.as_ref()?;
-            Some((protection.issuer.clone().unwrap_or_else(|| name.clone()), ()))
-        })
-        .collect();
-    if let Some(unknown) = asked.iter().find(|issuer| !issuers.contains_key(*issuer)) {
-        let known: Vec<String> = issuers.into_keys().collect();
+    let mut issuers: BTreeSet<String> = BTreeSet::new();
+    for (name, resource) in &config.resources {
+        let Some(protection) = resource.protection.as_ref() else { continue };
+        issuers.insert(protection.issuer.clone().unwrap_or_else(|| name.clone()));
+    }
+    // Other systems report patients of theirs, or of the same issuers.
+    let sources = config.inbound.iter().flat_map(|inbound| inbound.sources.values());
+    issuers.extend(sources.map(|source| source.issuer.clone()));
+    if let Some(unknown) = asked.iter().find(|issuer| !issuers.contains(*issuer)) {
+        let known: Vec<String> = issuers.into_iter().collect();
         bail!(
             "no resource has patients of the issuer `{}`; the configuration has: {}",
             printable(unknown),
@@ -476,9 +493,11 @@ fn issuers(place: &Place, asked: &[String]) -> anyhow::Result<Vec<String>> {
         );
     }
     if issuers.is_empty() {
-        bail!("no resource has a [resource.NAME.phi] section, so that no entry names patients");
+        bail!(
+            "no resource has a [resource.NAME.phi] section and nobody reports, so that no entry names patients"
+        );
     }
-    Ok(if asked.is_empty() { issuers.into_keys().collect() } else { asked.to_vec() })
+    Ok(if asked.is_empty() { issuers.into_iter().collect() } else { asked.to_vec() })
 }
 
 /// Calls with every entry of a period, in order.

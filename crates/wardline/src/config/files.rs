@@ -45,6 +45,19 @@ pub(super) fn check_certificates(path: &Path) -> Result<(), String> {
 pub(super) fn check_key(path: &Path) -> Result<(), String> {
     let text = zeroize::Zeroizing::new(policy(path).map_err(|error| error.to_string())?);
     PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| "holds no PEM private key".to_owned())?;
+    check_private(path)
+}
+
+/// Checks that a file holds one line that only its owner can read.
+pub(super) fn check_secret(path: &Path) -> Result<(), String> {
+    let text = zeroize::Zeroizing::new(policy(path).map_err(|error| error.to_string())?);
+    if text.trim().is_empty() || text.trim().contains('\n') {
+        return Err("does not hold one line".to_owned());
+    }
+    check_private(path)
+}
+
+fn check_private(path: &Path) -> Result<(), String> {
     let mode = path.metadata().map_err(|error| error.to_string())?.mode();
     if mode & 0o077 != 0 {
         let mode = mode & 0o777;

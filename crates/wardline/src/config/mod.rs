@@ -8,6 +8,7 @@ mod access;
 mod evidence;
 mod fields;
 mod files;
+mod handover;
 mod keep;
 mod operators;
 mod problem;
@@ -35,6 +36,7 @@ use crate::clock::ClockWatch;
 use crate::witness::submit::Witnessing;
 pub(crate) use access::Askable;
 pub(crate) use fields::FIELDS;
+pub(crate) use handover::{Export, Inbound};
 pub(crate) use keep::{StorePlace, TrailStore, bucket_place};
 pub(crate) use problem::{Problem, Problems, Severity, nearest};
 pub(crate) use protection::Protection;
@@ -62,6 +64,8 @@ pub(crate) struct Config {
     pub(crate) listener: Listener,
     pub(crate) sign_in: SignIn,
     pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) exports: BTreeMap<String, Export>,
+    pub(crate) inbound: Option<Inbound>,
     pub(crate) resources: BTreeMap<String, Resource>,
     pub(crate) roles: Vec<Role>,
     pub(crate) policies: Vec<CedarFile>,
@@ -237,6 +241,11 @@ impl Config {
                     .push(format!("resource `{name}`: reached without TLS; exception on file: {exception}")),
             }
         }
+        let in_clear =
+            self.exports.iter().filter(|(_, export)| export.patients == export::Shown::Identifiers);
+        exceptions.extend(in_clear.map(|(name, export)| {
+            format!("export `{name}`: the identifiers of patients are sent in clear to {}", export.place())
+        }));
         exceptions
     }
 }

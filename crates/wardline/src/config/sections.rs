@@ -12,8 +12,9 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Askable, Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, StorePlace, TrailStore,
-    UpstreamTls, access, evidence, files, keep, operators, problem, protection, purposes, sha256,
+    Askable, Certificate, Config, DEFAULT_ADDRESS, Export, Inbound, Listener, Resource, SignIn, StorePlace,
+    TrailStore, UpstreamTls, access, evidence, files, handover, keep, operators, problem, protection,
+    purposes, sha256,
 };
 use crate::operators::Operators;
 
@@ -39,6 +40,8 @@ pub(super) struct Draft {
     sign_in: SignIn,
     metrics: Option<SocketAddr>,
     evidence: evidence::Evidence,
+    exports: BTreeMap<String, Export>,
+    inbound: Option<Inbound>,
     operators: Option<Operators>,
     retention_years: u32,
     access: BTreeMap<String, Askable>,
@@ -58,6 +61,8 @@ impl Draft {
             listener: self.listener?,
             sign_in: self.sign_in,
             metrics: self.metrics,
+            exports: self.exports,
+            inbound: self.inbound,
             resources: self.resources,
             roles: self.roles,
             policies: self.policies,
@@ -103,6 +108,8 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
         metrics: metrics(top),
         trail_store: keep::trail_store(top, base),
         backup: keep::backup(top, base),
+        exports: handover::exports(top, base),
+        inbound: handover::inbound(top, base),
     }
 }
 
@@ -163,7 +170,7 @@ pub(super) fn narrow<T: TryFrom<u64>>(number: u64) -> T {
     T::try_from(number).ok().expect("the field's bounds fit its type")
 }
 
-fn certificate(section: &Section<'_, '_>, base: &Path) -> Option<Certificate> {
+pub(super) fn certificate(section: &Section<'_, '_>, base: &Path) -> Option<Certificate> {
     let Some(value) = section.value("tls") else { return Some(Certificate::SelfSigned) };
     if value.get_ref().is_table() {
         let files = section.section("tls")?;
@@ -183,7 +190,7 @@ fn certificate(section: &Section<'_, '_>, base: &Path) -> Option<Certificate> {
 }
 
 /// Returns a required path whose file passes a check.
-fn path(
+pub(super) fn path(
     section: &Section<'_, '_>,
     name: &str,
     example: &str,
@@ -432,7 +439,7 @@ fn policies(section: Option<&Section<'_, '_>>, base: &Path) -> Vec<CedarFile> {
     policies
 }
 
-fn socket_address(section: &Section<'_, '_>, name: &str, text: &At<String>) -> Option<SocketAddr> {
+pub(super) fn socket_address(section: &Section<'_, '_>, name: &str, text: &At<String>) -> Option<SocketAddr> {
     if let Ok(address) = text.value.parse() {
         return Some(address);
     }

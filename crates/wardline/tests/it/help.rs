@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 68] = [
+const COMMANDS: [&str; 78] = [
     "",
     "serve",
     "check",
@@ -48,6 +48,16 @@ const COMMANDS: [&str; 68] = [
     "drill",
     "who-saw",
     "saw",
+    "export",
+    "export fhir",
+    "export atna",
+    "export ocsf",
+    "export cloudevents",
+    "export verify",
+    "inbound",
+    "inbound add",
+    "inbound list",
+    "inbound remove",
     "session",
     "session list",
     "session watch",

@@ -1,0 +1,319 @@
+//! The way in: other systems report accesses by HTTPS, and each becomes a record of its own kind with its source.
+//!
+//! A request is read whole, then recorded; the answer comes when every event of it is durable. What a source says is
+//! kept as what a source says: the person is no principal of ours, and the entry says who told of it.
+//! `docs/formats/inbound.md` describes what is taken. Deliberately absent: anything that reads the trail for a caller.
+
+mod answer;
+mod read;
+mod seen;
+mod sources;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::AUTHORIZATION;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use model::{Kind, Record};
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::Config;
+use crate::node::{Node, load_root_key};
+use crate::{output, tls};
+use answer::{Answer, Form};
+use read::Reported;
+use seen::Seen;
+use sources::Sources;
+
+/// From the connection to the end of its TLS handshake, and for the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// For the body of a request.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// A connection ends after this long, whatever it does.
+const CONNECTION_LIFETIME_MAX: Duration = Duration::from_mins(10);
+/// How long requests may finish when the server ends.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// After a failure to accept, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// The period of `requests_per_minute_max`.
+const RATE_PERIOD: Duration = Duration::from_mins(1);
+
+/// The listener and its task.
+pub(crate) struct Inbound {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+/// What every request needs.
+struct Desk {
+    node: Arc<Node>,
+    config: crate::config::Inbound,
+    sources: Sources,
+    /// One request is recorded at a time, so that an event that comes twice at once is recorded once.
+    seen: tokio::sync::Mutex<Seen>,
+    rates: Mutex<HashMap<String, (Instant, u32)>>,
+}
+
+impl Inbound {
+    /// Starts to listen, where the configuration says so.
+    pub(crate) async fn start(node: &Arc<Node>, config: &Config) -> anyhow::Result<Option<Inbound>> {
+        let Some(inbound) = &config.inbound else { return Ok(None) };
+        let (server, fingerprint) = tls::https(&node.folder, &inbound.certificate, inbound.address.ip())?;
+        let reader = trail::Reader::open(&node.folder.trail(), &load_root_key(&node.folder.root_key())?)?;
+        let seen = tokio::task::spawn_blocking(move || Seen::of(&reader)).await??;
+        let listener = TcpListener::bind(inbound.address).await;
+        let listener = listener.with_context(|| format!("listening on {}", inbound.address))?;
+        let address = listener.local_addr()?;
+        tracing::info!(%address, fingerprint, "taking reports of other systems");
+        output::line(&format!("wardline: reports on https://{address}, certificate SHA-256 {fingerprint}"));
+        let desk = Arc::new(Desk {
+            node: Arc::clone(node),
+            config: inbound.clone(),
+            sources: Sources::of(&node.folder),
+            seen: tokio::sync::Mutex::new(seen),
+            rates: Mutex::default(),
+        });
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(accept(listener, TlsAcceptor::from(server), desk, stopped));
+        Ok(Some(Inbound { stop, task }))
+    }
+
+    /// Takes nothing new, and lets requests finish for a moment.
+    pub(crate) async fn stop(self) {
+        self.stop.send_replace(true);
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the way in ended by itself");
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, tls: TlsAcceptor, desk: Arc<Desk>, mut stop: watch::Receiver<bool>) {
+    let slots = Arc::new(Semaphore::new(desk.config.connections_max));
+    let mut connections = JoinSet::new();
+    loop {
+        let slot = tokio::select! {
+            slot = Arc::clone(&slots).acquire_owned() => slot,
+            () = stopped(&mut stop) => break,
+        };
+        let Ok(slot) = slot else { break };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stopped(&mut stop) => break,
+        };
+        while connections.try_join_next().is_some() {}
+        match accepted {
+            Ok((stream, peer)) => {
+                let (tls, desk, stop) = (tls.clone(), Arc::clone(&desk), stop.clone());
+                connections.spawn(async move {
+                    connection(stream, peer, tls, desk, stop).await;
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the way in does not accept");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    let _finished = timeout(DRAIN_TIMEOUT, async { while connections.join_next().await.is_some() {} }).await;
+}
+
+/// Completes when it is time to end.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: TlsAcceptor,
+    desk: Arc<Desk>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let stream = match timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%peer, %error, "no TLS on the way in"),
+        Err(_) => return tracing::debug!(%peer, "no TLS on the way in, in time"),
+    };
+    let service = service_fn(move |request| {
+        let desk = Arc::clone(&desk);
+        async move { Ok::<_, std::convert::Infallible>(desk.answer(request, peer).await.into_response()) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = timeout(CONNECTION_LIFETIME_MAX, connection.as_mut()) => ended.unwrap_or(Ok(())),
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "a connection on the way in broke");
+    }
+}
+
+impl Desk {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+        let path = request.uri().path().trim_end_matches('/');
+        let form = match path {
+            "/v1/events" => Form::Own,
+            "/fhir" | "/fhir/AuditEvent" => Form::Fhir,
+            _ => return Answer::refuse(Form::Own, 404, "post to /v1/events, /fhir or /fhir/AuditEvent"),
+        };
+        if request.method() != Method::POST {
+            return Answer::refuse(form, 405, "only POST is taken here");
+        }
+        let (source, token) = match self.admit(&request, peer) {
+            Ok(admitted) => admitted,
+            Err((status, why)) => return Answer::refuse(form, status, why),
+        };
+        let body = Limited::new(request.into_body(), self.config.body_bytes_max).collect();
+        let body = match timeout(BODY_TIMEOUT, body).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                let most = self.config.body_bytes_max;
+                return Answer::refuse(form, 413, &format!("a request has at most {most} bytes"));
+            }
+            Ok(Err(_)) => return Answer::refuse(form, 400, "the request broke off"),
+            Err(_) => return Answer::refuse(form, 408, "the request did not end in time"),
+        };
+        let events = match read::events(&body, self.config.events_max) {
+            Ok(events) => events,
+            Err(problem) => {
+                let status = if matches!(problem, read::Problem::TooMany { .. }) { 413 } else { 422 };
+                return Answer::refuse(form, status, &problem.to_string());
+            }
+        };
+        match self.take(&source, &token, &events).await {
+            Ok(known) => Answer::taken(form, known),
+            Err(error) => {
+                tracing::error!(%error, source, "reported events could not be recorded");
+                Answer::refuse(form, 503, "it cannot be recorded now; send all of it again later")
+            }
+        }
+    }
+
+    /// Returns who reports, and by which token.
+    fn admit(
+        &self,
+        request: &Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Result<(String, String), (u16, &'static str)> {
+        let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let secret = header.and_then(|value| value.strip_prefix("Bearer "));
+        let whose = match secret.map(|secret| self.sources.whose(secret.trim())) {
+            Some(Ok(whose)) => whose,
+            Some(Err(error)) => {
+                tracing::error!(%error, "the tokens of the sources cannot be read");
+                return Err((503, "the tokens cannot be read now"));
+            }
+            None => None,
+        };
+        let Some((source, token)) = whose else {
+            metrics::counter!("inbound_refused_total", "why" => "token").increment(1);
+            tracing::warn!(%peer, "a report without a valid token was refused");
+            return Err((401, "send `Authorization: Bearer TOKEN`, with a token of `wardline inbound add`"));
+        };
+        if !self.config.sources.contains_key(&source) {
+            return Err((403, "the source is no longer in the configuration"));
+        }
+        if !self.within_rate(&source) {
+            metrics::counter!("inbound_refused_total", "why" => "rate").increment(1);
+            return Err((429, "too many requests in this minute"));
+        }
+        Ok((source, token))
+    }
+
+    fn within_rate(&self, source: &str) -> bool {
+        let mut rates = self.rates.lock();
+        let (since, count) = rates.entry(source.to_owned()).or_insert((Instant::now(), 0));
+        if since.elapsed() >= RATE_PERIOD {
+            (*since, *count) = (Instant::now(), 0);
+        }
+        *count = count.saturating_add(1);
+        *count <= self.config.requests_per_minute_max
+    }
+
+    /// Records what is new; returns for each event whether it was known. Everything is durable when this returns.
+    async fn take(&self, source: &str, token: &str, events: &[Reported]) -> Result<Vec<bool>, trail::Error> {
+        let issuer = self.config.sources.get(source).map(|source| source.issuer.as_str()).unwrap_or_default();
+        let mut seen = self.seen.lock().await;
+        let mut known = Vec::with_capacity(events.len());
+        let mut waiting = Vec::new();
+        let mut fresh: Vec<&str> = Vec::new();
+        for event in events {
+            let before = seen.contains(source, &event.id) || fresh.contains(&event.id.as_str());
+            known.push(before);
+            if before {
+                continue;
+            }
+            waiting.push((
+                event.id.as_str(),
+                self.node.trail.record(&self.record(source, issuer, token, event))?,
+            ));
+            fresh.push(&event.id);
+        }
+        for (id, pending) in waiting {
+            let _durable = pending.await?;
+            seen.insert(source, id);
+        }
+        let taken = u64::try_from(fresh.len()).unwrap_or(u64::MAX);
+        metrics::counter!("inbound_events_total", "source" => source.to_owned()).increment(taken);
+        Ok(known)
+    }
+
+    fn record(&self, source: &str, issuer: &str, token: &str, event: &Reported) -> Record<'static> {
+        let sealer = self.node.trail.sealer();
+        let patients: Vec<Box<[u8]>> = event.patients.iter().map(|id| id.as_bytes().into()).collect();
+        let mut record = Record::new(Kind::Reported, self.node.now());
+        record.person_name = Some(format!("reported:{}", event.person).into());
+        record.address = event.address;
+        record.action = Some(event.action);
+        record.command = Some(event.command.into());
+        record.objects = event.objects.iter().map(|name| name.clone().into()).collect();
+        record.outcome = event.outcome;
+        record.detail = Some(format!("happened {}; by token {token}", event.happened).into());
+        record.sealed = Some(sealer.seal(0, 0, &plaintext(&event.original)).into());
+        if !patients.is_empty() {
+            record.patients = sealer.patients(0, 0, issuer, &patients);
+        }
+        record.source = Some(source.to_owned().into());
+        record.source_event = Some(event.id.clone().into());
+        record
+    }
+}
+
+/// Lays an event out as sealed literals are: see `docs/formats/record.md`.
+fn plaintext(original: &[u8]) -> Vec<u8> {
+    let mut literal = Vec::with_capacity(original.len() + 4);
+    let mut length = original.len() + 1;
+    while length > 0x7f {
+        literal.push(u8::try_from(length & 0x7f).expect("seven bits") | 0x80);
+        length >>= 7;
+    }
+    literal.push(u8::try_from(length).expect("seven bits"));
+    literal.extend_from_slice(original);
+    let mut plain = u32::try_from(literal.len()).expect("an event is short").to_be_bytes().to_vec();
+    plain.extend_from_slice(&literal);
+    plain
+}

@@ -28,6 +28,8 @@ pub enum Kind {
     SessionOpened = 11,
     /// A session on a resource ended.
     SessionClosed = 12,
+    /// Files of the archive were written; `detail` is their manifest.
+    ArchiveManifest = 16,
     /// An operation within a session; see [`Phase`].
     Operation = 20,
     /// People, credentials or settings were changed by an administrator.
@@ -40,7 +42,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Kind; 13] = [
+    pub const ALL: [Kind; 14] = [
         Kind::NodeStarted,
         Kind::NodeStopped,
         Kind::Heartbeat,
@@ -50,6 +52,7 @@ impl Kind {
         Kind::SignIn,
         Kind::SessionOpened,
         Kind::SessionClosed,
+        Kind::ArchiveManifest,
         Kind::Operation,
         Kind::AdminChange,
         Kind::Incident,
@@ -68,6 +71,7 @@ impl Kind {
             Kind::SignIn => "sign-in",
             Kind::SessionOpened => "session-opened",
             Kind::SessionClosed => "session-closed",
+            Kind::ArchiveManifest => "archive-manifest",
             Kind::Operation => "operation",
             Kind::AdminChange => "admin-change",
             Kind::Incident => "incident",

@@ -46,7 +46,14 @@ impl Key {
         bytes.try_into().ok().map(Key)
     }
 
-    fn aead(&self) -> RandomizedNonceKey {
+    /// Makes a key and wraps it under another.
+    pub(crate) fn new_wrapped(under: &Key, aad: &[u8]) -> (Key, [u8; WRAPPED_BYTES]) {
+        let key = Key::random();
+        let wrapped = wrap(under, aad, &key);
+        (key, wrapped)
+    }
+
+    pub(crate) fn aead(&self) -> RandomizedNonceKey {
         RandomizedNonceKey::new(&AES_256_GCM, &self.0).expect("the key is as long as AES-256 wants")
     }
 }
@@ -173,10 +180,7 @@ impl Keys {
         let folder = disk::parent(CHECKPOINT_KEY_FILE);
         for name in disk.list(folder)? {
             let file = format!("{folder}/{name}");
-            let period = |class: Class| {
-                let prefix = class_prefix(class)?;
-                Some((class, name.strip_prefix(prefix)?.strip_suffix(".key")?.parse::<u32>().ok()?))
-            };
+            let period = |class: Class| Some((class, period_of_file(class, &name)?));
             let known = [Class::Record, Class::Literal, Class::Patient].into_iter().find_map(period);
             let opened = match known {
                 Some((class, period)) => self.read(disk, &file, class, period).map(drop),
@@ -265,6 +269,11 @@ fn class_prefix(class: Class) -> Option<&'static str> {
         Class::Patient => Some("patient-"),
         Class::Checkpoint => None,
     }
+}
+
+/// Returns the period of a class's key file; `None` for another file.
+pub(crate) fn period_of_file(class: Class, name: &str) -> Option<u32> {
+    name.strip_prefix(class_prefix(class)?)?.strip_suffix(".key")?.parse().ok()
 }
 
 fn class_file(class: Class, period: u32) -> String {

@@ -16,16 +16,19 @@
 #![warn(missing_docs)]
 
 mod allocate;
+mod archive;
 mod commit;
 mod core;
 mod disk;
 mod error;
+mod found;
 mod keeper;
 mod keys;
 mod leaf;
 mod open;
 mod options;
 mod pending;
+mod question;
 mod queue;
 mod read;
 mod record;
@@ -49,12 +52,18 @@ use crate::core::Core;
 use crate::open::Threads;
 
 pub use crate::core::{Failed, State};
+pub use archive::{
+    ArchiveIndex, Digest, FILE_KEY_BYTES, FILE_SEAL_BYTES, FileKey, Manifest, ManifestFile, NoManifest,
+    NotProven, Proven, Salts,
+};
 pub use disk::{Disk, DiskFile, Folder};
 pub use error::{Damage, DamageKind, Error};
+pub use found::Found;
 pub use leaf::{LEAF_BYTES, LEAF_VERSION, Leaf, commitment};
 pub use open::{check_keys, check_keys_on};
 pub use options::{Clock, HEARTBEAT_GAP_MAX, Options, SEGMENT_BYTES_MIN};
 pub use pending::{Pending, Receipt};
+pub use question::{Question, Sought};
 pub use read::{Entries, Entry, Reader};
 pub use record::{
     DETAIL_BYTES_MAX, DecodeError, LIST_ITEMS_MAX, NAME_BYTES_MAX, RECORD_BYTES_MAX, TooLarge, decode, encode,

@@ -63,6 +63,8 @@ pub(crate) enum Request {
         #[serde(default)]
         issuers: Vec<String>,
     },
+    /// Record which files of the archive were written.
+    ArchiveManifest { manifest: String },
     /// Record that an administrator is about to read a resource outside of any session.
     SurveyBegin { resource: String, what: String },
     /// Record what came of it.

@@ -62,6 +62,7 @@ impl Node {
             Request::Login { .. }
             | Request::AccessMatrix { .. }
             | Request::TrailView { .. }
+            | Request::ArchiveManifest { .. }
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::Explain { .. } => None,
@@ -88,6 +89,7 @@ impl Node {
             Request::TrailView { what, patients, issuers } => {
                 self.trail_view(actor, what, patients, &issuers).await
             }
+            Request::ArchiveManifest { manifest } => self.archive_manifest(actor, &manifest).await,
             Request::SurveyBegin { resource, what } => self.survey_begin(actor, &resource, what).await,
             Request::SurveyEnd { resource, what, rows, failed } => {
                 self.survey_end(actor, &resource, what, rows, failed).await
@@ -355,6 +357,19 @@ impl Node {
         Ok(Reply::Nothing {})
     }
 
+    /// Binds files of the archive to the log. The server does not look at them: who reads the archive compares them.
+    async fn archive_manifest(&self, actor: &Actor, manifest: &str) -> Result<Reply, Refusal> {
+        let manifest: trail::Manifest = manifest.parse().map_err(|error| Refusal::because(&error))?;
+        if manifest.end > self.trail.durable() {
+            return Err(Refusal::new("the manifest is of entries that are not in the log"));
+        }
+        let mut record = Record::new(Kind::ArchiveManifest, self.now());
+        record.person_name = Some(actor.shown().into());
+        record.detail = Some(manifest.to_string().into());
+        self.record(&record).await.map_err(|error| Refusal::because(&error))?;
+        Ok(Reply::Nothing {})
+    }
+
     async fn survey_begin(&self, actor: &Actor, resource: &str, what: String) -> Result<Reply, Refusal> {
         self.reads(&Change::new(actor, "phi scan", what), resource).await?;
         Ok(Reply::Nothing {})
@@ -607,6 +622,7 @@ impl Node {
         match request {
             // These are about the trail, the vault and the resources.
             Request::TrailView { .. }
+            | Request::ArchiveManifest { .. }
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::VaultSet { .. }

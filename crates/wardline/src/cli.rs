@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Saw(Saw),
     /// Prove that nothing in a trail was altered, dropped, reordered or cut off
     Verify(Verify),
+    /// Check an answer that `trail search --prove` wrote, without trust in who wrote it
+    VerifyAnswer(crate::commands::prove::VerifyAnswer),
     /// Who may do what
     #[command(subcommand)]
     Access(Access),
@@ -353,6 +355,12 @@ Examples:
         #[command(flatten)]
         place: TrailPlace,
     },
+    /// Find entries, in the archive and behind it
+    Search(crate::commands::search::Search),
+    /// Answer an SQL query over the trail; for reading only
+    Sql(crate::commands::search::Sql),
+    /// Bring entries into the archive, from which searches over years are fast
+    Archive(crate::commands::archive::ArchiveArguments),
     /// Write the log as a standard tlog-tiles tree, for any verifier of that format
     #[command(after_help = "Example:\n  wardline trail export-tlog /tmp/tree")]
     ExportTlog {
@@ -390,6 +398,7 @@ pub(crate) enum KindName {
     SignIn,
     SessionOpened,
     SessionClosed,
+    ArchiveManifest,
     Operation,
     AdminChange,
     Incident,

@@ -224,6 +224,7 @@ fn title(kind: Kind) -> &'static str {
         Kind::SignIn => "sign-in",
         Kind::SessionOpened => "session opened",
         Kind::SessionClosed => "session closed",
+        Kind::ArchiveManifest => "archived",
         Kind::Operation => "access",
         Kind::AdminChange => "change by an administrator",
         Kind::Incident => "INCIDENT",

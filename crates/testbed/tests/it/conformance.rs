@@ -18,6 +18,8 @@ mod minimisation;
 mod patients;
 #[path = "conformance/recording.rs"]
 mod recording;
+#[path = "conformance/search.rs"]
+mod search;
 #[path = "conformance/secrecy.rs"]
 mod secrecy;
 #[path = "conformance/setup.rs"]

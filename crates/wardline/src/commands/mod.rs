@@ -2,11 +2,15 @@
 
 mod access;
 mod administer;
+pub(crate) mod archive;
 mod check;
 mod init;
+mod lake;
 mod patients;
 mod phi;
 mod place;
+pub(crate) mod prove;
+pub(crate) mod search;
 mod trail;
 mod verify;
 
@@ -39,6 +43,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Trail(command) => trail::run(file, command),
         Command::WhoSaw(arguments) => patients::who_saw(file, arguments),
         Command::Saw(arguments) => patients::saw(file, arguments),
+        Command::VerifyAnswer(arguments) => prove::verify(file, arguments),
         Command::Verify(arguments) => verify::run(file, arguments),
     }
 }

@@ -158,13 +158,13 @@ fn nextest() -> Result<()> {
 }
 
 fn libclang() -> bool {
+    // `libclang-cpp`, which other packages bring, has no C interface and does not serve.
+    let serves = |name: &str| {
+        name.starts_with("libclang") && !name.starts_with("libclang-cpp") && name.contains(".so")
+    };
     let has = |dir: &Path| {
-        std::fs::read_dir(dir).is_ok_and(|entries| {
-            entries.flatten().any(|entry| {
-                entry.file_name().to_string_lossy().starts_with("libclang")
-                    && entry.file_name().to_string_lossy().contains(".so")
-            })
-        })
+        std::fs::read_dir(dir)
+            .is_ok_and(|entries| entries.flatten().any(|entry| serves(&entry.file_name().to_string_lossy())))
     };
     if std::env::var_os("LIBCLANG_PATH").is_some() {
         return true;

@@ -25,4 +25,4 @@ pub use engine::{Engine, Limits};
 pub use error::Error;
 pub use rows::{Batch, SCHEMA, batches};
 pub use sealed::{SealedStore, SealingWriter};
-pub use unit::{Folder, PATIENT_DAYS, PERSON_DAYS, events_properties, folder};
+pub use unit::{Folder, PATIENT_DAYS, PERSON_DAYS, events_properties, folder, write_sorted};

@@ -240,6 +240,24 @@ impl<'r> Unit<'r> {
     }
 }
 
+/// Writes rows that are already sorted as the files of a range of entries, as the archive has them once compacted. For the
+/// benchmark, which has no log of so many entries.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write_sorted<E: From<Error>>(
+    reader: &Reader,
+    folder: &Folder,
+    range: (u64, u64, u32),
+    batches: impl Iterator<Item = Result<RecordBatch, E>>,
+) -> Result<Manifest, E> {
+    let mut unit = Unit::begin(reader, folder, range, ROW_GROUP_ROWS)?;
+    for batch in batches {
+        unit.push(&batch?)?;
+    }
+    Ok(unit.finish()?)
+}
+
 /// Returns what the filter holds of a token: it is random, so its beginning is a hash.
 pub(crate) fn key_of(token: PatientToken) -> u64 {
     u64::from_le_bytes(*token.0.first_chunk().expect("a token has 16 bytes"))

@@ -160,6 +160,8 @@ pub enum DamageKind {
     Key,
     /// The sealed literals of an entry do not open.
     Literal,
+    /// A file of the archive is not what its manifest in the log says, or two manifests hold the same entries.
+    Archive,
 }
 
 impl DamageKind {
@@ -185,6 +187,7 @@ impl DamageKind {
             DamageKind::Heartbeat => "missing heartbeat",
             DamageKind::Key => "wrapped key does not open",
             DamageKind::Literal => "sealed literals do not open",
+            DamageKind::Archive => "archive differs from its manifest",
         }
     }
 }

@@ -506,6 +506,7 @@ pub(crate) struct Period {
 Levels:
   1-3  signature of the checkpoint; leaves, tiles and root recomputed; order, gaps, heartbeats and
        the chain of frames; always together
+  4    with the root key: the archive's files are those of their manifests, each row gives its leaf
   5    with the root key: every record decrypted and compared with its leaf
 
 Examples:

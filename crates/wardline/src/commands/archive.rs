@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::{Value, json};
-use trail::{ArchiveIndex, Manifest, Reader};
+use trail::{ArchiveIndex, Damage, DamageKind, Finding, Manifest, Reader};
 
 use crate::admin::Request;
 use crate::commands::configuration;
@@ -174,3 +174,53 @@ impl Run {
 /// How often, and how long between, it is looked whether a checkpoint covers what was recorded.
 const CHECKPOINT_TRIES: u32 = 200;
 const CHECKPOINT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// What level 4 of `verify` found.
+#[derive(Debug, Default)]
+pub(crate) struct Level4 {
+    pub(crate) findings: Vec<Finding>,
+    /// Files and rows that were compared with the log.
+    pub(crate) files: usize,
+    pub(crate) rows: u64,
+}
+
+/// Compares the archive beside a trail with the manifests in its log, and each row with its leaf. A copy of a trail may
+/// come without its archive; the node's own may not.
+pub(crate) fn level_4(place: &Place) -> anyhow::Result<Level4> {
+    let archive = Archive::of(place, None)?;
+    if place.own.is_none() && !archive.folder.is_dir() {
+        return Ok(Level4::default());
+    }
+    let _held = archive.hold(false)?;
+    let reader = Reader::open(&place.folder, place.needed_key()?)?;
+    let mut index = ArchiveIndex::default();
+    for (at, manifest) in reader.manifests(0..reader.durable_at_least()?)? {
+        index.take(at, manifest);
+    }
+    let mut result = Level4 { files: index.manifests.len(), ..Level4::default() };
+    if index.manifests.is_empty() {
+        return Ok(result);
+    }
+    let finding = |file: &str, index: Option<u64>, kind| Finding {
+        level: 4,
+        damage: Damage { file: format!("archive/{file}"), offset: None, index, kind },
+    };
+    if index.overlaps() {
+        result.findings.push(finding("index", None, DamageKind::Archive));
+    }
+    let manifests: Vec<&Manifest> = index.manifests.iter().map(|(_, manifest)| manifest).collect();
+    let mut lake = archive.run(&manifests, json!({ "ask": "verify" }))?;
+    while let Some(line) = lake.line()? {
+        result.rows = line.get("rows").and_then(Value::as_u64).unwrap_or(result.rows);
+        let Some(file) = line.get("file").and_then(Value::as_str) else { continue };
+        let problem = line.get("problem").and_then(Value::as_str).unwrap_or_default();
+        let kind = match problem {
+            problem if problem.contains("not there") => DamageKind::Missing,
+            problem if problem.contains("leaf") => DamageKind::Commitment,
+            _ => DamageKind::Archive,
+        };
+        result.findings.push(finding(file, line.get("entry").and_then(Value::as_u64), kind));
+    }
+    lake.end()?;
+    Ok(result)
+}

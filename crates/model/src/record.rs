@@ -22,6 +22,8 @@ pub enum Kind {
     PolicyActivated = 5,
     /// A configuration came into force; `detail` is its digest.
     ConfigActivated = 6,
+    /// The keys of a month were destroyed: its entries can be read no more, and that is no damage.
+    KeyDestroyed = 8,
     /// Somebody signed in, or failed to.
     SignIn = 10,
     /// A session on a resource began.
@@ -42,13 +44,14 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Kind; 14] = [
+    pub const ALL: [Kind; 15] = [
         Kind::NodeStarted,
         Kind::NodeStopped,
         Kind::Heartbeat,
         Kind::SegmentOpened,
         Kind::PolicyActivated,
         Kind::ConfigActivated,
+        Kind::KeyDestroyed,
         Kind::SignIn,
         Kind::SessionOpened,
         Kind::SessionClosed,
@@ -68,6 +71,7 @@ impl Kind {
             Kind::SegmentOpened => "segment-opened",
             Kind::PolicyActivated => "policy-activated",
             Kind::ConfigActivated => "config-activated",
+            Kind::KeyDestroyed => "key-destroyed",
             Kind::SignIn => "sign-in",
             Kind::SessionOpened => "session-opened",
             Kind::SessionClosed => "session-closed",

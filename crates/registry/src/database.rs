@@ -26,9 +26,10 @@ const READERS_MAX: u32 = 4;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// All migrations, oldest first. A released one is never edited: its checksum is in every database.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "people", include_str!("../migrations/0001_people.sql")),
     (2, "changes", include_str!("../migrations/0002_changes.sql")),
+    (3, "agreements", include_str!("../migrations/0003_agreements.sql")),
 ];
 
 impl Registry {
@@ -122,7 +123,7 @@ pub(crate) fn time(at: Micros) -> i64 {
     integer(at.0)
 }
 
-fn integer(number: u64) -> i64 {
+pub(crate) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
@@ -135,6 +136,10 @@ impl Reader<'_> {
     }
 
     pub(crate) fn text_if_any(&self, column: &'static str) -> Result<Option<String>, Error> {
+        self.0.try_get(column).map_err(|_| Error::Damaged { column })
+    }
+
+    pub(crate) fn bytes_if_any(&self, column: &'static str) -> Result<Option<Vec<u8>>, Error> {
         self.0.try_get(column).map_err(|_| Error::Damaged { column })
     }
 

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod agreements;
 mod database;
 mod error;
 mod names;
@@ -21,6 +22,7 @@ mod tokens;
 
 use sqlx::SqlitePool;
 
+pub use agreements::{AgreementRow, HoldRow, NoAgreement};
 pub use error::Error;
 pub use names::{NAME_BYTES_MAX, name_fits, role_fits};
 pub use rows::{AccountRow, FailuresRow, NewPerson, PersonRow, SignIn, TokenRow, Verifiers, Wanted};

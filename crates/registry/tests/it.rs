@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod it {
+    mod agreements;
     mod database;
     mod people;
     mod sign_in;

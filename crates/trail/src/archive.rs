@@ -14,8 +14,10 @@ use tlog::{
 };
 
 use crate::error::{DamageKind, Error};
+use crate::expire::Tombstone;
 use crate::keys::{
-    Class, Key, NONCE_BYTES, SegmentKeys, TAG_BYTES, WRAPPED_BYTES, open_in, period_of_file, seal_behind,
+    Class, Key, NONCE_BYTES, SegmentKeys, TAG_BYTES, WRAPPED_BYTES, class_of_file, open_in, period_of,
+    seal_behind,
 };
 use crate::leaf::{Leaf, commitment};
 use crate::read::Reader;
@@ -81,7 +83,8 @@ pub struct Manifest {
     pub end: u64,
     /// The rows of the events file.
     pub rows: u64,
-    /// The month, as `YYYYMM`, under whose class key the files are.
+    /// The number of the class key under which the files are: the month as `YYYYMM`, and a million for each key of the
+    /// month before it.
     pub month: u32,
     /// The files, in the order of their parts.
     pub files: Vec<ManifestFile>,
@@ -124,6 +127,15 @@ impl ArchiveIndex {
         self.manifests.retain(|(_, older)| !manifest.covers(older));
         let at = self.manifests.partition_point(|(_, other)| other.first < manifest.first);
         self.manifests.insert(at, (index, manifest));
+    }
+
+    /// Leaves out the files of months that expired: their keys are destroyed. What is held of such months is with the
+    /// segments.
+    pub fn expire(&mut self, stones: &[Tombstone]) {
+        let expired = |manifest: &Manifest| {
+            stones.iter().any(|stone| stone.first <= manifest.first && manifest.end <= stone.end)
+        };
+        self.manifests.retain(|(_, manifest)| !expired(manifest));
     }
 
     /// Returns the ranges before `end` of which no manifest in force has the entries.
@@ -211,8 +223,8 @@ impl FromStr for Manifest {
 
 /// The salts of entries, by their index.
 pub struct Salts {
-    /// The keys of each segment, by the index of its first entry.
-    segments: BTreeMap<u64, SegmentKeys>,
+    /// The keys of each segment, by the index of its first entry; `None` for one of an expired month.
+    segments: BTreeMap<u64, Option<SegmentKeys>>,
 }
 
 impl fmt::Debug for Salts {
@@ -224,7 +236,7 @@ impl fmt::Debug for Salts {
 impl Salts {
     /// Returns the salt of an entry; `None` before the first segment that is there.
     pub fn of(&self, index: u64) -> Option<[u8; 32]> {
-        self.segments.range(..=index).next_back().map(|(_, keys)| keys.salt(index))
+        self.segments.range(..=index).next_back()?.1.as_ref().map(|keys| keys.salt(index))
     }
 
     /// Returns the leaf that an entry must have.
@@ -275,8 +287,12 @@ impl Reader {
     /// When the keys cannot be listed.
     pub fn patient_years(&self) -> Result<Vec<u16>, Error> {
         let names = self.disk().list("keys").map_err(|source| Error::io("list the keys", source))?;
-        let years = names.iter().filter_map(|name| period_of_file(Class::Patient, name));
-        Ok(years.filter_map(|year| u16::try_from(year).ok()).collect())
+        let number = |name: &String| class_of_file(name).filter(|(class, _)| *class == Class::Patient);
+        let mut years: Vec<u16> =
+            names.iter().filter_map(|name| u16::try_from(period_of(number(name)?.1)).ok()).collect();
+        years.sort_unstable();
+        years.dedup();
+        Ok(years)
     }
 
     /// Returns the salts of all entries whose segments are there.
@@ -288,15 +304,23 @@ impl Reader {
         let mut known = BTreeMap::new();
         for number in segments(self.disk())? {
             let header = Scan::open(self.disk(), number)?.header;
-            let class = match classes.entry(header.month) {
-                std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-                std::collections::btree_map::Entry::Vacant(place) => {
-                    place.insert(self.keys().class(self.disk(), Class::Record, header.month)?)
-                }
+            let class = match classes.get(&header.month) {
+                Some(class) => class,
+                None => match self.keys().class(self.disk(), Class::Record, header.month) {
+                    Ok(class) => classes.entry(header.month).or_insert(class),
+                    Err(Error::Damaged(damage))
+                        if damage.kind == DamageKind::Missing
+                            && self.expired()?.stone_of(&header).is_some() =>
+                    {
+                        known.insert(header.first, None);
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                },
             };
             let bad = || Error::Damaged(damage(segment_file(number), Some(0), None, DamageKind::Key));
             let keys = SegmentKeys::open(class, &header.key_aad(), &header.wrapped).ok_or_else(bad)?;
-            known.insert(header.first, keys);
+            known.insert(header.first, Some(keys));
         }
         Ok(Salts { segments: known })
     }

@@ -102,7 +102,7 @@ impl Committer {
     /// Makes all records of a batch durable and returns the index of its first.
     fn commit(&mut self, batch: &mut Batch) -> Result<u64, Stop> {
         let time_us = self.core.now().0.max(self.position.time_us);
-        let month = month_of(model::Micros(time_us));
+        let month = self.core.record_key(month_of(model::Micros(time_us)));
         let room = frame_bound(batch.raw.len() + OPENED_RECORD_BYTES_MAX) as u64;
         let mut before = 0;
         let fits = self.active.as_ref().is_some_and(|active| active.offset + room <= active.bytes);

@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use model::{Kind, Micros, Record};
@@ -13,7 +13,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::disk::Disk;
 use crate::error::Error;
-use crate::keys::Keys;
+use crate::keys::{Keys, period_of};
 use crate::leaf::LEAF_BYTES;
 use crate::options::Options;
 use crate::pending::Pending;
@@ -73,6 +73,8 @@ pub(crate) struct Core {
     pub(crate) options: Options,
     pub(crate) keys: Keys,
     pub(crate) literals: LiteralKeys,
+    /// The number of the newest class key of records.
+    newest_record_key: AtomicU32,
     pub(crate) queue: Queue,
     state: AtomicU8,
     /// The index behind the last durable record.
@@ -101,6 +103,7 @@ pub(crate) struct Parts {
     pub(crate) options: Options,
     pub(crate) keys: Keys,
     pub(crate) literals: LiteralKeys,
+    pub(crate) newest_record_key: u32,
     pub(crate) durable: u64,
     pub(crate) lock: Box<dyn Any + Send + Sync>,
 }
@@ -113,6 +116,7 @@ impl Core {
             options: parts.options,
             keys: parts.keys,
             literals: parts.literals,
+            newest_record_key: AtomicU32::new(parts.newest_record_key),
             state: AtomicU8::new(State::Open as u8),
             durable: AtomicU64::new(parts.durable),
             leaf_backlog: AtomicUsize::new(0),
@@ -133,6 +137,17 @@ impl Core {
 
     pub(crate) fn now(&self) -> Micros {
         (self.options.clock)()
+    }
+
+    /// Returns the number of the class key for records of a month.
+    pub(crate) fn record_key(&self, month: u32) -> u32 {
+        let newest = self.newest_record_key.load(Ordering::Acquire);
+        if period_of(newest) == month { newest } else { month }
+    }
+
+    /// Lets the next commit begin a segment under a further key.
+    pub(crate) fn renew_record_key(&self, number: u32) {
+        self.newest_record_key.store(number, Ordering::Release);
     }
 
     /// Takes an encoded record.

@@ -2,13 +2,15 @@
 //!
 //! root key ▸ wrapping key (HKDF) ▸ class key of a month, random, wrapped in `keys/` ▸ data key of a segment,
 //! random, wrapped in its header; the sealing key of a day's literals by HKDF; the key of a year's patient tokens,
-//! random, wrapped in `keys/`. `docs/formats/segment.md` has the bytes. Deliberately absent: rotation of the root key, destruction of class keys.
+//! random, wrapped in `keys/`. `docs/formats/segment.md` has the bytes. Changing and destroying keys is for
+//! `custody`.
 
 use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
-use aws_lc_rs::{hkdf, hmac, rand};
+use aws_lc_rs::{digest, hkdf, hmac, rand};
 use model::{Micros, PatientToken, RootKey};
+use parking_lot::RwLock;
 use tlog::NoteSigner;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -24,6 +26,9 @@ pub(crate) const NONCE_BYTES: usize = 12;
 pub(crate) const TAG_BYTES: usize = 16;
 /// A wrapped key: nonce, ciphertext, tag.
 pub(crate) const WRAPPED_BYTES: usize = NONCE_BYTES + KEY_BYTES + TAG_BYTES;
+
+/// The length of a key's name.
+const KEY_ID_BYTES: usize = 8;
 
 const FILE_MAGIC: [u8; 8] = *b"WLKEY\0\0\x01";
 const FILE_HEAD_BYTES: usize = 16;
@@ -51,6 +56,15 @@ impl Key {
         let key = Key::random();
         let wrapped = wrap(under, aad, &key);
         (key, wrapped)
+    }
+
+    /// Returns what names the key and says nothing about it.
+    pub(crate) fn id(&self) -> String {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(b"wardline/key-id/v1");
+        context.update(&self.0);
+        let digest = context.finish();
+        digest.as_ref().iter().take(KEY_ID_BYTES).map(|byte| format!("{byte:02x}")).collect()
     }
 
     pub(crate) fn aead(&self) -> RandomizedNonceKey {
@@ -105,6 +119,34 @@ pub(crate) enum Class {
     Literal = 2,
     Checkpoint = 3,
     Patient = 4,
+    Hold = 5,
+}
+
+/// One step of the number of a class key: above it the generation, below it the month as `YYYYMM` or the year.
+const GENERATION: u32 = 1_000_000;
+
+/// Returns the month or year of a class key's number.
+pub(crate) fn period_of(number: u32) -> u32 {
+    number % GENERATION
+}
+
+/// Returns the number of the next key of the same month.
+pub(crate) fn next_generation(number: u32) -> u32 {
+    number.saturating_add(GENERATION)
+}
+
+/// The lower bits of what a sealed value says of its key hold the day, the upper ones the key's generation.
+const STAMP_DAY_BITS: u32 = 24;
+
+/// Returns what a sealed value says of the day and of the key of its month.
+pub(crate) fn stamp_of(day: u32, number: u32) -> u32 {
+    (number / GENERATION) << STAMP_DAY_BITS | day
+}
+
+/// Returns the number of the class key that a sealed value is under.
+pub(crate) fn number_of_stamp(stamp: u32) -> u32 {
+    let (generation, day) = (stamp >> STAMP_DAY_BITS, stamp & ((1 << STAMP_DAY_BITS) - 1));
+    generation * GENERATION + month_of_day(day)
 }
 
 /// A calendar year in UTC: the period of a key of patient tokens.
@@ -138,19 +180,25 @@ pub(crate) fn month_of_day(day: u32) -> u32 {
 /// The key that wraps the others, and the place where they lie.
 #[derive(Debug)]
 pub(crate) struct Keys {
-    wrapping: Key,
+    /// Held for reading while a key file is read or written, so that no file is made under a root key on its way out.
+    pub(crate) wrapping: RwLock<Key>,
     origin: String,
 }
 
 impl Keys {
     /// Derives the wrapping key of a log.
     pub(crate) fn new(root: &RootKey, origin: &str) -> Keys {
-        Keys { wrapping: derive(root.expose(), b"wardline/trail/v1", &[b"wrap"]), origin: origin.to_owned() }
+        Keys { wrapping: RwLock::new(wrapping_of(root)), origin: origin.to_owned() }
     }
 
     /// Reads the checkpoint key, which is the proof that the root key is the right one.
     pub(crate) fn checkpoint_signer(&self, disk: &dyn Disk) -> Result<NoteSigner, Error> {
-        self.read(disk, CHECKPOINT_KEY_FILE, Class::Checkpoint, 0).and_then(|seed| self.signer(&seed))
+        self.checkpoint_seed(disk).and_then(|seed| self.signer(&seed))
+    }
+
+    /// Reads the seed of the checkpoint key.
+    pub(crate) fn checkpoint_seed(&self, disk: &dyn Disk) -> Result<Key, Error> {
+        self.read(disk, CHECKPOINT_KEY_FILE, Class::Checkpoint, 0)
     }
 
     /// Makes the checkpoint key of a new log.
@@ -180,10 +228,8 @@ impl Keys {
         let folder = disk::parent(CHECKPOINT_KEY_FILE);
         for name in disk.list(folder)? {
             let file = format!("{folder}/{name}");
-            let period = |class: Class| Some((class, period_of_file(class, &name)?));
-            let known = [Class::Record, Class::Literal, Class::Patient].into_iter().find_map(period);
-            let opened = match known {
-                Some((class, period)) => self.read(disk, &file, class, period).map(drop),
+            let opened = match class_of_file(&name) {
+                Some((class, number)) => self.read(disk, &file, class, number).map(drop),
                 None if file == CHECKPOINT_KEY_FILE => self.checkpoint_signer(disk).map(drop),
                 None => Ok(()),
             };
@@ -192,6 +238,11 @@ impl Keys {
             }
         }
         Ok(None)
+    }
+
+    /// Returns the same keys once more.
+    pub(crate) fn again(&self) -> Keys {
+        Keys { wrapping: RwLock::new(self.wrapping.read().clone()), origin: self.origin.clone() }
     }
 
     /// Returns the name of the log.
@@ -204,10 +255,7 @@ impl Keys {
         if let Some(key) = self.class_or_lost(disk, class, period)? {
             return Ok(key);
         }
-        let (file, key) = (class_file(class, period), Key::random());
-        self.write(disk, &file, class, period, &key)
-            .map_err(|source| Error::io("write a class key", source))?;
-        Ok(key)
+        self.create(disk, class, period)
     }
 
     /// Reads the key of a class and period; `None` when there is none and nothing was ever written under it.
@@ -229,11 +277,26 @@ impl Keys {
         }
     }
 
+    /// Returns the number of the newest key of a month.
+    pub(crate) fn newest(&self, disk: &dyn Disk, class: Class, period: u32) -> Result<u32, Error> {
+        let names = disk.list(disk::parent(CHECKPOINT_KEY_FILE));
+        let names = names.map_err(|source| Error::io("list the keys", source))?;
+        let numbers = names.iter().filter_map(|name| class_of_file(name));
+        let of = numbers.filter(|(known, number)| *known == class && period_of(*number) == period);
+        Ok(of.map(|(_, number)| number).max().unwrap_or(period))
+    }
+
+    /// Makes a key where none is.
+    pub(crate) fn create(&self, disk: &dyn Disk, class: Class, number: u32) -> Result<Key, Error> {
+        let key = Key::random();
+        self.write(disk, &class_file(class, number), class, number, &key)
+            .map_err(|source| Error::io("write a class key", source))?;
+        Ok(key)
+    }
+
     fn write(&self, disk: &dyn Disk, file: &str, class: Class, id: u32, key: &Key) -> std::io::Result<()> {
-        let head = file_head(class, id);
-        let mut bytes = head.to_vec();
-        bytes.extend_from_slice(&wrap(&self.wrapping, &self.aad(&head), key));
-        disk::replace(disk, file, &bytes)
+        let wrapping = self.wrapping.read();
+        disk::replace(disk, file, &self.wrapped(&wrapping, class, id, key))
     }
 
     fn read(&self, disk: &dyn Disk, file: &str, class: Class, id: u32) -> Result<Key, Error> {
@@ -249,7 +312,19 @@ impl Keys {
         if *head != file_head(class, id) {
             return Err(wrong());
         }
-        unwrap(&self.wrapping, &self.aad(head), wrapped).ok_or_else(wrong)
+        unwrap(&self.wrapping.read(), &self.aad(head), wrapped).ok_or_else(wrong)
+    }
+
+    /// Returns the bytes of a key's file.
+    pub(crate) fn wrapped(&self, under: &Key, class: Class, id: u32, key: &Key) -> Vec<u8> {
+        let head = file_head(class, id);
+        [head.as_slice(), &wrap(under, &self.aad(&head), key)].concat()
+    }
+
+    /// Opens the bytes of a key's file.
+    pub(crate) fn unwrapped(&self, under: &Key, bytes: &[u8]) -> Option<Key> {
+        let (head, wrapped) = bytes.split_first_chunk::<FILE_HEAD_BYTES>()?;
+        unwrap(under, &self.aad(head), wrapped)
     }
 
     fn aad(&self, head: &[u8; FILE_HEAD_BYTES]) -> Vec<u8> {
@@ -267,21 +342,37 @@ fn class_prefix(class: Class) -> Option<&'static str> {
         Class::Record => Some("record-"),
         Class::Literal => Some("literal-"),
         Class::Patient => Some("patient-"),
+        Class::Hold => Some("hold-"),
         Class::Checkpoint => None,
     }
 }
 
-/// Returns the period of a class's key file; `None` for another file.
-pub(crate) fn period_of_file(class: Class, name: &str) -> Option<u32> {
-    name.strip_prefix(class_prefix(class)?)?.strip_suffix(".key")?.parse().ok()
+/// Returns the file of a class key.
+pub(crate) fn class_file(class: Class, number: u32) -> String {
+    let (generation, period) = (number / GENERATION, period_of(number));
+    match (class_prefix(class), generation) {
+        // A month has six digits, a year four.
+        (Some(prefix), 0) => format!("keys/{prefix}{period:04}.key"),
+        (Some(prefix), generation) => format!("keys/{prefix}{period:04}.{generation}.key"),
+        (None, _) => CHECKPOINT_KEY_FILE.to_owned(),
+    }
 }
 
-fn class_file(class: Class, period: u32) -> String {
-    match class_prefix(class) {
-        // A month has six digits, a year four.
-        Some(prefix) => format!("keys/{prefix}{period:04}.key"),
-        None => CHECKPOINT_KEY_FILE.to_owned(),
-    }
+/// Returns the class and number of a key by the name of its file.
+pub(crate) fn class_of_file(name: &str) -> Option<(Class, u32)> {
+    let of = |class: Class| {
+        let words = name.strip_prefix(class_prefix(class)?)?.strip_suffix(".key")?;
+        let (period, generation) = words.split_once('.').unwrap_or((words, "0"));
+        let (period, generation): (u32, u32) = (period.parse().ok()?, generation.parse().ok()?);
+        let number = generation.checked_mul(GENERATION)?.checked_add(period)?;
+        (class_file(class, number) == format!("keys/{name}")).then_some((class, number))
+    };
+    [Class::Record, Class::Literal, Class::Patient, Class::Hold].into_iter().find_map(of)
+}
+
+/// Returns the key that wraps the others under a root key.
+pub(crate) fn wrapping_of(root: &RootKey) -> Key {
+    derive(root.expose(), b"wardline/trail/v1", &[b"wrap"])
 }
 
 fn file_head(class: Class, id: u32) -> [u8; FILE_HEAD_BYTES] {
@@ -352,8 +443,8 @@ impl SegmentKeys {
 
 /// Returns the key that seals the literals of one day: a day's own, so that the number of random nonces under
 /// one key stays far below 2^32.
-pub(crate) fn literal_day_key(class: &Key, day: u32) -> RandomizedNonceKey {
-    derive(&class.0, b"wardline/literal/v1", &[&day.to_le_bytes()]).aead()
+pub(crate) fn literal_day_key(class: &Key, stamp: u32) -> RandomizedNonceKey {
+    derive(&class.0, b"wardline/literal/v1", &[&stamp.to_le_bytes()]).aead()
 }
 
 /// Makes the tokens of patients: HMAC-SHA-256 under a year's key, of the issuer's length, the issuer and the

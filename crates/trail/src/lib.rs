@@ -19,8 +19,10 @@ mod allocate;
 mod archive;
 mod commit;
 mod core;
+mod custody;
 mod disk;
 mod error;
+mod expire;
 mod found;
 mod keeper;
 mod keys;
@@ -56,8 +58,10 @@ pub use archive::{
     ArchiveIndex, Digest, FILE_KEY_BYTES, FILE_SEAL_BYTES, FileKey, Manifest, ManifestFile, NoManifest,
     NotProven, Proven, Salts,
 };
+pub use custody::KeyRow;
 pub use disk::{Disk, DiskFile, Folder};
 pub use error::{Damage, DamageKind, Error};
+pub use expire::{Month, Tombstone, month_of, unless_destroyed};
 pub use found::Found;
 pub use leaf::{LEAF_BYTES, LEAF_VERSION, Leaf, commitment};
 pub use open::{check_keys, check_keys_on};

@@ -12,10 +12,13 @@ use tlog::{Checkpoint, NoteSigner, NoteVerifier};
 use crate::allocate;
 use crate::commit::Committer;
 use crate::core::{Core, PROBE_FILE, Parts, RESERVE_FILE, SPARE_FILE};
+use crate::custody;
 use crate::disk::{Disk, Folder};
 use crate::error::{DamageKind, Error};
 use crate::keeper::Keeper;
-use crate::keys::{CHECKPOINT_KEY_FILE, Class, Keys, VERIFIER_FILE, day_of, month_of_day, year_of_day};
+use crate::keys::{
+    CHECKPOINT_KEY_FILE, Class, Keys, VERIFIER_FILE, day_of, month_of, month_of_day, period_of, year_of_day,
+};
 use crate::options::Options;
 use crate::recover::recover;
 use crate::scan::{Scan, damage, segments};
@@ -46,6 +49,7 @@ pub(crate) fn open(
         _ => Error::io("lock the trail", error),
     })?;
     let keys = Keys::new(root, &options.origin);
+    custody::settle(&*disk, &keys)?;
     let (signer, checkpoint) = identity(&disk, &keys, &options.origin)?;
     for file in UNNAMED_FILES {
         let _mostly_absent = disk.remove(file);
@@ -59,7 +63,9 @@ pub(crate) fn open(
     position.epoch = position.epoch.saturating_add(1);
     let durable = position.index;
     tracing::info!(origin = options.origin, entries = durable, %verifier, "trail: open");
-    let core = Arc::new(Core::new(Parts { disk, options, keys, literals, durable, lock }));
+    let month = recovered.active.as_ref().map_or(0, |active| period_of(active.month)).max(month_of(now));
+    let newest_record_key = keys.newest(&*disk, Class::Record, month)?;
+    let core = Arc::new(Core::new(Parts { disk, options, keys, literals, newest_record_key, durable, lock }));
     prepare_reserve(&core)?;
     let committer = Committer::new(Arc::clone(&core), recovered.active, position, recovered.next_segment);
     let keeper = Keeper::new(Arc::clone(&core), recovered.tree);
@@ -94,7 +100,8 @@ pub fn check_keys_on(disk: &dyn Disk, root: &RootKey, options: &Options) -> Resu
         keys.class_or_lost(disk, Class::Record, Scan::open(disk, *last)?.header.month)?;
     }
     let today = day_of((options.clock)());
-    keys.class_or_lost(disk, Class::Literal, month_of_day(today))?;
+    let literal = keys.newest(disk, Class::Literal, month_of_day(today))?;
+    keys.class_or_lost(disk, Class::Literal, literal)?;
     keys.class_or_lost(disk, Class::Patient, year_of_day(today).into()).map(drop)
 }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use model::{PatientToken, Record, RootKey};
 use parking_lot::Mutex;
@@ -14,6 +14,7 @@ use tlog::NoteVerifier;
 
 use crate::disk::{Disk, Folder};
 use crate::error::{DamageKind, Error};
+use crate::expire::{Expired, Tombstone};
 use crate::keys::{Class, Key, Keys, SegmentKeys, VERIFIER_FILE};
 use crate::record;
 use crate::scan::{Scan, Step, damage, segments};
@@ -42,6 +43,8 @@ pub struct Reader {
     keys: Keys,
     verifier: NoteVerifier,
     unsealer: Mutex<Unsealer>,
+    /// Read when a key is missing for the first time.
+    expired: OnceLock<Expired>,
 }
 
 impl Reader {
@@ -62,7 +65,39 @@ impl Reader {
         let verifier = read_verifier(&*disk)?;
         let keys = Keys::new(root, verifier.name());
         keys.checkpoint_signer(&*disk)?;
-        Ok(Reader { disk, keys, verifier, unsealer: Mutex::default() })
+        Reader::of(disk, keys)
+    }
+
+    pub(crate) fn of(disk: Arc<dyn Disk>, keys: Keys) -> Result<Reader, Error> {
+        let verifier = read_verifier(&*disk)?;
+        Ok(Reader { disk, keys, verifier, unsealer: Mutex::default(), expired: OnceLock::new() })
+    }
+
+    /// Returns what is known of expired months.
+    pub(crate) fn expired(&self) -> Result<&Expired, Error> {
+        if let Some(known) = self.expired.get() {
+            return Ok(known);
+        }
+        let loaded = Expired::load(&*self.disk, &self.keys, self.durable_at_least()?)?;
+        Ok(self.expired.get_or_init(|| loaded))
+    }
+
+    /// Returns the tombstones of the months that expired: entries that no iterator shows any more.
+    ///
+    /// # Errors
+    /// When what is held of such months cannot be read.
+    pub fn tombstones(&self) -> Result<Vec<Tombstone>, Error> {
+        Ok(self.expired()?.stones.values().cloned().collect())
+    }
+
+    /// Returns what was sealed in a held entry of an expired month, where opening it failed for want of the key.
+    fn opened_or_held(&self, opened: Result<Vec<u8>, Error>, sealed: &[u8]) -> Result<Vec<u8>, Error> {
+        match opened {
+            Err(Error::Damaged(damage)) if damage.kind == DamageKind::Missing => {
+                self.expired()?.opened(sealed).ok_or(Error::Damaged(damage))
+            }
+            opened => opened,
+        }
     }
 
     /// Returns the name of the log.
@@ -145,8 +180,9 @@ impl Reader {
     /// When they do not open: damaged, or not of this record.
     pub fn open_sealed(&self, record: &Record<'_>) -> Result<Option<Vec<u8>>, Error> {
         let Some(sealed) = record.sealed.as_deref() else { return Ok(None) };
-        let mut unsealer = self.unsealer.lock();
-        unsealer.open(&self.keys, &*self.disk, Content::Literals, sealed_for(record), sealed).map(Some)
+        let of = sealed_for(record);
+        let opened = self.unsealer.lock().open(&self.keys, &*self.disk, Content::Literals, of, sealed);
+        self.opened_or_held(opened, sealed).map(Some)
     }
 
     /// Opens the identifiers of the patients that a record names; `None` when it names none. As [`Reader::open_sealed`],
@@ -156,8 +192,15 @@ impl Reader {
     /// When they do not open, or are not those of the tokens.
     pub fn open_patients(&self, record: &Record<'_>) -> Result<Option<OpenedPatients>, Error> {
         let Some(patients) = &record.patients else { return Ok(None) };
-        let mut unsealer = self.unsealer.lock();
-        unsealer.patients(&self.keys, &*self.disk, sealed_for(record), patients).map(Some)
+        let of = sealed_for(record);
+        let opened = self.unsealer.lock().patients(&self.keys, &*self.disk, of, patients);
+        match opened {
+            Err(error @ Error::Damaged(_)) => {
+                let plain = self.opened_or_held(Err(error), patients.sealed())?;
+                OpenedPatients::read(&plain).ok_or(Error::Sealed).map(Some)
+            }
+            opened => opened.map(Some),
+        }
     }
 
     /// Returns the token by which records of a year name a patient.
@@ -191,7 +234,8 @@ pub(crate) fn read_verifier(disk: &dyn Disk) -> Result<NoteVerifier, Error> {
 
 struct Walk {
     scan: Scan,
-    keys: SegmentKeys,
+    /// `None` for a segment of an expired month.
+    keys: Option<SegmentKeys>,
 }
 
 /// An iterator over durable records. After `None` it may be asked again: it follows a live writer.
@@ -239,12 +283,23 @@ impl Entries<'_> {
         let class = match self.classes.entry(scan.header.month) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(place) => {
-                place.insert(keys.class(disk, Class::Record, scan.header.month)?)
+                match keys.class(disk, Class::Record, scan.header.month) {
+                    Ok(class) => place.insert(class),
+                    Err(Error::Damaged(damage)) if damage.kind == DamageKind::Missing => {
+                        let explained = self.reader.expired()?.stone_of(&scan.header).is_some();
+                        return if explained {
+                            Ok(Walk { scan, keys: None })
+                        } else {
+                            Err(Error::Damaged(damage))
+                        };
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         };
         let keys = SegmentKeys::open(class, &scan.header.key_aad(), &scan.header.wrapped)
             .ok_or_else(|| Error::Damaged(scan.damage(DamageKind::Key)))?;
-        Ok(Walk { scan, keys })
+        Ok(Walk { scan, keys: Some(keys) })
     }
 
     /// Moves to the next durable frame that holds anything from `from` on.
@@ -351,11 +406,23 @@ impl Entries<'_> {
         Ok(false)
     }
 
+    /// Of an expired frame, takes what is held.
+    fn unpack_held(&mut self, header: &FrameHeader, segment: u64, offset: u64) -> Result<(), Error> {
+        for (index, held) in self.reader.expired()?.entries.range(header.first.max(self.from)..header.end()) {
+            let (index, time_us) = (*index, held.time_us);
+            let record = record::decode(&held.canonical)?;
+            self.ready.push_back(Entry { index, time_us, segment, offset, record });
+        }
+        self.from = self.from.max(header.end());
+        Ok(())
+    }
+
     fn unpack(&mut self, header: &FrameHeader) -> Result<(), Error> {
         let Some(Walk { scan, keys }) = &mut self.walk else { return Ok(()) };
         let (segment, offset) = (scan.header.segment, scan.offset - header.frame_bytes());
         let bad =
             |index, kind| Error::Damaged(damage(segment_file(segment), Some(offset), Some(index), kind));
+        let Some(keys) = keys else { return self.unpack_held(header, segment, offset) };
         let place = FramePlace { origin: self.reader.verifier.name(), segment };
         let raw = self.opener.open(header, &place, keys, scan.body());
         let raw = raw.ok_or_else(|| bad(header.first, DamageKind::Sealing))?;

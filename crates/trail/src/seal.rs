@@ -15,7 +15,8 @@ use crate::core::Core;
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::keys::{
-    Class, Key, Keys, NONCE_BYTES, TokenKey, literal_day_key, month_of_day, open_in, seal_behind, year_of_day,
+    Class, Key, Keys, NONCE_BYTES, TokenKey, literal_day_key, month_of_day, next_generation, number_of_stamp,
+    open_in, period_of, seal_behind, stamp_of, year_of_day,
 };
 use crate::record::{Input, varint};
 
@@ -25,6 +26,8 @@ const SEALED_HEAD_BYTES: usize = 5;
 
 struct Today {
     day: u32,
+    /// The day, and which of the month's keys.
+    stamp: u32,
     key: RandomizedNonceKey,
     year: u16,
     tokens: Arc<TokenKey>,
@@ -58,10 +61,12 @@ impl LiteralKeys {
     /// Reads or makes the keys of the day's month and year.
     pub(crate) fn open(keys: &Keys, disk: &dyn Disk, day: u32) -> Result<LiteralKeys, Error> {
         let (month, year) = (month_of_day(day), year_of_day(day));
-        let key = keys.class_or_new(disk, Class::Literal, month)?;
+        let number = keys.newest(disk, Class::Literal, month)?;
+        let key = keys.class_or_new(disk, Class::Literal, number)?;
         let tokens = Arc::new(TokenKey::new(&keys.class_or_new(disk, Class::Patient, year.into())?));
-        let today = Arc::new(Today { day, key: literal_day_key(&key, day), year, tokens });
-        Ok(LiteralKeys { today: RwLock::new(today), month: Mutex::new((month, key)) })
+        let stamp = stamp_of(day, number);
+        let today = Arc::new(Today { day, stamp, key: literal_day_key(&key, stamp), year, tokens });
+        Ok(LiteralKeys { today: RwLock::new(today), month: Mutex::new((number, key)) })
     }
 
     /// Changes to the keys of another day. Writes a file when the month or the year is new.
@@ -77,11 +82,32 @@ impl LiteralKeys {
             Arc::new(TokenKey::new(&keys.class_or_new(disk, Class::Patient, year.into())?))
         };
         let mut held = self.month.lock();
-        if held.0 != month {
-            *held = (month, keys.class_or_new(disk, Class::Literal, month)?);
+        if period_of(held.0) != month {
+            let number = keys.newest(disk, Class::Literal, month)?;
+            *held = (number, keys.class_or_new(disk, Class::Literal, number)?);
         }
-        *self.today.write() = Arc::new(Today { day, key: literal_day_key(&held.1, day), year, tokens });
+        let stamp = stamp_of(day, held.0);
+        *self.today.write() =
+            Arc::new(Today { day, stamp, key: literal_day_key(&held.1, stamp), year, tokens });
         Ok(())
+    }
+
+    /// Goes on under a further key of the month; returns its number.
+    pub(crate) fn renew(&self, keys: &Keys, disk: &dyn Disk) -> Result<u32, Error> {
+        let mut held = self.month.lock();
+        let number = next_generation(keys.newest(disk, Class::Literal, period_of(held.0))?);
+        *held = (number, keys.create(disk, Class::Literal, number)?);
+        let mut today = self.today.write();
+        let stamp = stamp_of(today.day, number);
+        let key = literal_day_key(&held.1, stamp);
+        *today = Arc::new(Today {
+            day: today.day,
+            stamp,
+            key,
+            year: today.year,
+            tokens: Arc::clone(&today.tokens),
+        });
+        Ok(number)
     }
 }
 
@@ -119,10 +145,10 @@ impl Sealer {
     fn seal_under(&self, today: &Today, content: Content, of: (u128, u64), plaintext: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(SEALED_HEAD_BYTES + NONCE_BYTES + plaintext.len() + 16);
         out.push(SEALED_VERSION);
-        out.extend_from_slice(&today.day.to_le_bytes());
+        out.extend_from_slice(&today.stamp.to_le_bytes());
         out.resize(SEALED_HEAD_BYTES + NONCE_BYTES, 0);
         out.extend_from_slice(plaintext);
-        let aad = aad(content, &self.0.options.origin, today.day, of);
+        let aad = aad(content, &self.0.options.origin, today.stamp, of);
         seal_behind(&today.key, &aad, &mut out, SEALED_HEAD_BYTES);
         out
     }
@@ -177,8 +203,8 @@ fn aad(content: Content, origin: &str, day: u32, (session, operation): (u128, u6
     aad
 }
 
-/// Returns the day under whose key a value was sealed; `None` for what is no sealed value.
-pub(crate) fn sealed_day(sealed: &[u8]) -> Option<u32> {
+/// Returns the day and key under which a value was sealed; `None` for what is no sealed value.
+pub(crate) fn sealed_stamp(sealed: &[u8]) -> Option<u32> {
     match sealed.first_chunk::<SEALED_HEAD_BYTES>()? {
         [SEALED_VERSION, day @ ..] => Some(u32::from_le_bytes(*day)),
         _ => None,
@@ -201,12 +227,12 @@ impl Unsealer {
         of: (u128, u64),
         sealed: &[u8],
     ) -> Result<Vec<u8>, Error> {
-        let day = sealed_day(sealed).ok_or(Error::Sealed)?;
+        let day = sealed_stamp(sealed).ok_or(Error::Sealed)?;
         let rest = sealed.get(SEALED_HEAD_BYTES..).unwrap_or_default();
         let key = match self.days.entry(day) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(place) => {
-                let month = keys.class(disk, Class::Literal, month_of_day(day))?;
+                let month = keys.class(disk, Class::Literal, number_of_stamp(day))?;
                 place.insert(literal_day_key(&month, day))
             }
         };

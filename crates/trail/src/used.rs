@@ -7,10 +7,10 @@ use model::{Patients, Record};
 
 use crate::disk::Disk;
 use crate::error::{DamageKind, Error};
-use crate::keys::{Class, Keys, SegmentKeys, month_of_day};
+use crate::keys::{Class, Keys, SegmentKeys, number_of_stamp, period_of};
 use crate::record;
 use crate::scan::{Scan, Step, segments};
-use crate::seal::sealed_day;
+use crate::seal::sealed_stamp;
 use crate::segment::{FrameOpener, FramePlace, Records};
 
 /// Returns an entry that was written under the key of this class and period, if there is one.
@@ -22,15 +22,17 @@ pub(crate) fn entry_under(
 ) -> Result<Option<u64>, Error> {
     // The months of segments do not run backwards; with no space a segment goes on into the next month.
     let is_before = |begun: u32| match class {
-        Class::Record | Class::Literal | Class::Checkpoint => begun < period,
-        Class::Patient => begun / 100 < period,
+        Class::Record | Class::Literal | Class::Checkpoint | Class::Hold => {
+            period_of(begun) < period_of(period)
+        }
+        Class::Patient => period_of(begun) / 100 < period,
     };
     for number in segments(disk)?.into_iter().rev() {
         let mut scan = Scan::open(disk, number)?;
         let begun = scan.header.month;
         match class {
             Class::Record if begun == period => return Ok(Some(scan.header.first)),
-            Class::Record | Class::Checkpoint => {}
+            Class::Record | Class::Checkpoint | Class::Hold => {}
             Class::Literal => {
                 if let Some(index) = first_in(keys, disk, &mut scan, |record| sealed_in(record, period))? {
                     return Ok(Some(index));
@@ -79,7 +81,7 @@ fn first_in(
 fn sealed_in(record: &Record<'_>, month: u32) -> bool {
     let patients = record.patients.as_ref().map(Patients::sealed);
     let mut sealed = record.sealed.as_deref().into_iter().chain(patients);
-    sealed.any(|sealed| sealed_day(sealed).map(month_of_day) == Some(month))
+    sealed.any(|sealed| sealed_stamp(sealed).map(number_of_stamp) == Some(month))
 }
 
 /// Tells whether a record names patients by tokens of this year.

@@ -17,13 +17,14 @@ use tlog::{Bundle, Checkpoint, Hash, NoteVerifier, Tile, TileBuilder, decode_bun
 
 use crate::disk::{Disk, Folder};
 use crate::error::{Damage, DamageKind, Error};
+use crate::expire::{Expired, Tombstone};
 use crate::keys::{CHECKPOINT_KEY_FILE, Class, Keys, SegmentKeys, VERIFIER_FILE};
 use crate::leaf::{LEAF_BYTES, Leaf, commitment};
 use crate::options::HEARTBEAT_GAP_MAX;
 use crate::read::{read_verifier, sealed_for};
 use crate::record;
 use crate::scan::{Position, Remains, Scan, Step, damage, segments};
-use crate::seal::{Content, Unsealer, sealed_day};
+use crate::seal::{Content, Unsealer, sealed_stamp};
 use crate::segment::{FrameHeader, FrameOpener, FramePlace, Records, chain_origin, segment_file};
 use crate::tree::{CHECKPOINT_FILE, read_bundle, read_if_there, read_tile, tree_file};
 
@@ -110,6 +111,12 @@ pub struct Report {
     pub starts: u64,
     /// How often it started without having stopped before: a crash or a kill.
     pub crashes: u64,
+    /// Entries that nobody can read any more because a tombstone says so.
+    pub expired: u64,
+    /// Of these, the ones that are held, decrypted and compared with their leaves.
+    pub held: u64,
+    /// The tombstones.
+    pub tombstones: Vec<Tombstone>,
     /// What stands behind the checkpoint.
     pub tail: Tail,
     /// What is wrong, the first bad entry first.
@@ -149,6 +156,9 @@ pub fn verify_on(disk: &dyn Disk, options: VerifyOptions<'_>) -> Result<Report, 
         records: 0,
         starts: 0,
         crashes: 0,
+        expired: 0,
+        held: 0,
+        tombstones: Vec::new(),
         tail: Tail::default(),
         findings: Vec::new(),
     };
@@ -416,10 +426,13 @@ impl Run<'_, '_> {
             return Ok(());
         }
         let keys = self.options.root_key.map(|root| Keys::new(root, self.verifier.name()));
+        let mut expired = Expired::default();
         if let Some(keys) = &keys {
             self.keys(keys)?;
+            expired = self.expired(keys)?;
         }
         let mut walk = Walk {
+            expired,
             keys,
             classes: BTreeMap::new(),
             opener: FrameOpener::new(),
@@ -450,6 +463,27 @@ impl Run<'_, '_> {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// The tombstones, and what is held of their months: all that a tombstone says is held must be there.
+    fn expired(&mut self, keys: &Keys) -> Result<Expired, Error> {
+        let expired = match Expired::load(self.disk, keys, self.checkpoint.size()) {
+            Ok(expired) => expired,
+            Err(Error::Damaged(damage)) => {
+                self.report.findings.push(Finding { level: 5, damage });
+                return Ok(Expired::default());
+            }
+            Err(error) => return Err(error),
+        };
+        for stone in expired.stones.values() {
+            let held = expired.entries.range(stone.first..stone.end).count() as u64;
+            self.report.held += held;
+            if held != stone.held {
+                self.found(5, "held", None, Some(stone.first), DamageKind::Missing);
+            }
+        }
+        self.report.tombstones = expired.stones.values().cloned().collect();
+        Ok(expired)
     }
 
     /// Returns the first index of a missing segment: the end of the one before it.
@@ -487,13 +521,21 @@ impl Run<'_, '_> {
             self.found(3, &scan.name, Some(0), Some(index), DamageKind::Chain);
         }
         let keys = walk.segment_keys(self.disk, &scan);
-        if walk.keys.is_some() && keys.is_none() {
+        let stone = if keys.is_none() { walk.stone_of(self.disk, &scan) } else { None };
+        if walk.keys.is_some() && keys.is_none() && stone.is_none() {
             self.found(5, &scan.name, Some(0), Some(scan.header.first), DamageKind::Key);
         }
         let mut step = scan.step()?;
         while !self.enough() {
             let bad = match step {
                 Step::Frame(header) => {
+                    if let Some(end) = stone {
+                        // What a tombstone does not cover is lost, whatever it is lost for.
+                        if header.end() > end {
+                            self.found(5, &scan.name, None, Some(end.max(header.first)), DamageKind::Key);
+                        }
+                        self.report.expired += u64::from(header.count);
+                    }
                     self.frame(&header, &mut scan, keys.as_ref(), walk)?;
                     step = scan.step()?;
                     continue;
@@ -540,6 +582,7 @@ impl Run<'_, '_> {
                     let of = (walk.keys.as_ref(), record.as_ref());
                     if let (Some(keys), Some(record)) = of
                         && let Some((file, kind)) = walk.literals.check(keys, self.disk, record)?
+                        && !file.as_deref().is_some_and(|file| walk.expired.explains(file))
                     {
                         let offset = offset.filter(|_| file.is_none());
                         self.found(5, file.as_deref().unwrap_or(&name), offset, Some(index), kind);
@@ -635,7 +678,7 @@ impl Literals {
     ) -> Result<Option<(Option<String>, DamageKind)>, Error> {
         let of = sealed_for(record);
         if let Some(sealed) =
-            record.sealed.as_deref().filter(|sealed| !self.named.contains(&sealed_day(sealed)))
+            record.sealed.as_deref().filter(|sealed| !self.named.contains(&sealed_stamp(sealed)))
         {
             let opened = self.unsealer.open(keys, disk, Content::Literals, of, sealed);
             if let Some(wrong) = self.wrong(opened.map(drop), sealed)? {
@@ -643,7 +686,7 @@ impl Literals {
             }
         }
         let patients = record.patients.as_ref();
-        let Some(patients) = patients.filter(|p| !self.named.contains(&sealed_day(p.sealed()))) else {
+        let Some(patients) = patients.filter(|p| !self.named.contains(&sealed_stamp(p.sealed()))) else {
             return Ok(None);
         };
         let opened = self.unsealer.patients(keys, disk, of, patients);
@@ -662,13 +705,14 @@ impl Literals {
             Err(Error::RootKey { file }) => (Some(file), DamageKind::Key),
             Err(error) => return Err(error),
         };
-        self.named.insert(sealed_day(sealed));
+        self.named.insert(sealed_stamp(sealed));
         Ok(Some(wrong))
     }
 }
 
 /// What is carried from segment to segment.
 struct Walk {
+    expired: Expired,
     keys: Option<Keys>,
     classes: BTreeMap<u32, crate::keys::Key>,
     opener: FrameOpener,
@@ -678,6 +722,16 @@ struct Walk {
 }
 
 impl Walk {
+    /// Returns up to where a tombstone explains that a segment's key is not there; a key that is there and does not open
+    /// is explained by nothing.
+    fn stone_of(&self, disk: &dyn Disk, scan: &Scan) -> Option<u64> {
+        let missing = match self.keys.as_ref()?.class(disk, Class::Record, scan.header.month) {
+            Err(Error::Damaged(damage)) => damage.kind == DamageKind::Missing,
+            Ok(_) | Err(_) => false,
+        };
+        self.expired.stone_of(&scan.header).filter(|_| missing).map(|stone| stone.end)
+    }
+
     fn segment_keys(&mut self, disk: &dyn Disk, scan: &Scan) -> Option<SegmentKeys> {
         let keys = self.keys.as_ref()?;
         let month = scan.header.month;

@@ -7,6 +7,8 @@ mod canonical;
 mod corpus;
 #[path = "it/crash.rs"]
 mod crash;
+#[path = "it/custody.rs"]
+mod custody;
 #[path = "it/decoders.rs"]
 mod decoders;
 #[path = "it/fault.rs"]

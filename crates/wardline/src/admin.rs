@@ -2,10 +2,11 @@
 //!
 //! How it is done is in `changes`; nothing here acts.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
-use model::Secret;
+use model::{PersonId, Record, Secret};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A password on its way to the server process: serialised for the socket, never shown.
@@ -62,9 +63,32 @@ pub(crate) enum Request {
         patients: Vec<Sensitive>,
         #[serde(default)]
         issuers: Vec<String>,
+        /// Sealed values are opened too.
+        #[serde(default)]
+        sealed: bool,
     },
     /// Record which files of the archive were written.
     ArchiveManifest { manifest: String },
+    /// Who may do what with Wardline itself.
+    OperatorRights {},
+    /// The keys of the trail.
+    KeyList {},
+    /// Make further class keys of this month.
+    KeyRotate {},
+    /// Keep entries beyond their time.
+    HoldAdd { hold: NewHold },
+    /// What is held.
+    HoldList {},
+    /// Propose that a hold ends.
+    HoldRemove { id: u64, reason: String },
+    /// Which months are there, and which may expire.
+    RetentionPlan {},
+    /// Propose that a month expires.
+    ExpirePropose { month: u32, reason: String },
+    /// Agree to what somebody else proposed; then it is done.
+    Agree { id: u64 },
+    /// What was proposed and agreed.
+    Agreements {},
     /// Record that an administrator is about to read a resource outside of any session.
     SurveyBegin { resource: String, what: String },
     /// Record what came of it.
@@ -112,6 +136,91 @@ pub(crate) enum Reply {
     Matrix(Vec<CellView>),
     /// What would become of a statement.
     Explained(ExplainView),
+    /// Who may do what with Wardline itself.
+    Rights(RightsView),
+    /// Keys.
+    Keys(Vec<KeyView>),
+    /// Holds.
+    Holds(Vec<HoldView>),
+    /// Months.
+    Months(Vec<MonthView>),
+    /// Agreements.
+    Agreements(Vec<AgreementView>),
+}
+
+/// Which entries to keep. Everything that is said must fit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewHold {
+    pub(crate) reason: String,
+    pub(crate) patient: Option<Sensitive>,
+    pub(crate) person: Option<String>,
+    pub(crate) resource: Option<String>,
+    pub(crate) from_us: Option<u64>,
+    pub(crate) to_us: Option<u64>,
+}
+
+/// A key, without the key.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct KeyView {
+    pub(crate) class: String,
+    pub(crate) period: u32,
+    pub(crate) generation: u32,
+    pub(crate) id: String,
+    pub(crate) current: bool,
+}
+
+/// A hold. The patient is not told: whoever asks may read no sealed values.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct HoldView {
+    pub(crate) id: u64,
+    pub(crate) reason: String,
+    pub(crate) of_a_patient: bool,
+    pub(crate) person: Option<String>,
+    pub(crate) resource: Option<String>,
+    pub(crate) from: Option<String>,
+    pub(crate) to: Option<String>,
+    pub(crate) added_by: String,
+    pub(crate) added_at: String,
+    pub(crate) removed_at: Option<String>,
+}
+
+/// A month of the trail.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct MonthView {
+    pub(crate) month: u32,
+    pub(crate) first: u64,
+    pub(crate) entries: u64,
+    pub(crate) last_at: String,
+    /// `kept`, `may-expire` or `expired`.
+    pub(crate) state: String,
+    /// The first month in which it may expire, as `YYYYMM`.
+    pub(crate) may_expire_in: u32,
+    pub(crate) tombstone: Option<u64>,
+    pub(crate) held: u64,
+}
+
+/// An act that takes two people.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct AgreementView {
+    pub(crate) id: u64,
+    pub(crate) what: String,
+    pub(crate) reason: String,
+    pub(crate) proposed_by: String,
+    pub(crate) proposed_at: String,
+    pub(crate) expires_at: String,
+    pub(crate) agreed_by: Option<String>,
+    pub(crate) agreed_at: Option<String>,
+    pub(crate) done_at: Option<String>,
+}
+
+/// Who may do what with Wardline itself.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RightsView {
+    pub(crate) you: String,
+    pub(crate) yours: Vec<String>,
+    /// `None` where the configuration has no `[operators]`.
+    pub(crate) holders: Option<BTreeMap<String, Vec<String>>>,
 }
 
 /// A person, for humans and machines.
@@ -259,11 +368,37 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Who asks: an account of the operating system, as the kernel says.
+/// Who somebody says they are, and the token that proves it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Claim {
+    pub(crate) name: String,
+    pub(crate) token: Sensitive,
+}
+
+/// What goes over the control socket: a request, and who asks where it is a person.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Asked {
+    #[serde(rename = "as", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) claim: Option<Claim>,
+    pub(crate) request: Request,
+}
+
+/// Who asks: an account of the operating system, as the kernel says, and the person who proved to sit there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Actor {
     pub(crate) uid: u32,
     pub(crate) name: String,
+    pub(crate) person: Option<ActingPerson>,
+}
+
+/// A person of the registry who acts, proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ActingPerson {
+    pub(crate) id: PersonId,
+    pub(crate) name: String,
+    pub(crate) roles: Vec<String>,
 }
 
 impl Actor {
@@ -275,7 +410,7 @@ impl Actor {
             let (name, number) = (fields.next()?, fields.nth(1)?);
             (number.parse() == Ok(uid)).then(|| name.to_owned())
         });
-        Actor { uid, name: name.unwrap_or_else(|| format!("uid-{uid}")) }
+        Actor { uid, name: name.unwrap_or_else(|| format!("uid-{uid}")), person: None }
     }
 
     /// Returns the account this process runs for.
@@ -283,8 +418,30 @@ impl Actor {
         Actor::of_uid(rustix::process::getuid().as_raw())
     }
 
-    /// Returns the name for the trail; the prefix cannot begin a person's login name.
+    /// Returns the name for the trail: the person's, or the account's with a prefix that cannot begin a login name.
     pub(crate) fn shown(&self) -> String {
+        match &self.person {
+            Some(person) => person.name.clone(),
+            None => self.account(),
+        }
+    }
+
+    fn account(&self) -> String {
         format!("os:{}", self.name)
+    }
+
+    /// Tells whether it is the account that the server runs for, or root: they can reach every file anyway.
+    pub(crate) fn is_owner(&self) -> bool {
+        self.uid == 0 || self.uid == rustix::process::geteuid().as_raw()
+    }
+
+    /// Writes into a record who acts, and at which account a person sits.
+    pub(crate) fn sign(&self, record: &mut Record<'_>) {
+        record.person_name = Some(self.shown().into());
+        record.client = Some(match &self.person {
+            Some(_) => format!("wardline, {}", self.account()).into(),
+            None => "wardline".into(),
+        });
+        record.person = self.person.as_ref().map(|person| person.id);
     }
 }

@@ -39,16 +39,16 @@ const SYSTEM_ERROR: SqlState = SqlState(*b"58000");
 const DISPLAY_NAME_CHARS_MAX: usize = 200;
 
 /// A change about to be made: who, by which command, what.
-struct Change<'a> {
-    actor: &'a Actor,
-    command: &'static str,
-    what: String,
+pub(crate) struct Change<'a> {
+    pub(crate) actor: &'a Actor,
+    pub(crate) command: &'static str,
+    pub(crate) what: String,
     /// Its number, where it is one of the registry and about to be made.
-    number: Option<u64>,
+    pub(crate) number: Option<u64>,
 }
 
 impl<'a> Change<'a> {
-    fn new(actor: &'a Actor, command: &'static str, what: String) -> Change<'a> {
+    pub(crate) fn new(actor: &'a Actor, command: &'static str, what: String) -> Change<'a> {
         Change { actor, command, what, number: None }
     }
 }
@@ -57,6 +57,7 @@ impl Node {
     /// Does what was asked.
     pub(crate) async fn perform(&self, actor: &Actor, request: Request) -> Result<Reply, Refusal> {
         self.check_standing(&request)?;
+        self.authorise(actor, &request).await?;
         let _turn = match request {
             // A log-in waits for hashes; it changes nothing that another change looks at.
             Request::Login { .. }
@@ -65,7 +66,12 @@ impl Node {
             | Request::ArchiveManifest { .. }
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
-            | Request::Explain { .. } => None,
+            | Request::Explain { .. }
+            | Request::OperatorRights {}
+            | Request::KeyList {}
+            | Request::HoldList {}
+            | Request::RetentionPlan {}
+            | Request::Agreements {} => None,
             _ => Some(self.turn.lock().await),
         };
         match request {
@@ -86,7 +92,17 @@ impl Node {
             }
             Request::VaultRemove { resource } => self.vault_remove(actor, resource).await,
             Request::VaultList {} => self.vault_list(),
-            Request::TrailView { what, patients, issuers } => {
+            Request::OperatorRights {} => Ok(self.operator_rights(actor)),
+            Request::KeyList {} => self.key_list().await,
+            Request::KeyRotate {} => self.key_rotate(actor).await,
+            Request::HoldAdd { hold } => self.hold_add(actor, hold).await,
+            Request::HoldList {} => self.hold_list().await,
+            Request::HoldRemove { id, reason } => self.hold_remove(actor, id, &reason).await,
+            Request::RetentionPlan {} => self.retention_plan().await,
+            Request::ExpirePropose { month, reason } => self.expire_propose(actor, month, &reason).await,
+            Request::Agree { id } => self.agree(actor, id).await,
+            Request::Agreements {} => self.agreement_list().await,
+            Request::TrailView { what, patients, issuers, sealed: _ } => {
                 self.trail_view(actor, what, patients, &issuers).await
             }
             Request::ArchiveManifest { manifest } => self.archive_manifest(actor, &manifest).await,
@@ -342,7 +358,7 @@ impl Node {
         issuers: &[String],
     ) -> Result<Reply, Refusal> {
         let mut record = Record::new(Kind::TrailViewed, self.now());
-        record.person_name = Some(actor.shown().into());
+        actor.sign(&mut record);
         record.detail = Some(detail(&output::printable(&what)));
         let patients: Vec<Box<[u8]>> =
             patients.iter().map(|patient| patient.0.expose().as_bytes().into()).collect();
@@ -532,7 +548,7 @@ impl Node {
     }
 
     /// Makes the record durable that a change is about to be made.
-    async fn admitted(&self, change: &Change<'_>) -> Result<(), Refusal> {
+    pub(crate) async fn admitted(&self, change: &Change<'_>) -> Result<(), Refusal> {
         let record = self.change_record(change, Phase::Admitted);
         self.record(&record).await.map_err(|error| {
             Refusal::because(&error).help("nothing was changed, because it could not be recorded")
@@ -540,7 +556,7 @@ impl Node {
     }
 
     /// The same for a change of the registry: returns it with its number, and the registry to make it in.
-    async fn admitted_numbered<'c>(
+    pub(crate) async fn admitted_numbered<'c>(
         &self,
         change: Change<'c>,
     ) -> Result<(Change<'c>, registry::Registry), Refusal> {
@@ -560,7 +576,7 @@ impl Node {
     }
 
     /// Records a refusal and returns it.
-    async fn refused(&self, change: &Change<'_>, refusal: Refusal) -> Refusal {
+    pub(crate) async fn refused(&self, change: &Change<'_>, refusal: Refusal) -> Refusal {
         let mut record = self.change_record(change, Phase::Refused);
         record.outcome = Some(Outcome::Refused);
         record.detail = Some(detail(&format!("{}: {}", change.what, refusal.message)));
@@ -571,7 +587,7 @@ impl Node {
     }
 
     /// Passes on what a change gave, and records it, because the record so far says only that it was to happen.
-    async fn done<T, E: std::error::Error>(
+    pub(crate) async fn done<T, E: std::error::Error>(
         &self,
         change: &Change<'_>,
         result: Result<T, E>,
@@ -608,8 +624,7 @@ impl Node {
     fn change_record<'a>(&self, change: &'a Change<'_>, phase: Phase) -> Record<'a> {
         let mut record = Record::new(Kind::AdminChange, self.now());
         record.phase = Some(phase);
-        record.person_name = Some(change.actor.shown().into());
-        record.client = Some("wardline".into());
+        change.actor.sign(&mut record);
         record.command = Some(change.command.into());
         record.detail = Some(detail(&change.what));
         record.operation = change.number.map(OperationId);
@@ -623,12 +638,22 @@ impl Node {
             // These are about the trail, the vault and the resources.
             Request::TrailView { .. }
             | Request::ArchiveManifest { .. }
+            | Request::OperatorRights {}
+            | Request::KeyList {}
+            | Request::KeyRotate {}
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::VaultSet { .. }
             | Request::VaultRemove { .. }
             | Request::VaultList {} => Ok(()),
-            Request::UserAdd { .. }
+            Request::HoldAdd { .. }
+            | Request::HoldList {}
+            | Request::HoldRemove { .. }
+            | Request::RetentionPlan {}
+            | Request::ExpirePropose { .. }
+            | Request::Agree { .. }
+            | Request::Agreements {}
+            | Request::UserAdd { .. }
             | Request::UserPassword { .. }
             | Request::UserDisable { .. }
             | Request::UserEnable { .. }
@@ -658,7 +683,7 @@ pub(crate) fn older_registry(path: &Path, registry: u64, trail: u64) -> Refusal 
 }
 
 /// Returns a text that fits a record.
-fn detail(text: &str) -> Cow<'static, str> {
+pub(crate) fn detail(text: &str) -> Cow<'static, str> {
     output::clipped(text, crate::node::DETAIL_BYTES_MAX).into()
 }
 

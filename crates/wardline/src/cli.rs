@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::Micros;
 
+use crate::commands::{operator, retention};
 use crate::output;
 
 /// An access gateway for health data. Every access has a person, a policy and a record.
@@ -24,6 +25,8 @@ pub(crate) struct Cli {
     /// Configuration file
     #[arg(long, global = true, value_name = "FILE", default_value = "wardline.toml")]
     pub(crate) config: PathBuf,
+    #[command(flatten)]
+    pub(crate) operator: operator::Operator,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -44,6 +47,15 @@ pub(crate) enum Command {
     /// Tokens given out by `login`
     #[command(subcommand)]
     Token(Token),
+    /// Who may administer Wardline itself
+    #[command(subcommand)]
+    Operator(operator::OperatorCommand),
+    /// The trail's keys
+    #[command(subcommand)]
+    Key(retention::Key),
+    /// For how long entries are kept
+    #[command(subcommand)]
+    Retention(retention::Retention),
     /// Credentials of the resources; no client ever sees them
     #[command(subcommand)]
     Vault(Vault),
@@ -235,7 +247,8 @@ Examples:
   wardline login ann
   wardline login ann --life-s 3600 --json
   export PGPASSWORD=$(wardline login ann --token-only); psql -h 127.0.0.1 -p 6432 -U ann hospital
-  wardline login ann --pgpass >> ~/.pgpass")]
+  wardline login ann --pgpass >> ~/.pgpass
+  wardline login ann --save; wardline --as ann trail tail")]
 pub(crate) struct Login {
     /// Login name
     pub(crate) name: String,
@@ -245,6 +258,9 @@ pub(crate) struct Login {
     /// Read the password from the first line of standard input
     #[arg(long)]
     pub(crate) password_stdin: bool,
+    /// Keep the token for `wardline --as NAME`, in a file that nobody else can read
+    #[arg(long, group = "form")]
+    pub(crate) save: bool,
     /// Write a line for ~/.pgpass
     #[arg(long, group = "form")]
     pub(crate) pgpass: bool,
@@ -395,6 +411,7 @@ pub(crate) enum KindName {
     SegmentOpened,
     PolicyActivated,
     ConfigActivated,
+    KeyDestroyed,
     SignIn,
     SessionOpened,
     SessionClosed,

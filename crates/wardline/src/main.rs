@@ -16,10 +16,12 @@ mod gate;
 mod hashing;
 mod logging;
 mod node;
+mod operators;
 mod output;
 mod prompt;
 mod reload;
 mod render;
+mod retention;
 mod serve;
 mod sign_in;
 mod standing;
@@ -47,6 +49,9 @@ fn main() -> ExitCode {
         Err(error) if json && error.use_stderr() => return misused(&error),
         Err(error) => error.exit(),
     };
+    if let Err(error) = cli.operator.claim() {
+        return failed(&error, json);
+    }
     match commands::run(&cli) {
         Ok(code) => code,
         Err(error) => failed(&error, json),

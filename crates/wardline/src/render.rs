@@ -197,7 +197,7 @@ pub(crate) fn text(entry: &Entry, opened: Option<&Opened>, paint: Paint) -> Stri
 fn heading(entry: &Entry, paint: Paint) -> String {
     let record = &entry.record;
     let mut what = title(record.kind).to_owned();
-    if record.kind == Kind::AdminChange && record.action.is_some() {
+    if record.kind == Kind::AdminChange && record.action == Some(model::Action::Read) {
         what = "access by an administrator".to_owned();
     }
     if let Some(phase) = record.phase {
@@ -221,6 +221,7 @@ fn title(kind: Kind) -> &'static str {
         Kind::SegmentOpened => "segment opened",
         Kind::PolicyActivated => "policy in force",
         Kind::ConfigActivated => "configuration in force",
+        Kind::KeyDestroyed => "TOMBSTONE: keys destroyed",
         Kind::SignIn => "sign-in",
         Kind::SessionOpened => "session opened",
         Kind::SessionClosed => "session closed",

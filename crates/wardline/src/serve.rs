@@ -63,6 +63,9 @@ async fn serve(file: &Path, config: Config, accepted: Option<&str>) -> anyhow::R
     for exception in config.exceptions() {
         tracing::warn!(exception, "protection is weakened by configuration");
     }
+    for finding in config.findings() {
+        tracing::warn!(finding, "a finding about the configuration");
+    }
     let folder = DataFolder::at(&config.data);
     folder.check()?;
     let Some(lock) = folder.lock()? else {
@@ -104,11 +107,14 @@ async fn check_registry(node: &Node, accepted: Option<&str>) -> anyhow::Result<(
 
 async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> anyhow::Result<ExitCode> {
     node.enter_service().await.context("the trail does not record")?;
+    if let Err(error) = node.finish_agreed().await {
+        tracing::error!(%error, "what two people agreed to could not be done; the next start tries again");
+    }
     let config = node.config.load_full();
     warn_of_missing_credentials(node, &config);
     let workers = Workers::start(std::thread::available_parallelism().map_or(1, Into::into))?;
     let listener = listen(node, &config, &workers).await?;
-    let control = Arc::new(ControlSocket::bind(&node.folder)?);
+    let control = Arc::new(ControlSocket::bind(&node.folder, config.operators.as_ref())?);
     let answers = answer_requests(&control, node);
     let repeats = repeat_changes(node);
     let end = signals.obey(node, file).await;

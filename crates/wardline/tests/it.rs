@@ -7,10 +7,14 @@
 mod check;
 #[path = "it/help.rs"]
 mod help;
+#[path = "it/operators.rs"]
+mod operators;
 #[path = "it/people.rs"]
 mod people;
 #[path = "it/place.rs"]
 mod place;
+#[path = "it/retention.rs"]
+mod retention;
 #[path = "it/server.rs"]
 mod server;
 #[path = "it/standing.rs"]

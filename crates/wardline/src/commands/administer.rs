@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::admin::{PersonView, Refused, Reply, Request, Sensitive, TokenView};
 use crate::cli::{Login, Token, User, Vault};
-use crate::commands::configuration;
+use crate::commands::{configuration, operator};
 use crate::control;
 use crate::output::{self, Paint};
 use crate::prompt::{self, NewPassword};
@@ -75,7 +75,10 @@ fn show_token(token: &TokenView, arguments: &Login) -> anyhow::Result<()> {
     if arguments.json {
         return output::json(token);
     }
-    if arguments.token_only {
+    if arguments.save {
+        let path = operator::save_token(&token.person, &token.token.0)?;
+        output::line(&format!("kept in {} until {}", path.display(), token.expires_at));
+    } else if arguments.token_only {
         output::line(secret);
     } else if arguments.pgpass {
         let host = host.replace(':', "\\:");
@@ -241,7 +244,7 @@ fn nothing(file: &Path, request: Request, said: &str, json: bool) -> anyhow::Res
     })
 }
 
-fn unexpected() -> anyhow::Result<()> {
+pub(crate) fn unexpected() -> anyhow::Result<()> {
     bail!("the server answered something else; use the `wardline` that it runs")
 }
 

@@ -103,8 +103,15 @@ impl Run {
 
     fn write(&mut self, arguments: &ArchiveArguments) -> anyhow::Result<u64> {
         let index = self.archive.index()?;
+        let stones = self.reader.tombstones()?;
         let mut archived = 0;
         for gap in index.gaps(self.reader.durable_at_least()?) {
+            // Of an expired month there is nothing to write; what follows begins behind it.
+            let start = stones.iter().map(|stone| stone.end).filter(|end| gap.contains(end)).max();
+            let gap = start.unwrap_or(gap.start)..gap.end;
+            if stones.iter().any(|stone| stone.first <= gap.start && gap.end <= stone.end) {
+                continue;
+            }
             let what = json!({
                 "ask": "archive", "from": gap.start, "end": gap.end, "entries_max": arguments.entries_max,
                 "entries_min": if arguments.all { 1 } else { arguments.entries_min },
@@ -116,10 +123,11 @@ impl Run {
     }
 
     fn merge(&mut self, eager: bool) -> anyhow::Result<usize> {
-        let index = self.archive.refresh(&self.reader)?;
+        let mut index = self.archive.refresh(&self.reader)?;
+        index.expire(&self.reader.tombstones()?);
         let manifests: Vec<&Manifest> = index.manifests.iter().map(|(_, manifest)| manifest).collect();
         let lake = self.archive.run(&manifests, json!({ "ask": "compact", "eager": eager }))?;
-        let before = (self.files, index.manifests.len());
+        let before = (self.files, self.archive.index()?.manifests.len());
         self.take(lake)?;
         let after = self.archive.refresh(&self.reader)?.manifests.len();
         let made = usize::try_from(self.files - before.0).unwrap_or(0);
@@ -197,6 +205,7 @@ pub(crate) fn level_4(place: &Place) -> anyhow::Result<Level4> {
     for (at, manifest) in reader.manifests(0..reader.durable_at_least()?)? {
         index.take(at, manifest);
     }
+    index.expire(&reader.tombstones()?);
     let mut result = Level4 { files: index.manifests.len(), ..Level4::default() };
     if index.manifests.is_empty() {
         return Ok(result);

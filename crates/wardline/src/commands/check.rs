@@ -50,6 +50,12 @@ fn surroundings(config: &Config) -> Vec<Problem> {
     for exception in config.exceptions() {
         problems.push(Problem::warning(&config.file, exception));
     }
+    for finding in config.findings() {
+        problems.push(
+            Problem::warning(&config.file, finding)
+                .help("see `operators.rights` in `wardline check --fields`"),
+        );
+    }
     if config.resources.is_empty() {
         let help = "add `[resource.NAME]`; `wardline init` writes an example";
         problems.push(Problem::warning(&config.file, "there is no resource to protect").help(help));

@@ -6,10 +6,12 @@ pub(crate) mod archive;
 mod check;
 mod init;
 mod lake;
+pub(crate) mod operator;
 mod patients;
 mod phi;
 mod place;
 pub(crate) mod prove;
+pub(crate) mod retention;
 pub(crate) mod search;
 mod trail;
 mod verify;
@@ -18,6 +20,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::bail;
+
+pub(crate) use patients::forms as patient_forms;
 
 use crate::admin::Refusal;
 use crate::cli::{Cli, Command};
@@ -37,6 +41,9 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::User(command) => administer::user(file, command),
         Command::Login(arguments) => administer::login(file, arguments),
         Command::Token(command) => administer::token(file, command),
+        Command::Operator(command) => operator::run(file, command),
+        Command::Key(command) => retention::key(file, command),
+        Command::Retention(command) => retention::run(file, command),
         Command::Vault(command) => administer::vault(file, command),
         Command::Access(command) => access::run(file, command),
         Command::Phi(command) => phi::run(file, command),

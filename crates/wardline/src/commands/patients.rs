@@ -202,6 +202,7 @@ pub(crate) fn who_saw(file: &Path, asked: &WhoSaw) -> anyhow::Result<ExitCode> {
         what,
         patients: patients.iter().map(|patient| Sensitive(Secret::new(patient.clone()))).collect(),
         issuers: issuers.clone(),
+        sealed: false,
     };
     let reader = open(&place, looked)?;
     let sought = patients.iter().map(|patient| (patient.as_str(), forms(patient))).collect();
@@ -326,7 +327,8 @@ pub(crate) fn saw(file: &Path, asked: &Saw) -> anyhow::Result<ExitCode> {
     check(asked.period)?;
     let place = Place::of(file, &asked.place)?;
     let opened = if asked.open_sealed { ", sealed values opened" } else { "" };
-    let reader = open(&place, Looked::at(format!("saw person {}{opened}", asked.person)))?;
+    let reader =
+        open(&place, Looked::at(format!("saw person {}{opened}", asked.person)).sealed(asked.open_sealed))?;
     let mut accesses = Accesses::default();
     let mut patients: HashSet<PatientToken> = HashSet::new();
     each(&reader, asked.period, |entry| {

@@ -222,6 +222,7 @@ pub(crate) fn search(file: &Path, asked: &Search) -> anyhow::Result<ExitCode> {
         what: what(&question, patients.len(), asked)?,
         patients: patients.iter().map(|patient| Sensitive(Secret::new(patient.clone()))).collect(),
         issuers: issuers.clone(),
+        sealed: asked.open_sealed,
     };
     let reader = open(&place, looked)?;
     if !patients.is_empty() {
@@ -229,7 +230,9 @@ pub(crate) fn search(file: &Path, asked: &Search) -> anyhow::Result<ExitCode> {
     }
     let archive = Archive::of(&place, None)?;
     let _held = archive.hold(false)?;
-    let index = there(&archive, archive.index()?);
+    let mut index = archive.index()?;
+    index.expire(&reader.tombstones()?);
+    let index = there(&archive, index);
     if let Some(folder) = &asked.prove {
         let mut all = Vec::new();
         each(&reader, &archive, &index, &question, asked, |found| {
@@ -524,12 +527,19 @@ fn parquet(
 pub(crate) fn sql(file: &Path, asked: &Sql) -> anyhow::Result<ExitCode> {
     let place = Place::of(file, &asked.place)?;
     // A query may hold a patient's token, and no identifier; the record holds it as it is.
-    let _reader = open(&place, Looked::at(format!("sql {}", asked.query)))?;
+    let reader = open(&place, Looked::at(format!("sql {}", asked.query)))?;
     let archive = Archive::of(&place, None)?;
     let _held = archive.hold(false)?;
-    let index = archive.index()?;
+    let mut index = archive.index()?;
+    if index.overlaps() {
+        bail!("two files of the archive hold the same entries; `wardline verify` says more");
+    }
+    let stones = reader.tombstones()?;
+    index.expire(&stones);
     let end = index.manifests.last().map_or(0, |(_, manifest)| manifest.end);
-    if index.overlaps() || !index.gaps(end).is_empty() {
+    let expired =
+        |gap: &Range<u64>| stones.iter().any(|stone| stone.first <= gap.start && gap.end <= stone.end);
+    if !index.gaps(end).iter().all(expired) {
         bail!("the archive has gaps, and SQL would not see what is in them; run `wardline trail archive`");
     }
     let (form, manifests): (_, Vec<&Manifest>) = (

@@ -29,7 +29,8 @@ pub(crate) fn run(file: &Path, command: &Trail) -> anyhow::Result<ExitCode> {
     match command {
         Trail::Tail { count, follow, filter, view, place } => {
             let at = Place::of(file, place)?;
-            let reader = open(&at, Looked::at(viewed("tail", filter, *view)))?;
+            let looked = Looked::at(viewed("tail", filter, *view)).sealed(view.open_sealed);
+            let reader = open(&at, looked)?;
             let asked = Tail { count: *count, follow: *follow, filter, view: *view };
             let known = || Names::of(file, place);
             tail(&reader, &asked, known)
@@ -37,7 +38,7 @@ pub(crate) fn run(file: &Path, command: &Trail) -> anyhow::Result<ExitCode> {
         Trail::Show { index, view, place } => {
             let what = format!("show {index}{}", sealed_too(*view));
             let place = Place::of(file, place)?;
-            let reader = open(&place, Looked::at(what))?;
+            let reader = open(&place, Looked::at(what).sealed(view.open_sealed))?;
             show(&reader, *index, *view)
         }
         Trail::Search(asked) => search::search(file, asked),
@@ -55,12 +56,19 @@ pub(crate) struct Looked {
     pub(crate) patients: Vec<Sensitive>,
     /// Whose identifiers these may be.
     pub(crate) issuers: Vec<String>,
+    /// Sealed values are opened too, which takes another right.
+    pub(crate) sealed: bool,
 }
 
 impl Looked {
     /// Something that is not about certain patients.
     pub(crate) fn at(what: impl Into<String>) -> Looked {
-        Looked { what: what.into(), patients: Vec::new(), issuers: Vec::new() }
+        Looked { what: what.into(), patients: Vec::new(), issuers: Vec::new(), sealed: false }
+    }
+
+    /// Says whether sealed values are opened.
+    pub(crate) fn sealed(self, sealed: bool) -> Looked {
+        Looked { sealed, ..self }
     }
 }
 
@@ -79,9 +87,9 @@ pub(crate) fn open(place: &Place, looked: Looked) -> anyhow::Result<Reader> {
 fn record_view(place: &Place, looked: Looked) -> anyhow::Result<()> {
     match &place.own {
         Some(config) => {
-            let Looked { what, patients, issuers } = looked;
-            let request = Request::TrailView { what, patients, issuers };
-            control::ask(config.clone(), request)?.map(drop).context("the trail is not shown unrecorded")
+            let Looked { what, patients, issuers, sealed } = looked;
+            let request = Request::TrailView { what, patients, issuers, sealed };
+            control::ask(config.clone(), request)?.map(drop).map_err(|refusal| Refused(refusal).into())
         }
         None => {
             eprintln!("wardline: this is a copy; that it is read is recorded nowhere");

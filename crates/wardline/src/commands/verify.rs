@@ -165,6 +165,12 @@ impl Checked {
             object.insert("node_starts".to_owned(), json!(report.starts));
             object.insert("starts_without_stop".to_owned(), json!(report.crashes));
             object.insert("records_after_checkpoint".to_owned(), json!(report.tail.records));
+            object.insert("expired".to_owned(), json!(report.expired));
+            object.insert("expired_and_held".to_owned(), json!(report.held));
+            let stones = report.tombstones.iter().map(|stone| {
+                json!({"tombstone": stone.index, "month": stone.month, "first": stone.first, "end": stone.end})
+            });
+            object.insert("tombstones".to_owned(), stones.collect());
             object.insert("torn_bytes".to_owned(), json!(report.tail.torn_bytes));
         }
         value
@@ -217,7 +223,17 @@ fn print_report(report: &Report, level: u8, paint: Paint) {
         ("starts", starts(report)),
         ("after it", after(report)),
     ];
-    for (label, value) in rows {
+    let stones = report.tombstones.iter().map(|stone| {
+        let (first, last) = (stone.first, stone.end - 1);
+        (
+            "expired",
+            format!(
+                "{}: entries {first} to {last}, under tombstone {}, {} held",
+                stone.month, stone.index, stone.held
+            ),
+        )
+    });
+    for (label, value) in rows.into_iter().chain(stones) {
         output::line(&format!("{} {value}", paint.dim(&format!("{label:<10}"))));
     }
 }

@@ -284,6 +284,30 @@ pub(crate) const FIELDS: &[Field] = &[
         "Classes of protected values that are seen in clear; `\"*\"` among them means all, and what nobody classified.",
     ),
     field(
+        "operators.socket",
+        "path",
+        "none: only through the data folder",
+        "A second control socket, for accounts that cannot look into the data folder. Its folder must be there.",
+    ),
+    field(
+        "operators.group",
+        "name of a group",
+        "none: only the server's account and root",
+        "The group of the operating system that may connect to `socket` (mode 0660). What a member may do is in `rights`.",
+    ),
+    field(
+        "operators.rights.*",
+        "list of rights",
+        "nobody holds any",
+        "What the people of a role, or an account (`\"os:NAME\"`), may do with Wardline itself: `admin`, `auditor`, `key-admin`, `privacy-officer`, `approver`. Without `[operators]` the server's own account and root may do everything.",
+    ),
+    field(
+        "retention.years",
+        "1 to 100",
+        "`6`",
+        "For how many years entries of the trail are kept at least; 10 where a state or a payer asks for it. Nothing expires by itself: see `wardline retention`.",
+    ),
+    field(
         "policy.files",
         "list of paths",
         "`[]`",

@@ -6,6 +6,7 @@
 
 mod fields;
 mod files;
+mod operators;
 mod problem;
 mod protection;
 mod read;
@@ -30,8 +31,13 @@ pub(crate) use protection::Protection;
 use read::{Reader, Section};
 use sections::Draft;
 
+use crate::operators::Operators;
+
 /// Longest configuration file. Far above any real one; a wrong path must not read a disk image into memory.
 const CONFIG_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// For how many years records of activity are kept by 45 CFR 164.316(b)(2)(i).
+pub(crate) const YEARS_BY_LAW: u32 = 6;
 
 /// Everything `wardline.toml` and the policy files say.
 #[derive(Clone, Debug)]
@@ -49,6 +55,10 @@ pub(crate) struct Config {
     pub(crate) resources: BTreeMap<String, Resource>,
     pub(crate) roles: Vec<Role>,
     pub(crate) policies: Vec<CedarFile>,
+    /// Who may administer; without it, the server's own account and root.
+    pub(crate) operators: Option<Operators>,
+    /// For how many years entries are kept at least.
+    pub(crate) retention_years: u32,
 }
 
 /// Where and how PostgreSQL clients are received.
@@ -169,6 +179,21 @@ impl Config {
     /// Returns the names of the resources.
     pub(crate) fn resource_ids(&self) -> Vec<ResourceId> {
         resource_ids(&self.resources)
+    }
+
+    /// Returns what is not as it should be, and weakens nothing that was strong before.
+    pub(crate) fn findings(&self) -> Vec<String> {
+        let unnamed = "there is no [operators] section: the server's own account and root may do everything, also read the \
+                       trail and destroy keys";
+        let mut findings: Vec<String> =
+            self.operators.is_none().then(|| unnamed.to_owned()).into_iter().collect();
+        if self.retention_years < YEARS_BY_LAW {
+            findings.push(format!(
+                "entries may expire after {} years; 45 CFR 164.316(b)(2)(i) asks for {YEARS_BY_LAW}",
+                self.retention_years
+            ));
+        }
+        findings
     }
 
     /// Returns what the log says loudly at each start: where protection was weakened on purpose.

@@ -233,6 +233,11 @@ impl<'r, 'd> Section<'r, 'd> {
         Some(Section::open(self.reader, self.child(name), self.child_pattern(name), table, value.span()))
     }
 
+    /// Returns the names the operator chose, and where they stand.
+    pub(crate) fn keys(&self) -> Vec<(String, usize)> {
+        self.table.keys().map(|key| (key.get_ref().to_string(), key.span().start)).collect()
+    }
+
     /// Returns the sub-tables under names the operator chose, each with its name.
     pub(crate) fn named(&self) -> Vec<(At<String>, Section<'r, 'd>)> {
         let mut sections = Vec::new();

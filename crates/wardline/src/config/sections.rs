@@ -10,9 +10,10 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, UpstreamTls, files, problem,
+    Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, UpstreamTls, files, operators, problem,
     protection, sha256,
 };
+use crate::operators::Operators;
 
 /// Longest name of a node, resource or role: the limit of a PostgreSQL identifier.
 const NAME_BYTES_MAX: usize = 63;
@@ -34,6 +35,8 @@ pub(super) struct Draft {
     drain_timeout: Duration,
     sign_in: SignIn,
     metrics: Option<SocketAddr>,
+    operators: Option<Operators>,
+    retention_years: u32,
 }
 
 impl Draft {
@@ -51,6 +54,8 @@ impl Draft {
             resources: self.resources,
             roles: self.roles,
             policies: self.policies,
+            operators: self.operators,
+            retention_years: self.retention_years,
         })
     }
 }
@@ -66,8 +71,11 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
     let drain_timeout = Duration::from_millis(top.number("drain_timeout_ms", 0..=3_600_000, 30_000));
     let listener = listener(top, base);
     let resources = resources(top, base);
+    let roles = roles(top, &resources, file);
     Draft {
-        roles: roles(top, &resources, file),
+        operators: operators::operators(top, &roles, base),
+        retention_years: operators::retention_years(top),
+        roles,
         policies: policies(top, base),
         resources,
         node: node.map(|at| at.value),

@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 32] = [
+const COMMANDS: [&str; 46] = [
     "",
     "serve",
     "check",
@@ -18,6 +18,20 @@ const COMMANDS: [&str; 32] = [
     "login",
     "token",
     "token revoke",
+    "operator",
+    "operator rights",
+    "operator agreements",
+    "operator agree",
+    "key",
+    "key list",
+    "key rotate",
+    "retention",
+    "retention plan",
+    "retention expire",
+    "retention hold",
+    "retention hold add",
+    "retention hold list",
+    "retention hold remove",
     "vault",
     "vault set",
     "vault list",

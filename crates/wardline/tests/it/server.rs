@@ -161,8 +161,8 @@ fn the_control_socket_is_private_and_bounded() {
         let _reset = stream.read_to_string(&mut answer);
         answer
     };
-    assert!(ask(b"{\"ask\":\"user-list\"}\n").contains("\"people\""));
-    let unknown = ask(b"{\"ask\":\"user-list\",\"password\":\"canary\"}\n");
+    assert!(ask(b"{\"request\":{\"ask\":\"user-list\"}}\n").contains("\"people\""));
+    let unknown = ask(b"{\"request\":{\"ask\":\"user-list\",\"password\":\"canary\"}}\n");
     assert!(unknown.contains("does not understand") && !unknown.contains("canary"), "{unknown}");
     assert!(ask(&vec![b'a'; 300_000]).contains("one line of at most"));
 }
@@ -186,7 +186,7 @@ fn another_account_is_not_heard() {
         folder = folder.parent().expect("a parent").to_owned();
     }
     let script = "$SIG{PIPE} = q(IGNORE); my $s = IO::Socket::UNIX->new(Peer => shift) or die $!;\
-                  print $s qq({\"ask\":\"user-list\"}\\n); $s->flush; print <$s>;";
+                  print $s qq({\"request\":{\"ask\":\"user-list\"}}\\n); $s->flush; print <$s>;";
     let socket = place.path("data/control.sock");
     let output = std::process::Command::new("setpriv")
         .args([
@@ -248,7 +248,7 @@ fn a_reload_takes_effect_or_changes_nothing() {
 /// Asks the server although the file is invalid.
 fn may_in_force(place: &Place) -> bool {
     let mut stream = UnixStream::connect(place.path("data/control.sock")).expect("connects");
-    let request = "{\"ask\":\"access-matrix\",\"relations\":[\"public.claims\"],\"address\":\"127.0.0.1\"}\n";
+    let request = "{\"request\":{\"ask\":\"access-matrix\",\"relations\":[\"public.claims\"],\"address\":\"127.0.0.1\"}}\n";
     stream.write_all(request.as_bytes()).expect("asked");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("answered");

@@ -1,0 +1,313 @@
+//! Who may administer: rights of accounts and of people, and which right each request takes.
+//!
+//! Without `[operators]` the server's own account and root hold every right, as whoever can read the root key does
+//! anyway. With it, nobody holds what is not written there. Deliberately absent: rights on resources, which are policy's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+
+use identity::Means;
+use model::{Action, Kind, Outcome, Phase, Record, Verdict};
+
+use crate::admin::{ActingPerson, Actor, Claim, Refusal, Reply, Request, RightsView};
+use crate::node::{DETAIL_BYTES_MAX, Node};
+use crate::output;
+use crate::standing::Standing;
+
+/// What the name of an account of the operating system begins with, where rights are written.
+pub(crate) const ACCOUNT_PREFIX: &str = "os:";
+
+/// One administrative role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Right {
+    /// People, credentials, configuration.
+    Admin,
+    /// Reads the trail, and what is in force.
+    Auditor,
+    /// Changes and destroys keys.
+    KeyAdmin,
+    /// Opens sealed values; decides what is kept and for how long.
+    PrivacyOfficer,
+    /// Agrees to what another person proposed.
+    Approver,
+}
+
+impl Right {
+    /// All rights.
+    pub(crate) const ALL: [Right; 5] =
+        [Right::Admin, Right::Auditor, Right::KeyAdmin, Right::PrivacyOfficer, Right::Approver];
+
+    /// Returns the word of the configuration.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Right::Admin => "admin",
+            Right::Auditor => "auditor",
+            Right::KeyAdmin => "key-admin",
+            Right::PrivacyOfficer => "privacy-officer",
+            Right::Approver => "approver",
+        }
+    }
+
+    /// Returns the right of that name.
+    pub(crate) fn named(name: &str) -> Option<Right> {
+        Right::ALL.into_iter().find(|right| right.name() == name)
+    }
+}
+
+/// Rights somebody holds.
+pub(crate) type Rights = BTreeSet<Right>;
+
+/// The section `[operators]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Operators {
+    /// A control socket for accounts that cannot look into the data folder.
+    pub(crate) socket: Option<PathBuf>,
+    /// The group of the operating system that may connect to it.
+    pub(crate) group: Option<String>,
+    /// By `os:ACCOUNT` or the name of a role.
+    pub(crate) rights: BTreeMap<String, Rights>,
+}
+
+impl Operators {
+    fn of(&self, actor: &Actor) -> Rights {
+        let held = |holder: &str| self.rights.get(holder).into_iter().flatten().copied();
+        match &actor.person {
+            // Whoever acts as a person has that person's rights, and no more for the account they sit at.
+            Some(person) => person.roles.iter().flat_map(|role| held(role)).collect(),
+            None => held(&format!("{ACCOUNT_PREFIX}{}", actor.name)).collect(),
+        }
+    }
+}
+
+/// What a request takes: all of these, of each one of its alternatives.
+#[derive(Clone, Copy, Debug)]
+struct Needed {
+    rights: &'static [&'static [Right]],
+    action: Action,
+}
+
+/// Says what a request takes. A new request does not compile until somebody decided that.
+fn needed(request: &Request) -> Needed {
+    use Right::{Admin, Approver, Auditor, KeyAdmin, PrivacyOfficer};
+    let (rights, action): (&[&[Right]], Action) = match request {
+        // Whoever knows the password may have a token, and everybody may ask what they may do.
+        Request::Login { .. } | Request::OperatorRights {} => (&[], Action::Connect),
+        Request::UserAdd { .. }
+        | Request::UserPassword { .. }
+        | Request::UserDisable { .. }
+        | Request::UserEnable { .. }
+        | Request::UserDelete { .. }
+        | Request::UserRoles { .. }
+        | Request::TokenRevoke { .. }
+        | Request::TokensRevoke { .. }
+        | Request::VaultSet { .. }
+        | Request::VaultRemove { .. }
+        | Request::VaultList {} => (&[&[Admin]], Action::Administer),
+        Request::SurveyBegin { .. } | Request::SurveyEnd { .. } | Request::Explain { .. } => {
+            (&[&[Admin, PrivacyOfficer]], Action::Administer)
+        }
+        Request::UserList {} | Request::AccessMatrix { .. } => {
+            (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review)
+        }
+        Request::ArchiveManifest { .. } => (&[&[Admin, KeyAdmin, Auditor]], Action::Administer),
+        Request::KeyList {} => (&[&[KeyAdmin, Auditor, PrivacyOfficer]], Action::Review),
+        Request::KeyRotate {} => (&[&[KeyAdmin]], Action::Administer),
+        Request::HoldAdd { .. } | Request::HoldRemove { .. } => (&[&[PrivacyOfficer]], Action::Administer),
+        Request::HoldList {} | Request::RetentionPlan {} | Request::Agreements {} => {
+            (&[&[PrivacyOfficer, Approver, Auditor, KeyAdmin]], Action::Review)
+        }
+        Request::ExpirePropose { .. } => (&[&[PrivacyOfficer, KeyAdmin]], Action::Administer),
+        Request::Agree { .. } => (&[&[Approver, PrivacyOfficer]], Action::Approve),
+        Request::TrailView { sealed: false, .. } => (&[&[Auditor]], Action::Review),
+        Request::TrailView { sealed: true, .. } => (&[&[Auditor], &[PrivacyOfficer]], Action::Review),
+    };
+    Needed { rights, action }
+}
+
+/// Says what somebody wants to do, for the entry that they may not.
+fn what(request: &Request) -> (Kind, &'static str, String) {
+    let change = |command: &'static str| (Kind::AdminChange, command, command.to_owned());
+    match request {
+        Request::TrailView { what, .. } => (Kind::TrailViewed, "trail", what.clone()),
+        Request::UserAdd { name, .. } => named("user add", name),
+        Request::UserPassword { name, .. } => named("user passwd", name),
+        Request::UserDisable { name } => named("user disable", name),
+        Request::UserEnable { name } => named("user enable", name),
+        Request::UserDelete { name } => named("user delete", name),
+        Request::UserRoles { name, .. } => named("user roles", name),
+        Request::TokensRevoke { name } => named("token revoke", name),
+        Request::VaultSet { resource, .. } => named("vault set", resource),
+        Request::VaultRemove { resource } => named("vault remove", resource),
+        Request::SurveyBegin { resource, .. } | Request::SurveyEnd { resource, .. } => {
+            named("phi scan", resource)
+        }
+        Request::Explain { resource, .. } => named("phi explain", resource),
+        Request::UserList {} => change("user list"),
+        Request::TokenRevoke { .. } => change("token revoke"),
+        Request::VaultList {} => change("vault list"),
+        Request::AccessMatrix { .. } => change("access matrix"),
+        Request::Login { .. } => change("login"),
+        Request::OperatorRights {} => change("operator rights"),
+        Request::ArchiveManifest { .. } => change("trail archive"),
+        Request::KeyList {} => change("key list"),
+        Request::KeyRotate {} => change("key rotate"),
+        Request::HoldAdd { .. } => change("retention hold add"),
+        Request::HoldList {} => change("retention hold list"),
+        Request::HoldRemove { .. } => change("retention hold remove"),
+        Request::RetentionPlan {} => change("retention plan"),
+        Request::ExpirePropose { .. } => change("retention expire"),
+        Request::Agree { .. } => change("operator agree"),
+        Request::Agreements {} => change("operator agreements"),
+    }
+}
+
+fn named(command: &'static str, name: &str) -> (Kind, &'static str, String) {
+    let name = output::clipped(&output::printable(name), registry::NAME_BYTES_MAX);
+    (Kind::AdminChange, command, format!("{command} `{name}`"))
+}
+
+impl fmt::Display for Needed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, any) in self.rights.iter().enumerate() {
+            let names: Vec<String> = any.iter().map(|right| format!("`{}`", right.name())).collect();
+            write!(f, "{}{}", if place > 0 { " and " } else { "" }, names.join(" or "))?;
+        }
+        Ok(())
+    }
+}
+
+impl Node {
+    /// Finds out who asks: the account, or the person who proves it with a token. A claim that fails is recorded.
+    pub(crate) async fn identify(&self, account: Actor, claim: Option<Claim>) -> Result<Actor, Refusal> {
+        let Some(Claim { name, token }) = claim else { return Ok(account) };
+        // A registry of another time would let in whom a later change has barred.
+        if let Standing::Older { .. } = self.standing() {
+            let refusal =
+                Refusal::new("nobody can act as a person while the registry is older than the trail");
+            return Err(refusal.help("act as the server's own account, without --as"));
+        }
+        let reason = match self.prove(&name, token.0).await {
+            Ok(proof) if matches!(proof.means(), Means::Token(_)) => {
+                let principal = proof.into_principal();
+                let roles = principal.roles.iter().map(ToString::to_string).collect();
+                let person = ActingPerson { id: principal.id, name: principal.name.to_string(), roles };
+                return Ok(Actor { person: Some(person), ..account });
+            }
+            Ok(_) => "not-a-token",
+            Err(reason) => reason.name(),
+        };
+        let mut record = Record::new(Kind::SignIn, self.now());
+        record.client = Some(format!("wardline, {}", account.shown()).into());
+        record.person_name =
+            Some(output::clipped(&output::printable(&name), registry::NAME_BYTES_MAX).into());
+        record.outcome = Some(Outcome::Refused);
+        record.detail = Some(reason.into());
+        self.record_urgent(&record).await.map_err(|error| Refusal::because(&error))?;
+        let refusal = Refusal::new(format!("that this is `{}` was not proven", output::printable(&name)));
+        Err(refusal.help("`wardline login NAME --save` gets a token; an old one may have ended"))
+    }
+
+    /// Returns what somebody may do now.
+    pub(crate) fn rights_of(&self, actor: &Actor) -> Rights {
+        match &self.config.load().operators {
+            Some(operators) => operators.of(actor),
+            None if actor.is_owner() => Right::ALL.into_iter().collect(),
+            None => Rights::new(),
+        }
+    }
+
+    /// Refuses what somebody has no right to; the refusal is recorded.
+    pub(crate) async fn authorise(&self, actor: &Actor, request: &Request) -> Result<(), Refusal> {
+        let needed = needed(request);
+        let held = self.rights_of(actor);
+        if needed.rights.iter().all(|any| any.iter().any(|right| held.contains(right))) {
+            return Ok(());
+        }
+        let (kind, command, what) = what(request);
+        let mut record = Record::new(kind, self.now());
+        actor.sign(&mut record);
+        record.phase = Some(Phase::Refused);
+        record.outcome = Some(Outcome::Refused);
+        record.verdict = Some(Verdict::Deny);
+        record.action = Some(needed.action);
+        record.command = Some(command.into());
+        let detail = format!("{}: takes the right {needed}", output::printable(&what));
+        record.detail = Some(output::clipped(&detail, DETAIL_BYTES_MAX).into());
+        self.record_urgent(&record).await.map_err(|error| Refusal::because(&error))?;
+        let refusal = Refusal::new(format!("{} has no right to this: it takes {needed}", actor.shown()));
+        Err(refusal.help("rights are given in [operators.rights] of the server's configuration"))
+    }
+
+    /// Tells who holds which right, and what the one who asks may do.
+    pub(crate) fn operator_rights(&self, actor: &Actor) -> Reply {
+        let names = |rights: &Rights| rights.iter().map(|right| right.name().to_owned()).collect();
+        let configured = self.config.load().operators.as_ref().map(|operators| {
+            operators.rights.iter().map(|(holder, rights)| (holder.clone(), names(rights))).collect()
+        });
+        let (you, yours) = (actor.shown(), names(&self.rights_of(actor)));
+        Reply::Rights(RightsView { you, yours, holders: configured })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operators() -> Operators {
+        let rights = [
+            ("os:root", &[Right::Admin, Right::KeyAdmin][..]),
+            ("audit", &[Right::Auditor]),
+            ("privacy", &[Right::PrivacyOfficer, Right::Auditor]),
+        ];
+        let rights =
+            rights.into_iter().map(|(holder, rights)| (holder.to_owned(), rights.iter().copied().collect()));
+        Operators { rights: rights.collect(), ..Operators::default() }
+    }
+
+    fn actor(account: &str, roles: Option<&[&str]>) -> Actor {
+        let person = roles.map(|roles| ActingPerson {
+            id: model::PersonId(1),
+            name: "ann".into(),
+            roles: roles.iter().map(ToString::to_string).collect(),
+        });
+        Actor { uid: 0, name: account.into(), person }
+    }
+
+    fn may(actor: &Actor, request: &Request) -> bool {
+        let held = operators().of(actor);
+        needed(request).rights.iter().all(|any| any.iter().any(|right| held.contains(right)))
+    }
+
+    #[test]
+    fn rights_are_those_that_are_written_and_no_more() {
+        let view =
+            |sealed| Request::TrailView { what: String::new(), patients: vec![], issuers: vec![], sealed };
+        let delete = || Request::UserDelete { name: "ann".into() };
+        let cases = [
+            (actor("root", None), delete(), true),
+            (actor("root", None), view(false), false),
+            (actor("wardline", None), delete(), false),
+            // A person brings nothing of the account.
+            (actor("root", Some(&["audit"])), delete(), false),
+            (actor("root", Some(&["audit"])), view(false), true),
+            (actor("root", Some(&["audit"])), view(true), false),
+            (actor("guest", Some(&["privacy"])), view(true), true),
+            (actor("guest", Some(&["nurse"])), view(false), false),
+            (actor("guest", Some(&[])), Request::OperatorRights {}, true),
+            // A role cannot be called as an account is written.
+            (actor("guest", Some(&["root"])), delete(), false),
+        ];
+        for (actor, request, expected) in cases {
+            assert_eq!(may(&actor, &request), expected, "{actor:?} {request:?}");
+        }
+    }
+
+    #[test]
+    fn a_right_has_one_name() {
+        for right in Right::ALL {
+            assert_eq!(Right::named(right.name()), Some(right));
+        }
+        assert_eq!(Right::named("Admin"), None);
+    }
+}

@@ -67,6 +67,8 @@ pub enum Ending {
     UpstreamLeft,
     /// A change of policy or people took the right away.
     Revoked,
+    /// An administrator ended it.
+    Killed,
     /// Nothing was asked for the idle timeout.
     Idle,
     /// The session reached its greatest age.
@@ -89,6 +91,7 @@ impl Ending {
             Ending::ClientLeft => "client-left",
             Ending::UpstreamLeft => "upstream-left",
             Ending::Revoked => "revoked",
+            Ending::Killed => "killed",
             Ending::Idle => "idle",
             Ending::Expired => "expired",
             Ending::Drained => "drained",

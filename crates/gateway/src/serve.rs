@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use identity::Reason;
-use model::{Action, Kind, Need, Object, Outcome, Phase, Principal, Record, ResourceId, SessionId, Verdict};
+use model::{
+    Action, Kind, Micros, Need, Object, Outcome, Phase, Principal, Record, ResourceId, SessionId, Verdict,
+};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -18,7 +20,7 @@ use crate::protocol::postgres::codec::{self, Severity, WireError};
 use crate::protocol::postgres::dial::{self, Dialed};
 use crate::protocol::postgres::greet::{self, Greeted, Greeting};
 use crate::protocol::postgres::relay::Relay;
-use crate::session::{CancelTarget, Session, random};
+use crate::session::{CancelTarget, Pulse, Session, random};
 use crate::stream::Stream;
 
 /// A refused sign-in is answered this long after it began, so that the time says nothing about the reason.
@@ -76,7 +78,7 @@ async fn serve<C: Control>(
         return refuse(&mut greeted.stream, &Denial::TooMany, began).await;
     };
     drop(waiting);
-    let session = Arc::new(session_of(&greeted, principal, peer));
+    let session = Arc::new(session_of(&greeted, principal, peer, control.now()));
     let Some(devices) = shared.sessions.enter(&session, limits.sessions_per_person_max) else {
         return refuse(&mut greeted.stream, &Denial::TooMany, began).await;
     };
@@ -322,7 +324,7 @@ async fn refuse_sign_in<C: Control>(
 ) -> Result<Ending, Failure> {
     metrics::counter!("gateway_sign_ins_refused_total").increment(1);
     let nobody = Principal { id: model::PersonId(0), name: "".into(), roles: [].into() };
-    let session = session_of(&greeted, nobody, peer);
+    let session = session_of(&greeted, nobody, peer, shared.control.now());
     let name = greeted_name(&greeted);
     match sign_in_record(&*shared.control, &session, name, Some(reason)).await {
         Ok(reference) => refuse(&mut greeted.stream, &Denial::Refused { reference }, began).await,
@@ -398,7 +400,7 @@ fn greeted_name(greeted: &Greeted) -> String {
     capped(greet::parameter(&greeted.startup, "user").unwrap_or_default())
 }
 
-fn session_of(greeted: &Greeted, principal: Principal, peer: SocketAddr) -> Session {
+fn session_of(greeted: &Greeted, principal: Principal, peer: SocketAddr, since: Micros) -> Session {
     let named = |name: &str| greet::parameter(&greeted.startup, name).filter(|value| !value.is_empty());
     let resource = named("database").or(named("user")).unwrap_or_default();
     Session {
@@ -407,6 +409,8 @@ fn session_of(greeted: &Greeted, principal: Principal, peer: SocketAddr) -> Sess
         resource: ResourceId(capped(resource).into()),
         peer,
         client: capped(named("application_name").unwrap_or_default()),
+        since,
+        pulse: Pulse::since(since),
     }
 }
 

@@ -3,11 +3,11 @@
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::pattern::Pattern;
-use crate::sources::{Person, Rule, Sources};
+use crate::sources::{Lock, Locked, Person, Rule, Sources};
 use crate::vocabulary::{BUILTIN_TEXT, SCHEMA_TEXT};
 
 /// Says what the bytes below mean; changes when they do.
-const FORMAT: &str = "wardline policy sources v2";
+const FORMAT: &str = "wardline policy sources v3";
 
 /// Returns the SHA-256 of the sources. The order of roles, files, people and resources does not count, the
 /// order of a role's rules does, because their ids tell it. Places do not count, except that a
@@ -20,6 +20,7 @@ pub(crate) fn of(sources: &Sources<'_>) -> [u8; 32] {
     hash.roles(sources);
     hash.files(sources);
     hash.people(sources.people);
+    hash.locks(sources.locks);
     let mut resources: Vec<&str> = sources.resources.iter().map(|resource| &*resource.0).collect();
     resources.sort_unstable();
     resources.dedup();
@@ -60,6 +61,23 @@ impl Hash {
             for rule in &role.rules {
                 self.rule(rule);
             }
+        }
+    }
+
+    fn locks(&mut self, locks: &[Lock]) {
+        let mut locks: Vec<_> = locks.iter().collect();
+        locks.sort_by_key(|lock| lock.number);
+        self.count(locks.len());
+        for Lock { number, what } in locks {
+            self.0.update(&number.to_be_bytes());
+            let (kind, name) = match what {
+                Locked::Person(id) => ("person", id.to_string()),
+                Locked::Role(name) => ("role", name.clone()),
+                Locked::Resource(name) => ("resource", name.clone()),
+                Locked::Address(range) => ("address", range.clone()),
+            };
+            self.text(kind);
+            self.text(&name);
         }
     }
 

@@ -5,13 +5,16 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use model::Action;
 
 use crate::pattern::{Pattern, Shape};
-use crate::sources::{Diagnostic, Place, Role, Rule, Sources};
+use crate::sources::{Diagnostic, Lock, Locked, Place, Role, Rule, Sources};
 use crate::vocabulary::{TYPES, action_uid, uid};
 
 /// Stands for every class, and for what nobody classified.
 const ALL_CLASSES: &str = "*";
 
-/// A policy made from a rule, not yet parsed.
+/// Where locks are written: nowhere in a file.
+static LOCKS: Place = Place { file: String::new(), line: 0 };
+
+/// A policy made from a rule or a lock, not yet parsed.
 pub(crate) struct Draft<'a> {
     pub(crate) id: String,
     pub(crate) text: String,
@@ -33,7 +36,34 @@ pub(crate) fn draft<'a>(sources: &Sources<'a>, faults: &mut Vec<Diagnostic>) -> 
             drafts.extend(policies(&role.name, index + 1, rule));
         }
     }
+    drafts.extend(sources.locks.iter().map(forbid));
     drafts
+}
+
+fn forbid<'a>(lock: &Lock) -> Draft<'a> {
+    let (principal, resource, condition) = match &lock.what {
+        Locked::Person(id) => (
+            format!("principal == {}", uid(&TYPES.person, &id.to_string())),
+            "resource".to_owned(),
+            String::new(),
+        ),
+        Locked::Role(role) => {
+            (format!("principal in {}", uid(&TYPES.role, role)), "resource".to_owned(), String::new())
+        }
+        Locked::Resource(name) => {
+            ("principal".to_owned(), format!("resource in {}", uid(&TYPES.resource, name)), String::new())
+        }
+        Locked::Address(range) => (
+            "principal".to_owned(),
+            "resource".to_owned(),
+            format!("\nwhen {{ context.address.isInRange(ip({})) }}", quoted(range)),
+        ),
+    };
+    Draft {
+        id: format!("lock.{}", lock.number),
+        text: format!("forbid ({principal}, action, {resource}){condition};"),
+        place: &LOCKS,
+    }
 }
 
 fn check_name(role: &Role, faults: &mut Vec<Diagnostic>) {

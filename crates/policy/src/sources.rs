@@ -16,6 +16,8 @@ pub struct Sources<'a> {
     pub cedar: &'a [CedarFile],
     /// Everybody with an account, also the disabled.
     pub people: &'a [Person],
+    /// What administrators have locked.
+    pub locks: &'a [Lock],
     /// The names of the configured resources.
     pub resources: &'a [ResourceId],
     /// The names of the classes of protected values that there are.
@@ -85,6 +87,28 @@ pub struct Person {
     pub roles: Vec<Arc<str>>,
     /// Whether everything is refused to them.
     pub disabled: bool,
+}
+
+/// Everything is refused to, or of, what is locked, whatever else allows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lock {
+    /// Its number; denials name it as `lock.N`.
+    pub number: u64,
+    /// What is locked.
+    pub what: Locked,
+}
+
+/// What can be locked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Locked {
+    /// A person.
+    Person(PersonId),
+    /// Everybody who holds a role.
+    Role(String),
+    /// A resource, for everybody.
+    Resource(String),
+    /// A device or network: an address such as `10.1.2.3` or a range such as `10.1.2.0/24`.
+    Address(String),
 }
 
 /// One fault in the sources, with its place.

@@ -4,6 +4,9 @@
 //! recorded as refused. A change that failed after its record gets a second record that says so. No record holds a
 //! secret. Used by the server for its control socket and by commands when no server runs.
 
+mod access;
+mod sessions;
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::path::Path;
@@ -19,7 +22,7 @@ use model::{
     Secret, SqlState, Verdict,
 };
 use phi::Class;
-use registry::{NewPerson, PersonRow, TokenRow, Verifiers};
+use registry::{Closed, NewPerson, PersonRow, TokenRow, Verifiers};
 use vault::Credential;
 
 use crate::admin::{
@@ -64,6 +67,8 @@ impl Node {
             | Request::AccessMatrix { .. }
             | Request::TrailView { .. }
             | Request::ArchiveManifest { .. }
+            | Request::SessionList {}
+            | Request::SessionKill { .. }
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::Explain { .. }
@@ -106,6 +111,26 @@ impl Node {
                 self.trail_view(actor, what, patients, &issuers).await
             }
             Request::ArchiveManifest { manifest } => self.archive_manifest(actor, &manifest).await,
+            Request::SessionList {} => Ok(self.session_list()),
+            Request::SessionKill { which, reason } => self.session_kill(actor, &which, &reason).await,
+            Request::LockPlace { on, reason } => self.lock_place(actor, &on, &reason).await,
+            Request::LockLift { number, reason } => self.lock_lift(actor, number, &reason).await,
+            Request::LockList {} => self.lock_list().await,
+            Request::AccessAsk { role, resource, purpose, reason, duration_s } => {
+                let (role, resource, purpose, reason) = (&role, &resource, &purpose, &reason);
+                self.access_request(actor, access::Wish { role, resource, purpose, reason, duration_s }).await
+            }
+            Request::AccessApprove { number } => self.access_approve(actor, number).await,
+            Request::AccessDeny { number, reason } => {
+                self.access_close(actor, number, Closed::Denied, &reason).await
+            }
+            Request::AccessWithdraw { number, reason } => {
+                self.access_close(actor, number, Closed::Withdrawn, &reason).await
+            }
+            Request::AccessRevoke { number, reason } => {
+                self.access_close(actor, number, Closed::Revoked, &reason).await
+            }
+            Request::AccessList { also_closed } => self.access_list(also_closed).await,
             Request::SurveyBegin { resource, what } => self.survey_begin(actor, &resource, what).await,
             Request::SurveyEnd { resource, what, rows, failed } => {
                 self.survey_end(actor, &resource, what, rows, failed).await
@@ -638,6 +663,8 @@ impl Node {
             // These are about the trail, the vault and the resources.
             Request::TrailView { .. }
             | Request::ArchiveManifest { .. }
+            | Request::SessionList {}
+            | Request::SessionKill { .. }
             | Request::OperatorRights {}
             | Request::KeyList {}
             | Request::KeyRotate {}
@@ -663,6 +690,15 @@ impl Node {
             | Request::Login { .. }
             | Request::TokenRevoke { .. }
             | Request::TokensRevoke { .. }
+            | Request::LockPlace { .. }
+            | Request::LockLift { .. }
+            | Request::LockList {}
+            | Request::AccessAsk { .. }
+            | Request::AccessApprove { .. }
+            | Request::AccessDeny { .. }
+            | Request::AccessWithdraw { .. }
+            | Request::AccessRevoke { .. }
+            | Request::AccessList { .. }
             | Request::Explain { .. }
             | Request::AccessMatrix { .. } => Err(older_registry(&self.folder.registry(), registry, trail)),
         }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::Micros;
 
+use crate::commands::sessions::{LockCommand, SessionCommand};
 use crate::commands::{operator, retention};
 use crate::output;
 
@@ -59,6 +60,12 @@ pub(crate) enum Command {
     /// Credentials of the resources; no client ever sees them
     #[command(subcommand)]
     Vault(Vault),
+    /// Who is connected now, and ending that
+    #[command(subcommand)]
+    Session(SessionCommand),
+    /// Keep a person, a role, a resource or a device out, at once and until further notice
+    #[command(subcommand)]
+    Lock(LockCommand),
     /// Read the trail
     #[command(subcommand)]
     Trail(Trail),
@@ -553,8 +560,65 @@ pub(crate) struct Verify {
 }
 
 #[derive(Debug, Subcommand)]
-#[command(after_help = "Example:\n  wardline access matrix --person ann")]
+#[command(after_help = "\
+Examples:
+  wardline access matrix --person ann
+  wardline --as ann access request nurse hospital --purpose treatment --reason \"night shift on ward 3\"
+  wardline --as lea access approve 7")]
 pub(crate) enum Access {
+    /// Ask for a role on a resource, for a time
+    #[command(after_help = "\
+Which roles may be asked for is in [access.ROLE]. You ask for yourself: sign in with `wardline login` and say --as.
+
+Example:
+  wardline --as ann access request nurse hospital --purpose treatment --reason \"night shift on ward 3\" --for-s 28800")]
+    Request {
+        /// The role
+        role: String,
+        /// The resource
+        resource: String,
+        /// What for, one word
+        #[arg(long, value_name = "WORD")]
+        purpose: String,
+        /// Why; approvers read it
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// For how many seconds, from its approval
+        #[arg(long, value_name = "SECONDS", default_value_t = 3_600)]
+        for_s: u64,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Approve what somebody else asked for
+    #[command(after_help = "\
+Takes the right `approver`. Nobody approves their own request, and one person is one approval.
+
+Example:
+  wardline --as lea access approve 7")]
+    Approve {
+        /// Its number, as `access list` shows it
+        number: u64,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Say no to what somebody asked for
+    #[command(after_help = "Example:\n  wardline --as lea access deny 7 --reason \"not on this ward\"")]
+    Deny(Closing),
+    /// Take back what you asked for
+    #[command(after_help = "Example:\n  wardline --as ann access withdraw 7 --reason \"shift was swapped\"")]
+    Withdraw(Closing),
+    /// Take a grant away; open sessions lose it at once
+    #[command(after_help = "Example:\n  wardline access revoke 7 --reason \"left the ward\"")]
+    Revoke(Closing),
+    /// List requests and grants that are open
+    #[command(after_help = "Examples:\n  wardline access list\n  wardline access list --all --json")]
+    List {
+        /// Also what is decided and over
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        output: Json,
+    },
     /// Show what each person may do, as policy decides it now
     #[command(after_help = "\
 Examples:
@@ -580,6 +644,17 @@ Examples:
         #[command(flatten)]
         output: Json,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Closing {
+    /// Its number, as `access list` shows it
+    pub(crate) number: u64,
+    /// Why; it is recorded
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) output: Json,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::{Action, Context, Micros, Need, PersonId};
-use policy::{Rule, Snapshot};
+use policy::{Locked, Rule, Snapshot};
 
 use crate::world::{
     World, check, check_at, context, need, patterns, principal, read, resource, rule, shown, unmask,
@@ -57,6 +57,38 @@ fn every_need_counts_and_reasons_are_united() {
     );
     check(&snapshot, 1, "Read public.patients, Write public.patients", "deny");
     check_at(&snapshot, 1, "lab", "Read public.patients", &context(), "allow role.nurse.2.read");
+}
+
+#[test]
+fn a_lock_refuses_whatever_is_allowed() {
+    let world = World::new()
+        .role("nurse", &[nurse(), read("lab", &["public.*"])])
+        .role("clerk", &[read("hospital", &["public.*"])])
+        .person("ann", &["nurse"])
+        .person("bob", &["clerk"]);
+    let locked = |what| world.clone().lock(what).snapshot();
+
+    let person = locked(Locked::Person(PersonId(1)));
+    check(&person, 1, "Connect *", "deny lock.1");
+    check(&person, 1, "Read public.patients", "deny lock.1");
+    check(&person, 2, "Read public.patients", "allow role.clerk.1.read");
+
+    let role = locked(Locked::Role("clerk".to_owned()));
+    check(&role, 2, "Connect *", "deny lock.1");
+    check(&role, 1, "Read public.patients", "allow role.nurse.1.read");
+
+    let place = locked(Locked::Resource("hospital".to_owned()));
+    check(&place, 1, "Connect *", "deny lock.1");
+    check(&place, 2, "Read public.patients", "deny lock.1");
+    check_at(&place, 1, "lab", "Read public.patients", &context(), "allow role.nurse.2.read");
+
+    let device = locked(Locked::Address("10.1.0.0/16".to_owned()));
+    check(&device, 1, "Connect *", "deny lock.1");
+    let elsewhere = Context { address: "10.2.0.1".parse().unwrap(), ..context() };
+    check_at(&device, 1, "hospital", "Connect *", &elsewhere, "allow role.nurse.1.connect");
+
+    assert_ne!(person.digest(), world.snapshot().digest());
+    assert!(world.clone().lock(Locked::Address("the ward".to_owned())).compile().is_err());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::{Action, Context, Decision, Micros, Need, Object, PersonId, Principal, ResourceId, Verdict};
-use policy::{CedarFile, Diagnostic, Pattern, Person, Place, Role, Rule, Snapshot, Sources};
+use policy::{CedarFile, Diagnostic, Lock, Locked, Pattern, Person, Place, Role, Rule, Snapshot, Sources};
 
 /// The classes of protected values that there are.
 pub(crate) const CLASSES: &[&str] = &["age", "date", "ssn"];
@@ -16,6 +16,7 @@ pub(crate) struct World {
     pub(crate) roles: Vec<Role>,
     pub(crate) cedar: Vec<CedarFile>,
     pub(crate) people: Vec<Person>,
+    pub(crate) locks: Vec<Lock>,
     pub(crate) resources: Vec<ResourceId>,
 }
 
@@ -23,7 +24,7 @@ impl World {
     /// Two resources, nobody, nothing allowed.
     pub(crate) fn new() -> World {
         let resources = ["hospital", "lab"].map(|id| ResourceId(Arc::from(id))).to_vec();
-        World { roles: Vec::new(), cedar: Vec::new(), people: Vec::new(), resources }
+        World { roles: Vec::new(), cedar: Vec::new(), people: Vec::new(), locks: Vec::new(), resources }
     }
 
     pub(crate) fn role(mut self, name: &str, rules: &[Rule]) -> World {
@@ -51,11 +52,17 @@ impl World {
         self
     }
 
+    pub(crate) fn lock(mut self, what: Locked) -> World {
+        self.locks.push(Lock { number: self.locks.len() as u64 + 1, what });
+        self
+    }
+
     pub(crate) fn compile(&self) -> Result<Snapshot, Vec<Diagnostic>> {
         let sources = Sources {
             roles: &self.roles,
             cedar: &self.cedar,
             people: &self.people,
+            locks: &self.locks,
             resources: &self.resources,
             classes: CLASSES,
         };

@@ -18,10 +18,14 @@ mod minimisation;
 mod patients;
 #[path = "conformance/recording.rs"]
 mod recording;
+#[path = "conformance/requests.rs"]
+mod requests;
 #[path = "conformance/search.rs"]
 mod search;
 #[path = "conformance/secrecy.rs"]
 mod secrecy;
+#[path = "conformance/sessions.rs"]
+mod sessions;
 #[path = "conformance/setup.rs"]
 mod setup;
 #[path = "conformance/stage.rs"]

@@ -13,6 +13,7 @@ mod place;
 pub(crate) mod prove;
 pub(crate) mod retention;
 pub(crate) mod search;
+pub(crate) mod sessions;
 mod trail;
 mod verify;
 
@@ -47,6 +48,8 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Vault(command) => administer::vault(file, command),
         Command::Access(command) => access::run(file, command),
         Command::Phi(command) => phi::run(file, command),
+        Command::Session(command) => sessions::session(file, command),
+        Command::Lock(command) => sessions::lock(file, command),
         Command::Trail(command) => trail::run(file, command),
         Command::WhoSaw(arguments) => patients::who_saw(file, arguments),
         Command::Saw(arguments) => patients::saw(file, arguments),

@@ -112,7 +112,13 @@ pub(crate) const FIELDS: &[Field] = &[
         "listener.postgres.idle_timeout_s",
         "1 to 604800",
         "`900`",
-        "A session without an operation for so long is ended.",
+        "A session without an operation for so long is ended, with its connection to the resource. Empty queries are no operations.",
+    ),
+    field(
+        "listener.postgres.idle_warning_s",
+        "1 to 3600",
+        "`60`",
+        "So long before that the client gets a notice; at most half of the idle timeout.",
     ),
     field(
         "listener.postgres.session_lifetime_s_max",
@@ -161,6 +167,18 @@ pub(crate) const FIELDS: &[Field] = &[
     ),
     field("resource.*.port", "1 to 65535", "`5432`", "Its port."),
     field("resource.*.database", "name", "the resource's name", "The database to open there."),
+    field(
+        "resource.*.idle_timeout_s",
+        "1 to 604800",
+        "the listener's",
+        "A shorter idle timeout for this resource.",
+    ),
+    field(
+        "resource.*.session_lifetime_s_max",
+        "1 to 2592000",
+        "the listener's",
+        "A shorter greatest age for sessions on this resource.",
+    ),
     field(
         "resource.*.tls.mode",
         "`\"verify-full\"`, `\"no-verify\"` or `\"disable\"`",
@@ -283,6 +301,14 @@ pub(crate) const FIELDS: &[Field] = &[
         "`[]`",
         "Classes of protected values that are seen in clear; `\"*\"` among them means all, and what nobody classified.",
     ),
+    field(
+        "access.*.resources",
+        "list of resources",
+        "all that the role is about",
+        "On which resources the role of this name may be asked for, for a time. A role without `[access.ROLE]` may not be.",
+    ),
+    field("access.*.approvals", "1 to 5", "`1`", "How many people with the right `approver` must approve."),
+    field("access.*.duration_s_max", "1 to 2592000", "`28800`", "For how long it may be had at most."),
     field(
         "operators.socket",
         "path",

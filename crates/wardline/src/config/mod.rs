@@ -4,6 +4,7 @@
 //! gives no `Config` at all. Relative paths are taken from the folder of the file that names them.
 //! Absent on purpose: environment variables, includes and defaults that weaken protection.
 
+mod access;
 mod fields;
 mod files;
 mod operators;
@@ -20,11 +21,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
+use gateway::Bounds;
 use model::ResourceId;
 use phi::Class;
 use policy::{CedarFile, Role, Snapshot, Sources};
 use toml::de::DeTable;
 
+pub(crate) use access::Askable;
 pub(crate) use fields::FIELDS;
 pub(crate) use problem::{Problem, Problems, Severity, nearest};
 pub(crate) use protection::Protection;
@@ -56,6 +59,8 @@ pub(crate) struct Config {
     pub(crate) roles: Vec<Role>,
     pub(crate) policies: Vec<CedarFile>,
     /// Who may administer; without it, the server's own account and root.
+    /// Which roles may be asked for.
+    pub(crate) access: BTreeMap<String, Askable>,
     pub(crate) operators: Option<Operators>,
     /// For how many years entries are kept at least.
     pub(crate) retention_years: u32,
@@ -76,6 +81,7 @@ pub(crate) struct Listener {
     pub(crate) handshake_timeout: Duration,
     pub(crate) dial_timeout: Duration,
     pub(crate) idle_timeout: Duration,
+    pub(crate) idle_warning: Duration,
     pub(crate) session_lifetime_max: Duration,
     pub(crate) message_bytes_max: usize,
     pub(crate) hold_window_bytes: usize,
@@ -95,6 +101,7 @@ impl Default for Listener {
             handshake_timeout: Duration::from_secs(30),
             dial_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_mins(15),
+            idle_warning: Duration::from_mins(1),
             session_lifetime_max: Duration::from_hours(12),
             message_bytes_max: 16 << 20,
             hold_window_bytes: 64 << 10,
@@ -127,6 +134,8 @@ pub(crate) struct Resource {
     pub(crate) port: u16,
     pub(crate) database: String,
     pub(crate) tls: UpstreamTls,
+    /// How long its sessions may last, where that is less than the listener allows.
+    pub(crate) bounds: Bounds,
     /// What of its content is protected; without it results leave as they come.
     pub(crate) protection: Option<Protection>,
 }
@@ -224,6 +233,7 @@ fn add_policy_problems(draft: &Draft, problems: &mut Vec<Problem>) {
         roles: &draft.roles,
         cedar: &draft.policies,
         people: &[],
+        locks: &[],
         resources: &resources,
         classes: &classes,
     };

@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use gateway::Bounds;
 use phi::Class;
 use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, UpstreamTls, files, operators, problem,
-    protection, sha256,
+    Askable, Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, UpstreamTls, access, files,
+    operators, problem, protection, sha256,
 };
 use crate::operators::Operators;
 
@@ -37,6 +38,7 @@ pub(super) struct Draft {
     metrics: Option<SocketAddr>,
     operators: Option<Operators>,
     retention_years: u32,
+    access: BTreeMap<String, Askable>,
 }
 
 impl Draft {
@@ -56,6 +58,7 @@ impl Draft {
             policies: self.policies,
             operators: self.operators,
             retention_years: self.retention_years,
+            access: self.access,
         })
     }
 }
@@ -75,6 +78,7 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
     Draft {
         operators: operators::operators(top, &roles, base),
         retention_years: operators::retention_years(top),
+        access: access::askable(top, &roles, &resources.keys().cloned().collect::<Vec<_>>()),
         roles,
         policies: policies(top, base),
         resources,
@@ -114,6 +118,7 @@ fn listener(top: &Section<'_, '_>, base: &Path) -> Option<Listener> {
         handshake_timeout: milliseconds("handshake_timeout_ms", 30_000),
         dial_timeout: milliseconds("dial_timeout_ms", 10_000),
         idle_timeout: Duration::from_secs(section.number("idle_timeout_s", 1..=604_800, 900)),
+        idle_warning: Duration::from_secs(section.number("idle_warning_s", 1..=3_600, 60)),
         session_lifetime_max: Duration::from_secs(section.number(
             "session_lifetime_s_max",
             60..=2_592_000,
@@ -221,6 +226,7 @@ fn placeholder() -> Resource {
         port: 0,
         database: String::new(),
         tls: UpstreamTls::VerifyFull { ca: None },
+        bounds: Bounds::default(),
         protection: None,
     }
 }
@@ -246,7 +252,17 @@ fn resource(name: &str, section: &Section<'_, '_>, base: &Path) -> Option<Resour
     };
     let protection = protection::protection(section);
     protocol?;
-    Some(Resource { host: host?.value, port, database, tls: tls?, protection })
+    Some(Resource { host: host?.value, port, database, tls: tls?, bounds: bounds(section), protection })
+}
+
+fn bounds(section: &Section<'_, '_>) -> Bounds {
+    let seconds = |name: &str, longest: u64| {
+        section.value(name).map(|_| Duration::from_secs(section.number(name, 1..=longest, 1)))
+    };
+    Bounds {
+        idle_timeout: seconds("idle_timeout_s", 604_800),
+        session_lifetime_max: seconds("session_lifetime_s_max", 2_592_000),
+    }
 }
 
 /// Refuses a classification that nothing would apply.

@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 46] = [
+const COMMANDS: [&str; 60] = [
     "",
     "serve",
     "check",
@@ -42,9 +42,23 @@ const COMMANDS: [&str; 46] = [
     "trail export-tlog",
     "who-saw",
     "saw",
+    "session",
+    "session list",
+    "session watch",
+    "session kill",
+    "lock",
+    "lock add",
+    "lock remove",
+    "lock list",
     "verify",
     "access",
     "access matrix",
+    "access request",
+    "access approve",
+    "access deny",
+    "access withdraw",
+    "access revoke",
+    "access list",
     "phi",
     "phi scan",
     "phi explain",

@@ -549,6 +549,8 @@ pub(crate) enum Severity {
     Error,
     /// The session ends.
     Fatal,
+    /// Nothing fails: the client is told something.
+    Notice,
 }
 
 /// An error of ours, in PostgreSQL's form.
@@ -605,13 +607,14 @@ impl WireError {
         Ok(())
     }
 
-    /// Appends the `ErrorResponse`.
+    /// Appends the `ErrorResponse` or `NoticeResponse`.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        let severity: &[u8] = match self.severity {
-            Severity::Error => b"ERROR",
-            Severity::Fatal => b"FATAL",
+        let (kind, severity): (u8, &[u8]) = match self.severity {
+            Severity::Error => (b'E', b"ERROR"),
+            Severity::Fatal => (b'E', b"FATAL"),
+            Severity::Notice => (b'N', b"NOTICE"),
         };
-        message(out, b'E', |out| {
+        message(out, kind, |out| {
             let mut field = |code: u8, text: &[u8]| {
                 out.push(code);
                 put_cstr(out, text);

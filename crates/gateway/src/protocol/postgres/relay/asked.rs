@@ -262,7 +262,7 @@ impl<C: Control> Relay<C> {
             return Ok(Step::WaitsForAnswers);
         }
         if inspection.statements > 0 {
-            self.active = Instant::now();
+            self.stir(at);
         }
         let concerns = self.concerns(Some(&inspection), None, NO_PARAMETERS);
         let mut about = self.about(&concerns);
@@ -541,7 +541,7 @@ impl<C: Control> Relay<C> {
         (concerns, masking): (&Concerns, Option<&Masking>),
         at: Micros,
     ) -> Result<Admission, Failure> {
-        self.active = Instant::now();
+        self.stir(at);
         let large = parameters.len() > HELD_PARAMETER_BYTES_MAX;
         let Statement { inspection, known, .. } = statement;
         let mut about = self.about(concerns);
@@ -701,7 +701,7 @@ impl<C: Control> Relay<C> {
 
     fn call(&mut self, frame: &[u8], at: Micros) -> Result<Step, Failure> {
         let (oid, arguments) = codec::function_call(frame).map_err(malformed)?;
-        self.active = Instant::now();
+        self.stir(at);
         let masks = self.masks(at).is_some();
         let name = format!("oid {oid}");
         let needs = [Need {

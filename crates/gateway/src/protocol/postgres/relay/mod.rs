@@ -129,7 +129,10 @@ pub(crate) struct Relay<C: Control> {
     redefined: bool,
     /// Something of such a transaction is under way.
     change: Option<Change>,
+    /// When something was last asked.
     active: Instant,
+    /// Which idleness the client was warned of: the `active` of then.
+    warned: Option<Instant>,
     /// The client said goodbye and answers are under way: they go out until the resource, told too, closes.
     leaving: bool,
     /// The resource said why it ends the session.
@@ -189,6 +192,7 @@ impl<C: Control> Relay<C> {
             redefined: false,
             change: None,
             active: Instant::now(),
+            warned: None,
             leaving: false,
             fatal: false,
             goodbye: None,
@@ -224,21 +228,28 @@ impl<C: Control> Relay<C> {
         let mut drain = self.shared.drain.clone();
         // Something may have changed while the resource was dialled.
         self.renew();
-        let expiry = Instant::now() + limits.session_lifetime_max;
+        let began = Instant::now();
+        let mut killed = self.gate.session().pulse.ended();
+        // It may have been ended while the resource was dialled.
+        killed.mark_changed();
         loop {
-            let due = expiry.min(self.active + limits.idle_timeout);
+            // The bounds are those of the configuration in force now.
+            let (idle_timeout, lifetime) = self.target.bounds.within(&limits);
+            let expiry = began + lifetime;
+            let due = expiry.min(self.idle_due(idle_timeout));
             tokio::select! {
                 goodbye = std::future::poll_fn(|cx| self.poll(cx)) => return goodbye,
                 _ = policy.changed() => self.renew(),
                 _ = drain.changed() => {}
+                _ = killed.changed() => {}
                 () = sleep_until(due) => {}
             }
-            if Instant::now() >= expiry {
+            if killed.borrow_and_update().is_some() {
+                self.end(Ending::Killed, b"57P01", "an administrator ended the session");
+            } else if Instant::now() >= expiry {
                 self.end(Ending::Expired, b"57P01", "the session reached its greatest age");
-            } else if self.active.elapsed() >= limits.idle_timeout && self.quiet() {
-                self.end(Ending::Idle, b"57P05", "nothing was asked for the idle timeout");
-            } else if self.active.elapsed() >= limits.idle_timeout {
-                self.active = Instant::now();
+            } else {
+                self.judge_idleness(idle_timeout);
             }
             let drain = *drain.borrow();
             if drain == Drain::Cut || (drain == Drain::Finish && self.at_rest()) {
@@ -247,6 +258,44 @@ impl<C: Control> Relay<C> {
             if let Some(goodbye) = self.goodbye.take() {
                 return Ok(goodbye);
             }
+        }
+    }
+
+    /// Something was asked.
+    fn stir(&mut self, at: Micros) {
+        self.active = Instant::now();
+        self.gate.session().pulse.beat(at);
+    }
+
+    /// Returns when idleness is to be judged: when the client is to be warned, then when the session ends.
+    fn idle_due(&self, idle_timeout: Duration) -> Instant {
+        let end = self.active + idle_timeout;
+        if self.warned == Some(self.active) { end } else { end - self.idle_warning(idle_timeout) }
+    }
+
+    fn idle_warning(&self, idle_timeout: Duration) -> Duration {
+        self.shared.config.limits.idle_warning.min(idle_timeout / 2)
+    }
+
+    /// Warns a client that asks nothing, and ends its session when it still does not.
+    fn judge_idleness(&mut self, idle_timeout: Duration) {
+        if Instant::now() < self.idle_due(idle_timeout) {
+            return;
+        }
+        if !self.quiet() {
+            // Whoever waits for an answer is not idle.
+            self.active = Instant::now();
+        } else if self.active.elapsed() >= idle_timeout {
+            self.end(Ending::Idle, b"57P05", "nothing was asked for the idle timeout");
+        } else {
+            let words = format!(
+                "this session ends in {} s unless something is asked",
+                self.idle_warning(idle_timeout).as_secs_f64().ceil()
+            );
+            let mut notice = Vec::new();
+            WireError::new(Severity::Notice, b"57P05", words).encode(&mut notice);
+            self.outbox.push(&notice);
+            self.warned = Some(self.active);
         }
     }
 

@@ -27,7 +27,7 @@ use crate::held::{HeldTrail, PATIENCE};
 use crate::limits::Limits;
 use crate::listen::{ListenerConfig, ListenerTls};
 use crate::protected::Protected;
-use crate::session::{CancelTarget, Session, Sessions};
+use crate::session::{CancelTarget, Pulse, Session};
 
 /// Long enough that something wrongly released would have come; what is right never depends on it.
 const QUIET: Duration = Duration::from_millis(120);
@@ -111,7 +111,8 @@ fn policy_of(version: u64, all: bool, disabled: bool, unmasks: bool, cedar: &[Ce
     let roles = [Role { name: "nurse".into(), rules: vec![rule], place }];
     let nora = Person { id: PersonId(1), name: "nora".into(), roles: vec!["nurse".into()], disabled };
     let resources = [ResourceId("hospital".into())];
-    let sources = Sources { roles: &roles, cedar, people: &[nora], resources: &resources, classes: &[] };
+    let sources =
+        Sources { roles: &roles, cedar, people: &[nora], locks: &[], resources: &resources, classes: &[] };
     Arc::new(Snapshot::compile(&sources, version).unwrap())
 }
 
@@ -245,6 +246,7 @@ impl Scene {
             port: cancels.local_addr().unwrap().port(),
             database: "hospital".into(),
             tls: crate::tls::UpstreamTls::Disabled { exception: "test".into() },
+            bounds: crate::Bounds::default(),
             protected,
         });
         let world = Arc::new(World {
@@ -263,7 +265,7 @@ impl Scene {
                 limits,
             },
             control: world.clone(),
-            sessions: Sessions::new(),
+            sessions: Arc::default(),
             seats: Arc::default(),
             catalogues: Catalogues::new(),
             verdicts: Verdicts::new(),
@@ -277,6 +279,8 @@ impl Scene {
             resource: upstream.id.clone(),
             peer,
             client: "test".into(),
+            since: Micros(1),
+            pulse: Pulse::since(Micros(1)),
         });
         let cancel = CancelTarget {
             session: session.clone(),

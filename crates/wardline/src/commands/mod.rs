@@ -2,9 +2,11 @@
 
 mod access;
 mod administer;
+pub(crate) mod answer;
 pub(crate) mod archive;
 mod check;
 mod init;
+pub(crate) mod keep;
 mod lake;
 pub(crate) mod operator;
 mod patients;
@@ -16,6 +18,7 @@ pub(crate) mod search;
 pub(crate) mod sessions;
 mod trail;
 mod verify;
+pub(crate) mod witness;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -50,11 +53,14 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Phi(command) => phi::run(file, command),
         Command::Session(command) => sessions::session(file, command),
         Command::Lock(command) => sessions::lock(file, command),
+        Command::Keep(command) => keep::run(file, command),
         Command::Trail(command) => trail::run(file, command),
         Command::WhoSaw(arguments) => patients::who_saw(file, arguments),
         Command::Saw(arguments) => patients::saw(file, arguments),
-        Command::VerifyAnswer(arguments) => prove::verify(file, arguments),
+        Command::VerifyAnswer(arguments) => answer::verify(file, arguments),
         Command::Verify(arguments) => verify::run(file, arguments),
+        Command::VerifyProof(arguments) => prove::verify(arguments),
+        Command::Witness(arguments) => witness::run(arguments),
     }
 }
 

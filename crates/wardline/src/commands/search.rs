@@ -17,10 +17,10 @@ use trail::{ArchiveIndex, Entry, Found, Manifest, Question, Reader, Sought};
 
 use crate::admin::Sensitive;
 use crate::cli::{KindName, Period, TrailPlace};
+use crate::commands::answer;
 use crate::commands::lake::{Archive, Lake};
 use crate::commands::patients::{check, forms, identifiers, issuers};
 use crate::commands::place::Place;
-use crate::commands::prove;
 use crate::commands::trail::{Looked, open, opened};
 use crate::output::{self, Paint, printable, time};
 use crate::render;
@@ -239,7 +239,7 @@ pub(crate) fn search(file: &Path, asked: &Search) -> anyhow::Result<ExitCode> {
             all.push(whole(&reader, found)?);
             Ok(())
         })?;
-        return prove::write(folder, &reader, &index, &question, &all);
+        return answer::write(folder, &reader, &index, &question, &all);
     }
     if let Some(file) = &asked.parquet {
         return parquet(&reader, &archive, &index, &question, asked, file);

@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 60] = [
+const COMMANDS: [&str; 68] = [
     "",
     "serve",
     "check",
@@ -39,11 +39,17 @@ const COMMANDS: [&str; 60] = [
     "trail",
     "trail tail",
     "trail show",
+    "trail prove",
     "trail search",
     "trail sql",
     "trail archive",
     "trail export-tlog",
     "verify-answer",
+    "trail seal",
+    "trail store",
+    "backup",
+    "restore",
+    "drill",
     "who-saw",
     "saw",
     "session",
@@ -55,6 +61,8 @@ const COMMANDS: [&str; 60] = [
     "lock remove",
     "lock list",
     "verify",
+    "verify-proof",
+    "witness",
     "access",
     "access matrix",
     "access request",

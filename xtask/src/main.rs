@@ -51,6 +51,8 @@ Measure it
                         differ in protected values only: a masked person may not tell them apart
   bench mask [--quick] [--large-gib N] [--json FILE]
                         detection, verdicts, masked rows beside plain and direct ones, memory
+  bench trail-search [--events N] [--folder DIR]
+                                questions to an archive of N entries, beside DuckDB over an unencrypted export and grep
   bench detect [--notes N] [--seed N] [--without-presidio] [--json FILE]
                         recall and precision of the detectors by class, with Presidio as baseline
 

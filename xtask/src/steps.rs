@@ -115,6 +115,11 @@ pub(crate) fn bench(rest: &[String]) -> Result<()> {
             args.extend_from_slice(rest);
             exec("release", "bench", &args)
         }
+        Some((what, rest)) if what == "trail-search" => {
+            let mut command =
+                cargo(["run", "--locked", "--release", "--package=lake", "--example=bench_lake", "--"]);
+            run(command.args(absolute(rest)?).current_dir(root()))
+        }
         Some((what, rest)) if what == "mask" => bench_mask(rest),
         Some((what, rest)) if what == "detect" => bench_detect(rest),
         Some((what, rest)) if what == "trail" => {
@@ -123,7 +128,7 @@ pub(crate) fn bench(rest: &[String]) -> Result<()> {
                 cargo(["run", "--locked", "--release", "--package=trail", "--example=bench_trail", "--"]);
             run(command.args(absolute(rest)?).current_dir(root()))
         }
-        _ => bail!("`bench` is one of gateway, trail, mask, detect, two-worlds"),
+        _ => bail!("`bench` is one of gateway, trail, trail-search, mask, detect, two-worlds"),
     }
 }
 
@@ -276,7 +281,7 @@ fn absolute(rest: &[String]) -> Result<Vec<String>> {
     let mut previous = "";
     let mut args = Vec::new();
     for arg in rest {
-        let path = previous == "--json";
+        let path = ["--json", "--folder"].contains(&previous);
         args.push(if path { here.join(arg).display().to_string() } else { arg.clone() });
         previous = arg;
     }

@@ -71,7 +71,11 @@ impl About {
     /// Returns what a kind of entry is about; `None` for what concerns the trail's files only and is not handed over.
     pub fn of(kind: Kind) -> Option<About> {
         match kind {
-            Kind::Heartbeat | Kind::SegmentOpened | Kind::SegmentSealed | Kind::EpochHead => None,
+            Kind::Heartbeat
+            | Kind::SegmentOpened
+            | Kind::SegmentSealed
+            | Kind::EpochHead
+            | Kind::ArchiveManifest => None,
             Kind::NodeStarted | Kind::NodeStopped => Some(About::Node),
             Kind::PolicyActivated | Kind::ConfigActivated | Kind::KeyDestroyed => Some(About::Settings),
             Kind::SignIn => Some(About::SignIn),

@@ -38,6 +38,8 @@ pub enum Kind {
     BackedUp = 14,
     /// A backup was restored, to go on or to try it.
     Restored = 15,
+    /// Files of the archive were written; `detail` is their manifest.
+    ArchiveManifest = 16,
     /// An operation within a session; see [`Phase`].
     Operation = 20,
     /// People, credentials or settings were changed by an administrator.
@@ -54,7 +56,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Kind; 20] = [
+    pub const ALL: [Kind; 21] = [
         Kind::NodeStarted,
         Kind::NodeStopped,
         Kind::Heartbeat,
@@ -69,6 +71,7 @@ impl Kind {
         Kind::SegmentSealed,
         Kind::BackedUp,
         Kind::Restored,
+        Kind::ArchiveManifest,
         Kind::Operation,
         Kind::AdminChange,
         Kind::Incident,
@@ -94,6 +97,7 @@ impl Kind {
             Kind::SegmentSealed => "segment-sealed",
             Kind::BackedUp => "backed-up",
             Kind::Restored => "restored",
+            Kind::ArchiveManifest => "archive-manifest",
             Kind::Operation => "operation",
             Kind::AdminChange => "admin-change",
             Kind::Incident => "incident",

@@ -166,6 +166,8 @@ pub enum DamageKind {
     Key,
     /// The sealed literals of an entry do not open.
     Literal,
+    /// A file of the archive is not what its manifest in the log says, or two manifests hold the same entries.
+    Archive,
     /// A start does not say truly where the log stood.
     Epoch,
     /// No checkpoint is signed by as many witnesses as the policy asks for.
@@ -201,6 +203,7 @@ impl DamageKind {
             DamageKind::Heartbeat => "missing heartbeat",
             DamageKind::Key => "wrapped key does not open",
             DamageKind::Literal => "sealed literals do not open",
+            DamageKind::Archive => "archive differs from its manifest",
             DamageKind::Epoch => "bad or missing epoch head",
             DamageKind::Quorum => "not witnessed as the policy asks",
             DamageKind::Deleted => "deletion in the store",

@@ -51,6 +51,13 @@ impl Key {
         bytes.try_into().ok().map(Key)
     }
 
+    /// Makes a key and wraps it under another.
+    pub(crate) fn new_wrapped(under: &Key, aad: &[u8]) -> (Key, [u8; WRAPPED_BYTES]) {
+        let key = Key::random();
+        let wrapped = wrap(under, aad, &key);
+        (key, wrapped)
+    }
+
     /// Returns what names the key and says nothing about it.
     pub(crate) fn id(&self) -> String {
         let mut context = digest::Context::new(&digest::SHA256);

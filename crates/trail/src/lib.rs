@@ -16,6 +16,7 @@
 #![warn(missing_docs)]
 
 mod allocate;
+mod archive;
 mod commit;
 mod copying;
 mod core;
@@ -24,6 +25,7 @@ mod disk;
 mod epoch;
 mod error;
 mod expire;
+mod found;
 mod held;
 mod keeper;
 mod kept;
@@ -33,6 +35,7 @@ mod open;
 mod options;
 mod pending;
 mod published;
+mod question;
 mod queue;
 mod read;
 mod record;
@@ -59,17 +62,23 @@ use crate::core::Core;
 use crate::open::Threads;
 
 pub use crate::core::{Failed, State};
+pub use archive::{
+    ArchiveIndex, Digest, FILE_KEY_BYTES, FILE_SEAL_BYTES, FileKey, Manifest, ManifestFile, NoManifest,
+    NotProven, Proven, Salts,
+};
 pub use copying::{Assembling, Copying, LEAVES_PER_PART, SegmentPart, sign_text, signed_text};
 pub use custody::KeyRow;
 pub use disk::{Disk, DiskFile, Folder};
 pub use error::{Damage, DamageKind, Error};
 pub use expire::{Month, Tombstone, month_of, unless_destroyed};
+pub use found::Found;
 pub use kept::WithStore;
 pub use leaf::{LEAF_BYTES, LEAF_VERSION, Leaf, commitment};
 pub use open::{check_keys, check_keys_on};
 pub use options::{Clock, HEARTBEAT_GAP_MAX, Options, SEGMENT_BYTES_MIN};
 pub use pending::{Pending, Receipt};
 pub use published::{Published, SignedCheckpoint};
+pub use question::{Question, Sought};
 pub use read::{Entries, Entry, Reader};
 pub use record::{
     DETAIL_BYTES_MAX, DecodeError, LIST_ITEMS_MAX, NAME_BYTES_MAX, RECORD_BYTES_MAX, TooLarge, decode, encode,

@@ -105,6 +105,18 @@ impl Reader {
         self.verifier.name()
     }
 
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        &*self.disk
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    pub(crate) fn verifier(&self) -> &NoteVerifier {
+        &self.verifier
+    }
+
     /// Returns the records from an index on, in order. The iterator ends where the durable records end now; asked
     /// again later, it goes on.
     ///
@@ -112,13 +124,18 @@ impl Reader {
     /// When the segments cannot be read.
     pub fn entries(&self, from: u64) -> Result<Entries<'_>, Error> {
         let numbers = segments(&*self.disk)?;
-        let mut segment = numbers.first().copied();
-        for number in numbers.iter().rev() {
-            if Scan::open(&*self.disk, *number)?.header.first <= from {
-                segment = Some(*number);
-                break;
+        let (mut low, mut high) = (0, numbers.len());
+        // The last segment that begins at or before the index.
+        while high - low > 1 {
+            let middle = low.midpoint(high);
+            let number = numbers.get(middle).copied().unwrap_or_default();
+            if Scan::open(&*self.disk, number)?.header.first <= from {
+                low = middle;
+            } else {
+                high = middle;
             }
         }
+        let segment = numbers.get(low).copied();
         let mut entries = Entries {
             reader: self,
             from,

@@ -81,6 +81,8 @@ pub(crate) enum Request {
     InboundRemove { source: String, token: Option<String> },
     /// List the systems that may report.
     InboundList {},
+    /// Record which files of the archive were written.
+    ArchiveManifest { manifest: String },
     /// List the open sessions.
     SessionList {},
     /// End open sessions.

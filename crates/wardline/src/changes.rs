@@ -68,6 +68,7 @@ impl Node {
             | Request::TrailView { .. }
             | Request::ExportFile { .. }
             | Request::InboundList {}
+            | Request::ArchiveManifest { .. }
             | Request::SessionList {}
             | Request::SessionKill { .. }
             | Request::SurveyBegin { .. }
@@ -120,6 +121,7 @@ impl Node {
                 self.inbound_remove(actor, &source, token.as_deref()).await
             }
             Request::InboundList {} => self.inbound_list(),
+            Request::ArchiveManifest { manifest } => self.archive_manifest(actor, &manifest).await,
             Request::SessionList {} => Ok(self.session_list()),
             Request::SessionKill { which, reason } => self.session_kill(actor, &which, &reason).await,
             Request::LockPlace { on, reason } => self.lock_place(actor, &on, &reason).await,
@@ -412,6 +414,19 @@ impl Node {
         Ok(Reply::Nothing {})
     }
 
+    /// Binds files of the archive to the log. The server does not look at them: who reads the archive compares them.
+    async fn archive_manifest(&self, actor: &Actor, manifest: &str) -> Result<Reply, Refusal> {
+        let manifest: trail::Manifest = manifest.parse().map_err(|error| Refusal::because(&error))?;
+        if manifest.end > self.trail.durable() {
+            return Err(Refusal::new("the manifest is of entries that are not in the log"));
+        }
+        let mut record = Record::new(Kind::ArchiveManifest, self.now());
+        record.person_name = Some(actor.shown().into());
+        record.detail = Some(manifest.to_string().into());
+        self.record(&record).await.map_err(|error| Refusal::because(&error))?;
+        Ok(Reply::Nothing {})
+    }
+
     async fn survey_begin(&self, actor: &Actor, resource: &str, what: String) -> Result<Reply, Refusal> {
         self.reads(&Change::new(actor, "phi scan", what), resource).await?;
         Ok(Reply::Nothing {})
@@ -676,6 +691,7 @@ impl Node {
             | Request::InboundAdd { .. }
             | Request::InboundRemove { .. }
             | Request::InboundList {}
+            | Request::ArchiveManifest { .. }
             | Request::SessionList {}
             | Request::SessionKill { .. }
             | Request::OperatorRights {}

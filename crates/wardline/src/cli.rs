@@ -81,6 +81,8 @@ pub(crate) enum Command {
     Inbound(crate::commands::inbound::Inbound),
     /// Prove that nothing in a trail was altered, dropped, reordered or cut off
     Verify(Verify),
+    /// Check an answer that `trail search --prove` wrote, without trust in who wrote it
+    VerifyAnswer(crate::commands::answer::VerifyAnswer),
     /// Check a proof that an entry is in a log, without the log
     VerifyProof(crate::commands::prove::VerifyProof),
     /// Sign for others which checkpoints of their logs were seen
@@ -394,6 +396,12 @@ Examples:
         #[command(flatten)]
         place: TrailPlace,
     },
+    /// Find entries, in the archive and behind it
+    Search(crate::commands::search::Search),
+    /// Answer an SQL query over the trail; for reading only
+    Sql(crate::commands::search::Sql),
+    /// Bring entries into the archive, from which searches over years are fast
+    Archive(crate::commands::archive::ArchiveArguments),
     /// Write the proof that an entry is in the log, for somebody who has nothing else of it
     Prove(crate::commands::prove::Prove),
     #[command(flatten)]
@@ -440,6 +448,7 @@ pub(crate) enum KindName {
     SegmentSealed,
     BackedUp,
     Restored,
+    ArchiveManifest,
     Operation,
     AdminChange,
     Incident,
@@ -549,6 +558,7 @@ pub(crate) struct Period {
 Levels:
   1-3  signature of the checkpoint; leaves, tiles and root recomputed; order, gaps, heartbeats and
        the chain of frames; always together
+  4    with the root key: the archive's files are those of their manifests, each row gives its leaf
   5    with the root key: every record decrypted and compared with its leaf
 
 Examples:

@@ -123,6 +123,7 @@ fn needed(request: &Request) -> Needed {
         Request::AccessList { .. } => {
             (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review)
         }
+        Request::ArchiveManifest { .. } => (&[&[Admin, KeyAdmin, Auditor]], Action::Administer),
         Request::KeyList {} => (&[&[KeyAdmin, Auditor, PrivacyOfficer]], Action::Review),
         Request::KeyRotate {} => (&[&[KeyAdmin]], Action::Administer),
         Request::HoldAdd { .. } | Request::HoldRemove { .. } => (&[&[PrivacyOfficer]], Action::Administer),
@@ -186,6 +187,7 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::BackupBegin { .. } | Request::BackupEnd { .. } => change("backup"),
         Request::DrillEnd { .. } => change("drill"),
         Request::OperatorRights {} => change("operator rights"),
+        Request::ArchiveManifest { .. } => change("trail archive"),
         Request::KeyList {} => change("key list"),
         Request::KeyRotate {} => change("key rotate"),
         Request::HoldAdd { .. } => change("retention hold add"),

@@ -234,6 +234,7 @@ fn title(kind: Kind) -> &'static str {
         Kind::SegmentSealed => "segment sealed",
         Kind::BackedUp => "backed up",
         Kind::Restored => "restored",
+        Kind::ArchiveManifest => "archived",
         Kind::Operation => "access",
         Kind::AdminChange => "change by an administrator",
         Kind::Incident => "INCIDENT",

@@ -22,6 +22,8 @@ mod patients;
 mod recording;
 #[path = "conformance/requests.rs"]
 mod requests;
+#[path = "conformance/search.rs"]
+mod search;
 #[path = "conformance/secrecy.rs"]
 mod secrecy;
 #[path = "conformance/sessions.rs"]

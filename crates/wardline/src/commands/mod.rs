@@ -2,17 +2,21 @@
 
 mod access;
 mod administer;
+pub(crate) mod answer;
+pub(crate) mod archive;
 mod check;
 pub(crate) mod export;
 pub(crate) mod inbound;
 mod init;
 pub(crate) mod keep;
+mod lake;
 pub(crate) mod operator;
 mod patients;
 mod phi;
 mod place;
 pub(crate) mod prove;
 pub(crate) mod retention;
+pub(crate) mod search;
 pub(crate) mod sessions;
 mod trail;
 mod verify;
@@ -57,6 +61,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Saw(arguments) => patients::saw(file, arguments),
         Command::Export(command) => export::run(file, command),
         Command::Inbound(command) => inbound::run(file, command),
+        Command::VerifyAnswer(arguments) => answer::verify(file, arguments),
         Command::Verify(arguments) => verify::run(file, arguments),
         Command::VerifyProof(arguments) => prove::verify(arguments),
         Command::Witness(arguments) => witness::run(arguments),

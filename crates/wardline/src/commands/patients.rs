@@ -435,7 +435,7 @@ fn show_saw(asked: &Saw, accesses: &[Access], patients: usize) {
 }
 
 /// Returns the identifiers that were asked for: as arguments, or one a line from standard input.
-fn identifiers(arguments: &[String]) -> anyhow::Result<Vec<String>> {
+pub(crate) fn identifiers(arguments: &[String]) -> anyhow::Result<Vec<String>> {
     let mut identifiers = Vec::new();
     for argument in arguments {
         if argument != "-" {
@@ -461,7 +461,7 @@ fn identifiers(arguments: &[String]) -> anyhow::Result<Vec<String>> {
 }
 
 /// A period that ends before it begins would find nothing, and look like an all-clear.
-fn check(period: Period) -> anyhow::Result<()> {
+pub(crate) fn check(period: Period) -> anyhow::Result<()> {
     match (period.from, period.to) {
         (Some(from), Some(to)) if from >= to => bail!("--from is not before --to"),
         _ => Ok(()),
@@ -469,7 +469,7 @@ fn check(period: Period) -> anyhow::Result<()> {
 }
 
 /// Returns whose identifiers may be meant: those asked for, or of all the resources that are configured.
-fn issuers(place: &Place, asked: &[String]) -> anyhow::Result<Vec<String>> {
+pub(crate) fn issuers(place: &Place, asked: &[String]) -> anyhow::Result<Vec<String>> {
     let Some(config) = &place.own else {
         if asked.is_empty() {
             bail!("a copy does not say whose identifiers are meant; give --issuer");

@@ -14,7 +14,7 @@ use trail::{Entries, Entry, Reader};
 use crate::admin::{Refusal, Refused, Reply, Request, Sensitive};
 use crate::cli::{Filter, Trail, TrailPlace, View};
 use crate::commands::place::Place;
-use crate::commands::{configuration, no_such};
+use crate::commands::{archive, configuration, no_such, search};
 use crate::control;
 use crate::output::{self, Paint};
 use crate::render::{self, Opened};
@@ -42,6 +42,9 @@ pub(crate) fn run(file: &Path, command: &Trail) -> anyhow::Result<ExitCode> {
             let reader = open(&place, Looked::at(what).sealed(view.open_sealed))?;
             show(&reader, *index, *view)
         }
+        Trail::Search(asked) => search::search(file, asked),
+        Trail::Sql(asked) => search::sql(file, asked),
+        Trail::Archive(arguments) => archive::run(file, arguments),
         Trail::Prove(arguments) => super::prove::prove(file, arguments),
         Trail::Keep(command) => super::keep::trail(file, command),
         Trail::ExportTlog { directory, place, output } => export(file, directory, place, output.json),
@@ -238,7 +241,7 @@ fn show(reader: &Reader, index: u64, view: View) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn opened(reader: &Reader, entry: &Entry) -> anyhow::Result<Option<Opened>> {
+pub(crate) fn opened(reader: &Reader, entry: &Entry) -> anyhow::Result<Option<Opened>> {
     let whose = || format!("entry {}", entry.index);
     let plain = reader.open_sealed(&entry.record).with_context(whose)?;
     let patients = reader.open_patients(&entry.record).with_context(whose)?;

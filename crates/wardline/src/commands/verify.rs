@@ -12,20 +12,23 @@ use trail::{Damage, DamageKind, Error, Finding, Report, SealError, VerifyOptions
 
 use crate::EXIT_REFUSED;
 use crate::cli::Verify;
+use crate::commands::archive;
 use crate::commands::place::Place;
 use crate::commands::prove::read_policy;
 use crate::config::Config;
 use crate::keep;
 use crate::output::{self, Paint, printable};
 
+/// The level from which the key is needed: the archive is compared with the log.
+const LEVEL_ARCHIVE: u8 = 4;
 /// The level at which records are decrypted.
 const LEVEL_RECORDS: u8 = 5;
 
 /// Checks, and reports.
 pub(crate) fn run(file: &Path, arguments: &Verify) -> anyhow::Result<ExitCode> {
     let place = Place::of(file, &arguments.place)?;
-    let deep = !arguments.tree_only && arguments.level.is_none_or(|level| level >= LEVEL_RECORDS);
-    if arguments.level.is_some_and(|level| level >= LEVEL_RECORDS) {
+    let deep = !arguments.tree_only && arguments.level.is_none_or(|level| level >= LEVEL_ARCHIVE);
+    if arguments.level.is_some_and(|level| level >= LEVEL_ARCHIVE) {
         place.needed_key()?;
     }
     let root_key = place.root_key.as_ref().filter(|_| deep);
@@ -55,17 +58,24 @@ pub(crate) fn run(file: &Path, arguments: &Verify) -> anyhow::Result<ExitCode> {
             report: Some(report),
             damage: Vec::new(),
             expected_origin: None,
+            archived: None,
         },
         Err(error) => Checked {
             level: 1,
             report: None,
             damage: vec![damage_or_fail(error, &place)?],
             expected_origin: None,
+            archived: None,
         },
     };
     result.compare_origin(&place);
     if let Some(config) = &place.own {
         result.damage.extend(store_findings(config, &place)?);
+    }
+    if root_key.is_some() && result.whole() {
+        let archive = archive::level_4(&place).context("the archive (level 4)")?;
+        result.damage.extend(archive.findings);
+        result.archived = Some((archive.files, archive.rows));
     }
     if arguments.json {
         output::json(&result.json())?
@@ -137,6 +147,8 @@ struct Checked {
     damage: Vec<Finding>,
     /// The node whose trail it should be, when it is not.
     expected_origin: Option<String>,
+    /// Files and rows of the archive that were compared with the log.
+    archived: Option<(usize, u64)>,
 }
 
 impl Checked {
@@ -172,6 +184,8 @@ impl Checked {
             "whole": self.whole(), "level": self.level, "expected_node": self.expected_origin,
             "first_bad_entry": findings.iter().find_map(|finding| finding.damage.index),
             "findings": shown,
+            "archive_files": self.archived.map(|(files, _)| files),
+            "archive_rows": self.archived.map(|(_, rows)| rows),
         });
         if let (Some(report), Some(object)) = (&self.report, value.as_object_mut()) {
             object.insert("node".to_owned(), json!(report.origin));
@@ -201,6 +215,12 @@ impl Checked {
         let paint = Paint::stdout();
         if let Some(report) = &self.report {
             print_report(report, self.level, paint);
+        }
+        if let Some((files @ 1.., rows)) = self.archived {
+            output::line(&format!(
+                "{} {files} parts with {rows} rows compared with the log",
+                paint.dim(&format!("{:<10}", "archive"))
+            ));
         }
         if let Some(expected) = &self.expected_origin {
             output::line(&paint.bad(&format!("DAMAGED: this is not the trail of `{expected}`")));

@@ -2,11 +2,13 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use identity::scram::Mechanism;
 use identity::{Reason, ScramSignIn};
 use model::{Micros, Principal, ResourceId, Secret};
 
+use crate::limits::Limits;
 use crate::protected::Protected;
 use crate::tls::UpstreamTls;
 
@@ -23,8 +25,30 @@ pub struct Upstream {
     pub database: String,
     /// How the connection is protected.
     pub tls: UpstreamTls,
+    /// The bounds of its sessions, where they are tighter than the listener's.
+    pub bounds: Bounds,
     /// What of its content is protected; with `None` results leave as they come.
     pub protected: Option<Arc<Protected>>,
+}
+
+/// How long sessions on one resource may last; what is left out is the listener's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Without an operation.
+    pub idle_timeout: Option<Duration>,
+    /// From sign-in, whatever it does.
+    pub session_lifetime_max: Option<Duration>,
+}
+
+impl Bounds {
+    /// Returns the tighter of both for the idle timeout and the lifetime.
+    pub(crate) fn within(self, limits: &Limits) -> (Duration, Duration) {
+        let tighter = |own: Option<Duration>, all: Duration| own.map_or(all, |own| own.min(all));
+        (
+            tighter(self.idle_timeout, limits.idle_timeout),
+            tighter(self.session_lifetime_max, limits.session_lifetime_max),
+        )
+    }
 }
 
 impl Upstream {

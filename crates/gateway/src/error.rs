@@ -51,6 +51,9 @@ pub enum Failure {
     /// The trail cannot record.
     #[error("trail")]
     Trail(#[source] trail::Error),
+    /// The session does what cannot be protected, and its client may be told what.
+    #[error("{0}")]
+    Unsupported(&'static str),
     /// Wardline's own configuration does not allow the session.
     #[error("{0}")]
     Ours(String),
@@ -67,6 +70,8 @@ pub enum Ending {
     UpstreamLeft,
     /// A change of policy or people took the right away.
     Revoked,
+    /// An administrator ended it.
+    Killed,
     /// Nothing was asked for the idle timeout.
     Idle,
     /// The session reached its greatest age.
@@ -89,6 +94,7 @@ impl Ending {
             Ending::ClientLeft => "client-left",
             Ending::UpstreamLeft => "upstream-left",
             Ending::Revoked => "revoked",
+            Ending::Killed => "killed",
             Ending::Idle => "idle",
             Ending::Expired => "expired",
             Ending::Drained => "drained",

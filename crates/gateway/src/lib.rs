@@ -18,11 +18,12 @@ mod protected;
 mod protocol;
 mod serve;
 mod session;
+mod startup;
 mod stream;
 pub mod tls;
 mod workers;
 
-pub use control::{Control, Upstream};
+pub use control::{Bounds, Control, Upstream};
 pub use error::{Denial, Ending, Failure};
 pub use gate::{Gate, Permit};
 pub use limits::Limits;
@@ -32,5 +33,5 @@ pub use protocol::postgres::explain::{
     Asked, Comes, Explained, Explanation, Fate, Held, Permitted, Touched, explain,
 };
 pub use protocol::postgres::survey::{SAMPLE_ROWS_MAX, Sampled, Survey};
-pub use session::Session;
+pub use session::{Session, SessionView, Sessions};
 pub use workers::Workers;

@@ -19,6 +19,8 @@ pub struct Limits {
     pub dial_timeout: Duration,
     /// Without an operation, until the session is ended.
     pub idle_timeout: Duration,
+    /// A client is warned this long before its session is ended for want of activity; at most half of that time.
+    pub idle_warning: Duration,
     /// From sign-in to the end of the session, whatever it does.
     pub session_lifetime_max: Duration,
     /// After the signal to drain, until sessions are cut.
@@ -39,6 +41,7 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(30),
             dial_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_mins(15),
+            idle_warning: Duration::from_mins(1),
             session_lifetime_max: Duration::from_hours(12),
             drain_timeout: Duration::from_secs(30),
             message_bytes_max: 16 << 20,

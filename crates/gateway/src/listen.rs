@@ -90,7 +90,7 @@ pub(crate) enum Drain {
 pub(crate) struct Shared<C> {
     pub(crate) config: ListenerConfig,
     pub(crate) control: Arc<C>,
-    pub(crate) sessions: Sessions,
+    pub(crate) sessions: Arc<Sessions>,
     /// Sessions that are signed in.
     pub(crate) seats: Arc<Open>,
     pub(crate) catalogues: Catalogues,
@@ -234,6 +234,7 @@ impl Listener {
     pub async fn bind<C: Control>(
         config: ListenerConfig,
         control: Arc<C>,
+        sessions: Arc<Sessions>,
         workers: &Workers,
     ) -> Result<Listener, BindError> {
         let address = config.address;
@@ -251,7 +252,7 @@ impl Listener {
         let shared = Shared {
             config,
             control,
-            sessions: Sessions::new(),
+            sessions,
             seats: Arc::default(),
             catalogues: Catalogues::new(),
             verdicts: Verdicts::new(),
@@ -404,7 +405,7 @@ mod tests {
         let workers = Workers::start(1).unwrap();
         for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
             let config = plaintext(address, Limits::default());
-            let bound = Listener::bind(config, Arc::new(OnePerson), &workers).await;
+            let bound = Listener::bind(config, Arc::new(OnePerson), Arc::default(), &workers).await;
             assert!(matches!(bound, Err(BindError::PlaintextBeyondLoopback(_))), "{address}");
         }
     }
@@ -429,7 +430,7 @@ mod tests {
         let limits =
             Limits { handshakes_per_address_max: 3, handshakes_max: 4, sessions_max: 1, ..Limits::default() };
         let config = plaintext("127.0.0.1:0", limits);
-        let listener = Listener::bind(config, Arc::new(OnePerson), &workers).await.unwrap();
+        let listener = Listener::bind(config, Arc::new(OnePerson), Arc::default(), &workers).await.unwrap();
         let address = listener.address();
         let mut silent = Vec::new();
         for _ in 0..3 {

@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::rand;
 use model::{Kind, Micros, PersonId, Principal, Record, ResourceId, SessionId};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::control::Upstream;
+use crate::gate::Purpose;
 
 /// Who is connected to what, from where, with which program.
 #[derive(Debug)]
@@ -23,9 +26,105 @@ pub struct Session {
     pub peer: SocketAddr,
     /// What the client program calls itself; empty when it does not say.
     pub client: String,
+    /// When it signed in.
+    pub since: Micros,
+    /// What it does, for whoever looks on.
+    pub(crate) pulse: Pulse,
+    /// What it is for.
+    pub(crate) purpose: Stated,
+}
+
+/// The life signs of a session, and the way to end it from outside.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    asked: AtomicU64,
+    last_asked_at: AtomicU64,
+    /// By whom it is to be ended.
+    ended: watch::Sender<Option<Arc<str>>>,
+}
+
+impl Pulse {
+    pub(crate) fn since(at: Micros) -> Pulse {
+        Pulse {
+            asked: AtomicU64::new(0),
+            last_asked_at: AtomicU64::new(at.0),
+            ended: watch::Sender::new(None),
+        }
+    }
+
+    /// Something was asked.
+    pub(crate) fn beat(&self, at: Micros) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.last_asked_at.store(at.0, Ordering::Relaxed);
+    }
+
+    /// Tells when somebody ends the session.
+    pub(crate) fn ended(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.ended.subscribe()
+    }
+}
+
+/// An open session, as an administrator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionView {
+    /// Which.
+    pub id: SessionId,
+    /// Who.
+    pub person: PersonId,
+    /// Their login name.
+    pub person_name: Arc<str>,
+    /// On what.
+    pub resource: ResourceId,
+    /// From where.
+    pub peer: SocketAddr,
+    /// What the client program calls itself.
+    pub client: String,
+    /// When it signed in.
+    pub since: Micros,
+    /// When something was last asked; empty queries ask nothing.
+    pub last_asked_at: Micros,
+    /// How many operations were asked.
+    pub asked: u64,
+}
+
+/// What a session is for, as its person says.
+#[derive(Debug, Default)]
+pub(crate) struct Stated {
+    /// As it was stated at start-up.
+    first: Purpose,
+    now: Mutex<Purpose>,
+}
+
+impl Stated {
+    /// Begins with what was stated at start-up.
+    pub(crate) fn first(purpose: Purpose) -> Stated {
+        Stated { now: Mutex::new(purpose.clone()), first: purpose }
+    }
 }
 
 impl Session {
+    /// Returns what the session was for at start-up.
+    pub(crate) fn purpose_first(&self) -> Purpose {
+        self.purpose.first.clone()
+    }
+
+    /// Takes what the session is for from now on.
+    pub(crate) fn state(&self, purpose: Purpose) {
+        *self.purpose.now.lock() = purpose;
+    }
+
+    /// Returns the circumstances of what is asked within the session.
+    pub(crate) fn context(&self, purpose: &Purpose, at: Micros) -> model::Context {
+        model::Context { address: self.peer.ip(), at, purpose: purpose.clone() }
+    }
+
+    /// Returns a record of the session itself: as [`Session::record`], with what it is for now.
+    pub(crate) fn record_stated(&self, kind: Kind, at: Micros) -> Record<'_> {
+        let mut record = self.record(kind, at);
+        record.purpose = self.purpose.now.lock().as_ref().map(|purpose| purpose.to_string().into());
+        record
+    }
+
     /// Returns a record with everything that is the same for all of the session.
     pub(crate) fn record(&self, kind: Kind, at: Micros) -> Record<'_> {
         let mut record = Record::new(kind, at);
@@ -39,6 +138,22 @@ impl Session {
         }
         record.resource = Some((&*self.resource.0).into());
         record
+    }
+}
+
+impl Session {
+    fn view(&self) -> SessionView {
+        SessionView {
+            id: self.id,
+            person: self.principal.id,
+            person_name: Arc::clone(&self.principal.name),
+            resource: self.resource.clone(),
+            peer: self.peer,
+            client: self.client.clone(),
+            since: self.since,
+            last_asked_at: Micros(self.pulse.last_asked_at.load(Ordering::Relaxed)),
+            asked: self.pulse.asked.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -62,30 +177,53 @@ pub(crate) struct CancelTarget {
 struct Open {
     /// By the process number that the client was told.
     cancels: HashMap<u32, (Vec<u8>, CancelTarget)>,
-    people: HashMap<PersonId, Vec<(SessionId, IpAddr)>>,
+    people: HashMap<PersonId, Vec<Arc<Session>>>,
 }
 
-/// The sessions that are open, for limits, cancel requests and the second device.
+/// The sessions that are open: for limits, cancel requests, the second device, and whoever looks on or ends them.
 #[derive(Debug, Default)]
-pub(crate) struct Sessions(Mutex<Open>);
+pub struct Sessions(Mutex<Open>);
 
 impl Sessions {
-    pub(crate) fn new() -> Sessions {
+    /// Returns a register without sessions; all listeners share one.
+    pub fn new() -> Sessions {
         Sessions::default()
     }
 
+    /// Returns what is open, the oldest first.
+    pub fn list(&self) -> Vec<SessionView> {
+        let open = self.0.lock();
+        let mut views: Vec<SessionView> =
+            open.people.values().flatten().map(|session| session.view()).collect();
+        drop(open);
+        views.sort_by_key(|view| (view.since, view.id));
+        views
+    }
+
+    /// Tells sessions to end, with their connections to the resource. Returns how many were told.
+    pub fn end(&self, by: &Arc<str>, which: impl Fn(&SessionView) -> bool) -> usize {
+        let open = self.0.lock();
+        let mut told = 0;
+        for session in open.people.values().flatten().filter(|session| which(&session.view())) {
+            session.pulse.ended.send_replace(Some(Arc::clone(by)));
+            told += 1;
+        }
+        told
+    }
+
     /// Counts a session in. Returns the person's other addresses, or `None` when there are too many sessions.
-    pub(crate) fn enter(&self, session: &Session, per_person_max: usize) -> Option<Vec<IpAddr>> {
+    pub(crate) fn enter(&self, session: &Arc<Session>, per_person_max: usize) -> Option<Vec<IpAddr>> {
         let mut open = self.0.lock();
         let mine = open.people.entry(session.principal.id).or_default();
         if mine.len() >= per_person_max {
             return None;
         }
         let here = session.peer.ip();
-        let mut others: Vec<IpAddr> = mine.iter().map(|(_, ip)| *ip).filter(|ip| *ip != here).collect();
+        let mut others: Vec<IpAddr> =
+            mine.iter().map(|other| other.peer.ip()).filter(|ip| *ip != here).collect();
         others.sort_unstable();
         others.dedup();
-        mine.push((session.id, here));
+        mine.push(Arc::clone(session));
         Some(others)
     }
 
@@ -98,7 +236,7 @@ impl Sessions {
     pub(crate) fn leave(&self, session: &Session) {
         let mut open = self.0.lock();
         if let Some(mine) = open.people.get_mut(&session.principal.id) {
-            mine.retain(|(id, _)| *id != session.id);
+            mine.retain(|other| other.id != session.id);
             if mine.is_empty() {
                 open.people.remove(&session.principal.id);
             }

@@ -1,13 +1,15 @@
 //! The digest of all that a snapshot is made from, so that "who could see what on 3 March" has an answer.
 
+use std::collections::BTreeSet;
+
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::pattern::Pattern;
-use crate::sources::{Person, Rule, Sources};
+use crate::sources::{Lock, Locked, Person, Rule, Sources};
 use crate::vocabulary::{BUILTIN_TEXT, SCHEMA_TEXT};
 
 /// Says what the bytes below mean; changes when they do.
-const FORMAT: &str = "wardline policy sources v2";
+const FORMAT: &str = "wardline policy sources v3";
 
 /// Returns the SHA-256 of the sources. The order of roles, files, people and resources does not count, the
 /// order of a role's rules does, because their ids tell it. Places do not count, except that a
@@ -20,10 +22,12 @@ pub(crate) fn of(sources: &Sources<'_>) -> [u8; 32] {
     hash.roles(sources);
     hash.files(sources);
     hash.people(sources.people);
+    hash.locks(sources.locks);
     let mut resources: Vec<&str> = sources.resources.iter().map(|resource| &*resource.0).collect();
     resources.sort_unstable();
     resources.dedup();
     hash.texts(resources.into_iter());
+    hash.names(sources.purposes.iter().map(|purpose| &**purpose));
     let mut bytes = [0; 32];
     bytes.copy_from_slice(hash.0.finish().as_ref());
     bytes
@@ -63,6 +67,23 @@ impl Hash {
         }
     }
 
+    fn locks(&mut self, locks: &[Lock]) {
+        let mut locks: Vec<_> = locks.iter().collect();
+        locks.sort_by_key(|lock| lock.number);
+        self.count(locks.len());
+        for Lock { number, what } in locks {
+            self.0.update(&number.to_be_bytes());
+            let (kind, name) = match what {
+                Locked::Person(id) => ("person", id.to_string()),
+                Locked::Role(name) => ("role", name.clone()),
+                Locked::Resource(name) => ("resource", name.clone()),
+                Locked::Address(range) => ("address", range.clone()),
+            };
+            self.text(kind);
+            self.text(&name);
+        }
+    }
+
     fn rule(&mut self, rule: &Rule) {
         self.text(&rule.resource);
         for list in [&rule.read, &rule.write, &rule.define, &rule.execute] {
@@ -76,6 +97,14 @@ impl Hash {
         classes.sort_unstable();
         classes.dedup();
         self.texts(classes.into_iter());
+        self.names(rule.purposes.iter().map(String::as_str));
+        self.0.update(&rule.until.unwrap_or(i64::MAX).to_be_bytes());
+    }
+
+    /// Takes names whose order does not count.
+    fn names<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        let names: BTreeSet<&str> = names.collect();
+        self.texts(names.into_iter());
     }
 
     fn files(&mut self, sources: &Sources<'_>) {

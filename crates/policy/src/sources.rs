@@ -16,10 +16,14 @@ pub struct Sources<'a> {
     pub cedar: &'a [CedarFile],
     /// Everybody with an account, also the disabled.
     pub people: &'a [Person],
+    /// What administrators have locked.
+    pub locks: &'a [Lock],
     /// The names of the configured resources.
     pub resources: &'a [ResourceId],
     /// The names of the classes of protected values that there are.
     pub classes: &'a [&'a str],
+    /// The purposes that people may state.
+    pub purposes: &'a [Arc<str>],
 }
 
 /// A role: rules that add up.
@@ -33,7 +37,8 @@ pub struct Role {
     pub place: Place,
 }
 
-/// What a role allows on one resource, or on all. Any right implies Connect.
+/// What a role allows on one resource, or on all. Any right implies Connect, whatever the purpose: it is stated within
+/// the session.
 #[derive(Clone, Debug)]
 pub struct Rule {
     /// The resource's name, or `*` for every resource.
@@ -52,6 +57,10 @@ pub struct Rule {
     pub administer: bool,
     /// Classes of protected values that are seen in clear; `*` for all, and for what nobody classified.
     pub unmask: Vec<String>,
+    /// The purposes for which it holds; every purpose, and none, where it names none.
+    pub purposes: Vec<String>,
+    /// When it ends, in seconds since 1970.
+    pub until: Option<i64>,
     /// Where it is written.
     pub place: Place,
 }
@@ -85,6 +94,28 @@ pub struct Person {
     pub roles: Vec<Arc<str>>,
     /// Whether everything is refused to them.
     pub disabled: bool,
+}
+
+/// Everything is refused to, or of, what is locked, whatever else allows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lock {
+    /// Its number; denials name it as `lock.N`.
+    pub number: u64,
+    /// What is locked.
+    pub what: Locked,
+}
+
+/// What can be locked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Locked {
+    /// A person.
+    Person(PersonId),
+    /// Everybody who holds a role.
+    Role(String),
+    /// A resource, for everybody.
+    Resource(String),
+    /// A device or network: an address such as `10.1.2.3` or a range such as `10.1.2.0/24`.
+    Address(String),
 }
 
 /// One fault in the sources, with its place.

@@ -37,6 +37,30 @@ pub enum Error {
     /// The person has as many tokens as one may have.
     #[error("the person has {TOKENS_PER_PERSON_MAX} active tokens already: revoke one first")]
     TokensMax,
+    /// So many locks are in force as may be.
+    #[error("{max} locks are in force already: lift some first")]
+    TooManyLocks {
+        /// How many may be.
+        max: usize,
+    },
+    /// There is no request of that number.
+    #[error("there is no such request")]
+    UnknownRequest,
+    /// The request was decided, or the grant has ended.
+    #[error("it is not open any more, or not in a state for that")]
+    RequestNotOpen,
+    /// Nobody approves for themselves.
+    #[error("nobody approves their own request")]
+    OwnRequest,
+    /// One person is one approval.
+    #[error("the same person approved it before")]
+    ApprovedBefore,
+    /// The person has as many requests open as one may have.
+    #[error("the person has {max} requests and grants open already")]
+    TooManyRequests {
+        /// How many may be.
+        max: usize,
+    },
     /// A row does not hold what this program writes there.
     #[error("the registry is damaged: column `{column}` is not readable")]
     Damaged {

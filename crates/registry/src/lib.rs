@@ -11,9 +11,11 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod access;
 mod agreements;
 mod database;
 mod error;
+mod locks;
 mod names;
 mod people;
 mod rows;
@@ -22,8 +24,10 @@ mod tokens;
 
 use sqlx::SqlitePool;
 
+pub use access::{Closed, NewRequest, REQUESTS_PER_PERSON_MAX, RequestRow};
 pub use agreements::{AgreementRow, HoldRow, NoAgreement};
 pub use error::Error;
+pub use locks::{LOCKS_MAX, LockRow, LockedRow, NewLock};
 pub use names::{NAME_BYTES_MAX, name_fits, role_fits};
 pub use rows::{AccountRow, FailuresRow, NewPerson, PersonRow, SignIn, TokenRow, Verifiers, Wanted};
 

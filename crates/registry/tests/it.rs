@@ -2,8 +2,10 @@
 
 #[cfg(test)]
 mod it {
+    mod access;
     mod agreements;
     mod database;
+    mod locks;
     mod people;
     mod sign_in;
     mod support;

@@ -166,6 +166,10 @@ pub enum DamageKind {
     Key,
     /// The sealed literals of an entry do not open.
     Literal,
+    /// A start does not say truly where the log stood.
+    Epoch,
+    /// No checkpoint is signed by as many witnesses as the policy asks for.
+    Quorum,
     /// Something in the store was deleted; a marker says so, and the version may still be there.
     Deleted,
     /// The store has another version of what is put only once.
@@ -197,6 +201,8 @@ impl DamageKind {
             DamageKind::Heartbeat => "missing heartbeat",
             DamageKind::Key => "wrapped key does not open",
             DamageKind::Literal => "sealed literals do not open",
+            DamageKind::Epoch => "bad or missing epoch head",
+            DamageKind::Quorum => "not witnessed as the policy asks",
             DamageKind::Deleted => "deletion in the store",
             DamageKind::Version => "another version in the store",
             DamageKind::Object => "object differs from what was sealed",

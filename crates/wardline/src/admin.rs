@@ -68,6 +68,28 @@ pub(crate) enum Request {
         #[serde(default)]
         sealed: bool,
     },
+    /// List the open sessions.
+    SessionList {},
+    /// End open sessions.
+    SessionKill { which: Which, reason: String },
+    /// Refuse everything to, or of, something.
+    LockPlace { on: LockOn, reason: String },
+    /// End a lock.
+    LockLift { number: u64, reason: String },
+    /// List the locks in force.
+    LockList {},
+    /// Ask for a role on a resource for a time.
+    AccessAsk { role: String, resource: String, purpose: String, reason: String, duration_s: u64 },
+    /// Approve what somebody else asked for.
+    AccessApprove { number: u64 },
+    /// Say no to what somebody asked for.
+    AccessDeny { number: u64, reason: String },
+    /// Take back what one asked for oneself.
+    AccessWithdraw { number: u64, reason: String },
+    /// Take a grant away.
+    AccessRevoke { number: u64, reason: String },
+    /// List requests and grants.
+    AccessList { also_closed: bool },
     /// Who may do what with Wardline itself.
     OperatorRights {},
     /// The keys of the trail.
@@ -93,7 +115,14 @@ pub(crate) enum Request {
     /// Record what came of it.
     SurveyEnd { resource: String, what: String, rows: u64, failed: Option<String> },
     /// Say what would become of a statement that a person sends. The text may hold a patient's datum.
-    Explain { resource: String, person: String, text: Sensitive, address: IpAddr },
+    Explain {
+        resource: String,
+        person: String,
+        text: Sensitive,
+        address: IpAddr,
+        #[serde(default)]
+        purpose: Option<String>,
+    },
     /// End the segment that is written to, and bring all complete ones to the store.
     TrailSeal {},
     /// Make what a backup begins with: a copy of the registry, and the checkpoint that goes with it.
@@ -108,7 +137,35 @@ pub(crate) enum Request {
         #[serde(default)]
         classes: Vec<String>,
         address: IpAddr,
+        #[serde(default)]
+        purpose: Option<String>,
     },
+}
+
+/// Which sessions are meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Which {
+    /// One, by its id.
+    Session(String),
+    /// All of a person.
+    Person(String),
+    /// All on a resource.
+    Resource(String),
+}
+
+/// What a lock is on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LockOn {
+    /// A person, by login name.
+    Person(String),
+    /// Everybody who holds a role.
+    Role(String),
+    /// A resource, for everybody.
+    Resource(String),
+    /// An address or range.
+    Address(String),
 }
 
 /// What came of a request.
@@ -139,6 +196,16 @@ pub(crate) enum Reply {
     Revoked { tokens: u64 },
     /// Names of resources.
     Resources(Vec<String>),
+    /// The open sessions.
+    Sessions(Vec<OpenSession>),
+    /// How many sessions were told to end.
+    Ended { sessions: usize },
+    /// The number of the new lock.
+    Locked { number: u64 },
+    /// The locks in force.
+    Locks(Vec<LockView>),
+    /// Requests and grants.
+    Requests(Vec<RequestView>),
     /// Decisions.
     Matrix(Vec<CellView>),
     /// What would become of a statement.
@@ -245,6 +312,56 @@ pub(crate) struct PersonView {
     /// Until when sign-in is locked, after failures.
     pub(crate) locked_until: Option<String>,
     pub(crate) created_at: String,
+}
+
+/// An open session.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct OpenSession {
+    pub(crate) id: String,
+    pub(crate) person: String,
+    pub(crate) resource: String,
+    pub(crate) address: String,
+    /// What the client program calls itself.
+    pub(crate) client: String,
+    pub(crate) since: String,
+    /// How many operations were asked.
+    pub(crate) asked: u64,
+    /// How long nothing was asked.
+    pub(crate) idle_s: u64,
+}
+
+/// A request for access, and what became of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RequestView {
+    pub(crate) number: u64,
+    pub(crate) person: String,
+    pub(crate) person_id: String,
+    pub(crate) role: String,
+    pub(crate) resource: String,
+    pub(crate) purpose: String,
+    pub(crate) reason: String,
+    pub(crate) duration_s: u64,
+    pub(crate) approvals: u32,
+    pub(crate) approved_by: Vec<String>,
+    /// `waiting`, `granted`, `denied`, `withdrawn`, `revoked` or `expired`.
+    pub(crate) state: String,
+    pub(crate) asked_at: String,
+    /// Until when it is a grant.
+    pub(crate) until: Option<String>,
+    pub(crate) closed_by: Option<String>,
+    pub(crate) closed_why: Option<String>,
+}
+
+/// A lock in force.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LockView {
+    pub(crate) number: u64,
+    /// `person`, `role`, `resource` or `address`.
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) reason: String,
+    pub(crate) placed_by: String,
+    pub(crate) placed_at: String,
 }
 
 /// A token, in clear: the only time.
@@ -422,6 +539,11 @@ impl Actor {
             (number.parse() == Ok(uid)).then(|| name.to_owned())
         });
         Actor { uid, name: name.unwrap_or_else(|| format!("uid-{uid}")), person: None }
+    }
+
+    /// Stands for the passing of time, by which grants end.
+    pub(crate) fn time() -> Actor {
+        Actor { uid: rustix::process::getuid().as_raw(), name: "wardline".to_owned(), person: None }
     }
 
     /// Returns the account this process runs for.

@@ -4,6 +4,9 @@
 //! recorded as refused. A change that failed after its record gets a second record that says so. No record holds a
 //! secret. Used by the server for its control socket and by commands when no server runs.
 
+mod access;
+mod sessions;
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::path::Path;
@@ -19,7 +22,7 @@ use model::{
     Secret, SqlState, Verdict,
 };
 use phi::Class;
-use registry::{NewPerson, PersonRow, TokenRow, Verifiers};
+use registry::{Closed, NewPerson, PersonRow, TokenRow, Verifiers};
 use vault::Credential;
 
 use crate::admin::{
@@ -63,6 +66,8 @@ impl Node {
             Request::Login { .. }
             | Request::AccessMatrix { .. }
             | Request::TrailView { .. }
+            | Request::SessionList {}
+            | Request::SessionKill { .. }
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::TrailSeal {}
@@ -107,6 +112,26 @@ impl Node {
             Request::TrailView { what, patients, issuers, sealed: _ } => {
                 self.trail_view(actor, what, patients, &issuers).await
             }
+            Request::SessionList {} => Ok(self.session_list()),
+            Request::SessionKill { which, reason } => self.session_kill(actor, &which, &reason).await,
+            Request::LockPlace { on, reason } => self.lock_place(actor, &on, &reason).await,
+            Request::LockLift { number, reason } => self.lock_lift(actor, number, &reason).await,
+            Request::LockList {} => self.lock_list().await,
+            Request::AccessAsk { role, resource, purpose, reason, duration_s } => {
+                let (role, resource, purpose, reason) = (&role, &resource, &purpose, &reason);
+                self.access_request(actor, access::Wish { role, resource, purpose, reason, duration_s }).await
+            }
+            Request::AccessApprove { number } => self.access_approve(actor, number).await,
+            Request::AccessDeny { number, reason } => {
+                self.access_close(actor, number, Closed::Denied, &reason).await
+            }
+            Request::AccessWithdraw { number, reason } => {
+                self.access_close(actor, number, Closed::Withdrawn, &reason).await
+            }
+            Request::AccessRevoke { number, reason } => {
+                self.access_close(actor, number, Closed::Revoked, &reason).await
+            }
+            Request::AccessList { also_closed } => self.access_list(also_closed).await,
             Request::SurveyBegin { resource, what } => self.survey_begin(actor, &resource, what).await,
             Request::SurveyEnd { resource, what, rows, failed } => {
                 self.survey_end(actor, &resource, what, rows, failed).await
@@ -115,11 +140,12 @@ impl Node {
             Request::BackupBegin { to } => self.backup_begin(actor, &to).await,
             Request::BackupEnd { what } => self.backup_end(actor, Kind::BackedUp, &what).await,
             Request::DrillEnd { what } => self.backup_end(actor, Kind::Restored, &what).await,
-            Request::Explain { resource, person, text, address } => {
-                self.explain(actor, &resource, &person, &text, address).await
+            Request::Explain { resource, person, text, address, purpose } => {
+                let context = self.circumstances(address, purpose.as_deref())?;
+                self.explain(actor, &resource, &person, &text, context).await
             }
-            Request::AccessMatrix { relations, classes, address } => {
-                let context = Context { address, at: self.now() };
+            Request::AccessMatrix { relations, classes, address, purpose } => {
+                let context = self.circumstances(address, purpose.as_deref())?;
                 self.access_matrix(&relations, &classes, &context)
             }
         }
@@ -404,6 +430,16 @@ impl Node {
         Ok(Reply::Nothing {})
     }
 
+    /// Returns the circumstances to assume: now, from an address, for a purpose that people may state.
+    fn circumstances(&self, address: IpAddr, purpose: Option<&str>) -> Result<Context, Refusal> {
+        let snapshot = self.snapshot();
+        let purpose = purpose.map(|name| {
+            let known = snapshot.purposes().iter().map(|purpose| &**purpose);
+            snapshot.purpose(name).ok_or_else(|| crate::commands::no_such("purpose", name, known))
+        });
+        Ok(Context { address, at: self.now(), purpose: purpose.transpose()? })
+    }
+
     /// Says what would become of a statement. The record does not hold its text, which may name a patient.
     async fn explain(
         &self,
@@ -411,7 +447,7 @@ impl Node {
         resource: &str,
         person: &str,
         text: &Sensitive,
-        address: IpAddr,
+        context: Context,
     ) -> Result<Reply, Refusal> {
         let config = self.config.load_full();
         if !config.resources.contains_key(resource) {
@@ -437,7 +473,6 @@ impl Node {
             roles: known.roles.iter().map(|role| role.as_str().into()).collect(),
         };
         let snapshot = self.snapshot();
-        let context = Context { address, at: self.now() };
         let asked = Asked { principal: &principal, snapshot: &snapshot, context };
         let explanation = gateway::explain(&upstream, &credential, asked, text.0.expose()).await;
         let explanation = explanation.map_err(|error| {
@@ -629,13 +664,15 @@ impl Node {
         match request {
             // These are about the trail, the vault and the resources.
             Request::TrailView { .. }
+            | Request::SessionList {}
+            | Request::SessionKill { .. }
+            | Request::OperatorRights {}
+            | Request::KeyList {}
+            | Request::KeyRotate {}
             | Request::TrailSeal {}
             | Request::BackupBegin { .. }
             | Request::BackupEnd { .. }
             | Request::DrillEnd { .. }
-            | Request::OperatorRights {}
-            | Request::KeyList {}
-            | Request::KeyRotate {}
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::VaultSet { .. }
@@ -658,6 +695,15 @@ impl Node {
             | Request::Login { .. }
             | Request::TokenRevoke { .. }
             | Request::TokensRevoke { .. }
+            | Request::LockPlace { .. }
+            | Request::LockLift { .. }
+            | Request::LockList {}
+            | Request::AccessAsk { .. }
+            | Request::AccessApprove { .. }
+            | Request::AccessDeny { .. }
+            | Request::AccessWithdraw { .. }
+            | Request::AccessRevoke { .. }
+            | Request::AccessList { .. }
             | Request::Explain { .. }
             | Request::AccessMatrix { .. } => Err(older_registry(&self.folder.registry(), registry, trail)),
         }

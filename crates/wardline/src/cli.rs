@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::Micros;
 
+use crate::commands::sessions::{LockCommand, SessionCommand};
 use crate::commands::{operator, retention};
 use crate::output;
 
@@ -59,6 +60,12 @@ pub(crate) enum Command {
     /// Credentials of the resources; no client ever sees them
     #[command(subcommand)]
     Vault(Vault),
+    /// Who is connected now, and ending that
+    #[command(subcommand)]
+    Session(SessionCommand),
+    /// Keep a person, a role, a resource or a device out, at once and until further notice
+    #[command(subcommand)]
+    Lock(LockCommand),
     /// Read the trail
     #[command(subcommand)]
     Trail(Trail),
@@ -68,6 +75,10 @@ pub(crate) enum Command {
     Saw(Saw),
     /// Prove that nothing in a trail was altered, dropped, reordered or cut off
     Verify(Verify),
+    /// Check a proof that an entry is in a log, without the log
+    VerifyProof(crate::commands::prove::VerifyProof),
+    /// Sign for others which checkpoints of their logs were seen
+    Witness(crate::commands::witness::Witness),
     /// Who may do what
     #[command(subcommand)]
     Access(Access),
@@ -377,6 +388,8 @@ Examples:
         #[command(flatten)]
         place: TrailPlace,
     },
+    /// Write the proof that an entry is in the log, for somebody who has nothing else of it
+    Prove(crate::commands::prove::Prove),
     #[command(flatten)]
     Keep(crate::commands::keep::TrailKeep),
     /// Write the log as a standard tlog-tiles tree, for any verifier of that format
@@ -414,6 +427,7 @@ pub(crate) enum KindName {
     PolicyActivated,
     ConfigActivated,
     KeyDestroyed,
+    EpochHead,
     SignIn,
     SessionOpened,
     SessionClosed,
@@ -531,19 +545,23 @@ Levels:
 
 Examples:
   wardline verify
-  wardline verify --checkpoint /media/usb/checkpoint
+  wardline verify --anchor /media/usb/checkpoint
+  wardline verify --policy witnesses.policy
   wardline verify --trail /mnt/copy/trail --root-key root.key --node gw1 --json
 
 Exit codes: 0 whole, 1 damaged (the first bad entry is named), 2 could not run.")]
 pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) place: TrailPlace,
-    /// Checkpoint held elsewhere; the trail must contain everything below it
-    #[arg(long, value_name = "FILE")]
+    /// Checkpoint held elsewhere, such as a witness's; the trail must contain everything below it
+    #[arg(long, visible_alias = "anchor", value_name = "FILE")]
     pub(crate) checkpoint: Option<PathBuf>,
     /// Public key the checkpoints must be signed with (`name+hash+key`)
     #[arg(long, value_name = "KEY")]
     pub(crate) verifier_key: Option<String>,
+    /// Policy file (C2SP tlog-policy): so many of these witnesses must have signed a checkpoint
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
     /// How deep to look; 5 when the root key is at hand, else 3
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
     pub(crate) level: Option<u8>,
@@ -556,14 +574,71 @@ pub(crate) struct Verify {
 }
 
 #[derive(Debug, Subcommand)]
-#[command(after_help = "Example:\n  wardline access matrix --person ann")]
+#[command(after_help = "\
+Examples:
+  wardline access matrix --person ann
+  wardline --as ann access request nurse hospital --purpose treatment --reason \"night shift on ward 3\"
+  wardline --as lea access approve 7")]
 pub(crate) enum Access {
+    /// Ask for a role on a resource, for a time
+    #[command(after_help = "\
+Which roles may be asked for is in [access.ROLE]. You ask for yourself: sign in with `wardline login` and say --as.
+
+Example:
+  wardline --as ann access request nurse hospital --purpose treatment --reason \"night shift on ward 3\" --for-s 28800")]
+    Request {
+        /// The role
+        role: String,
+        /// The resource
+        resource: String,
+        /// What for, one word
+        #[arg(long, value_name = "WORD")]
+        purpose: String,
+        /// Why; approvers read it
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// For how many seconds, from its approval
+        #[arg(long, value_name = "SECONDS", default_value_t = 3_600)]
+        for_s: u64,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Approve what somebody else asked for
+    #[command(after_help = "\
+Takes the right `approver`. Nobody approves their own request, and one person is one approval.
+
+Example:
+  wardline --as lea access approve 7")]
+    Approve {
+        /// Its number, as `access list` shows it
+        number: u64,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Say no to what somebody asked for
+    #[command(after_help = "Example:\n  wardline --as lea access deny 7 --reason \"not on this ward\"")]
+    Deny(Closing),
+    /// Take back what you asked for
+    #[command(after_help = "Example:\n  wardline --as ann access withdraw 7 --reason \"shift was swapped\"")]
+    Withdraw(Closing),
+    /// Take a grant away; open sessions lose it at once
+    #[command(after_help = "Example:\n  wardline access revoke 7 --reason \"left the ward\"")]
+    Revoke(Closing),
+    /// List requests and grants that are open
+    #[command(after_help = "Examples:\n  wardline access list\n  wardline access list --all --json")]
+    List {
+        /// Also what is decided and over
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        output: Json,
+    },
     /// Show what each person may do, as policy decides it now
     #[command(after_help = "\
 Examples:
   wardline access matrix
   wardline access matrix --person ann --relation public.patients --json
-  wardline access matrix --class ssn --class mrn")]
+  wardline access matrix --class ssn --class mrn --purpose treatment")]
     Matrix {
         /// Only this person; may be given several times
         #[arg(long, value_name = "NAME")]
@@ -580,9 +655,23 @@ Examples:
         /// Client address to assume
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
         address: IpAddr,
+        /// Purpose to assume, one of `policy.purposes`
+        #[arg(long, value_name = "PURPOSE")]
+        purpose: Option<String>,
         #[command(flatten)]
         output: Json,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Closing {
+    /// Its number, as `access list` shows it
+    pub(crate) number: u64,
+    /// Why; it is recorded
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) output: Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -613,6 +702,7 @@ What is said holds for a new session: what was prepared or declared before in an
 
 Examples:
   wardline phi explain hospital 'SELECT ssn, sex FROM patients' --as ann
+  wardline phi explain hospital 'SELECT ssn FROM patients' --as ann --purpose research
   wardline phi explain hospital - --as ann --json < query.sql
 
 Exit codes: 0 it was explained, whatever the verdict, 1 refused, 2 could not run.")]
@@ -631,6 +721,9 @@ pub(crate) struct Explain {
     /// Client address to assume
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     pub(crate) address: IpAddr,
+    /// Purpose to assume, one of `policy.purposes`
+    #[arg(long, value_name = "PURPOSE")]
+    pub(crate) purpose: Option<String>,
     /// Write JSON
     #[arg(long)]
     pub(crate) json: bool,

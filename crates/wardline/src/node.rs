@@ -11,14 +11,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
-use gateway::Upstream;
+use gateway::{Sessions, Upstream};
 use identity::scram::Salts;
-use model::{Kind, Micros, OperationId, Record, ResourceId};
+use model::{Kind, Micros, OperationId, PersonId, Record, ResourceId};
 use parking_lot::Mutex;
 use phi::operator::KeyId;
 use phi::{Class, Keys};
-use policy::{Person, Snapshot, Sources};
-use registry::{PersonRow, Registry};
+use policy::{Lock as PolicyLock, Locked, Person, Role, Rule, Snapshot, Sources};
+use registry::{LockRow, LockedRow, PersonRow, Registry, RequestRow};
 use tokio::sync::watch;
 use trail::Trail;
 use vault::{Vault, VaultWriter};
@@ -55,6 +55,8 @@ pub(crate) struct Node {
     pub(crate) vault_writer: Mutex<VaultWriter>,
     pub(crate) salts: Salts,
     pub(crate) hashing: Hashing,
+    /// What is open on all listeners.
+    pub(crate) sessions: Arc<Sessions>,
     /// The configuration in force.
     pub(crate) config: ArcSwap<Config>,
     pub(crate) upstreams: ArcSwap<Upstreams>,
@@ -96,8 +98,8 @@ impl Node {
         let vault = Vault::open(&folder.vault(), &root)?;
         let vault_writer = VaultWriter::open(&folder.vault(), &root)?;
         let registry = Registry::open(&folder.registry()).await?;
-        let people = registry.people().await?;
-        let snapshot = compile(&config, &people, version_after(0))?;
+        let subjects = Subjects::read(&registry).await?;
+        let snapshot = compile(&config, &subjects, version_after(0))?;
         let keys = Keys::derive(&root, KeyId::new(PHI_KEYS).expect("from 1 to 99"));
         let upstreams = upstream::table(&config, &keys)?;
         // A store may be a bucket, which is waited for.
@@ -116,6 +118,7 @@ impl Node {
             repeated_at: AtomicU64::new(0),
             salts: Salts::new(&root),
             hashing: Hashing::new(),
+            sessions: Arc::default(),
             policy_version: watch::Sender::new(snapshot.version()),
             policy: ArcSwap::from_pointee(snapshot),
             upstreams: ArcSwap::from_pointee(upstreams),
@@ -230,9 +233,10 @@ impl Node {
 
     /// Puts the people as they are now, under this configuration, into force.
     pub(crate) async fn publish(&self, config: &Config) -> Result<(), Refusal> {
-        let people = self.registry.people().await.map_err(|error| Refusal::because(&error))?;
+        let subjects = Subjects::read(&self.registry).await.map_err(|error| Refusal::because(&error))?;
         let version = version_after(self.policy.load().version());
-        let snapshot = compile(config, &people, version).map_err(|error| Refusal::new(error.to_string()))?;
+        let snapshot =
+            compile(config, &subjects, version).map_err(|error| Refusal::new(error.to_string()))?;
         if self.serving.load(Ordering::Acquire) {
             let recorded = self.record(&self.policy_activated(&snapshot)).await;
             recorded.map_err(|error| Refusal::because(&error))?;
@@ -280,32 +284,92 @@ fn version_after(previous: u64) -> u64 {
     now().0.max(previous + 1)
 }
 
-/// Compiles the policy of a configuration for these people.
+/// Whom and what of the registry a policy is about.
+#[derive(Debug)]
+pub(crate) struct Subjects {
+    people: Vec<PersonRow>,
+    locks: Vec<LockRow>,
+    /// In force when they were read.
+    grants: Vec<RequestRow>,
+}
+
+impl Subjects {
+    /// Reads them as they are now.
+    pub(crate) async fn read(registry: &Registry) -> Result<Subjects, registry::Error> {
+        let mut grants = registry.access_requests(false).await?;
+        let now = now();
+        grants.retain(|grant| grant.is_in_force(now));
+        Ok(Subjects { people: registry.people().await?, locks: registry.locks_in_force().await?, grants })
+    }
+}
+
+/// Compiles the policy of a configuration for these people and locks.
+pub(crate) fn compile(config: &Config, subjects: &Subjects, version: u64) -> anyhow::Result<Snapshot> {
+    let locks = subjects.locks.iter().map(|lock| {
+        let what = match &lock.locked {
+            LockedRow::Person(id) => Locked::Person(*id),
+            LockedRow::Role => Locked::Role(lock.name.clone()),
+            LockedRow::Resource => Locked::Resource(lock.name.clone()),
+            LockedRow::Address => Locked::Address(lock.name.clone()),
+        };
+        PolicyLock { number: lock.number, what }
+    });
+    compile_with(config, &subjects.people, &subjects.grants, &locks.collect::<Vec<_>>(), version)
+}
+
+/// Returns a grant as a role of its own: what the role it is of allows, on its resource alone. Denials and permits name it
+/// as `role.grant.N`; a name with a dot cannot be given to people.
+fn granted_role(config: &Config, grant: &RequestRow) -> Option<Role> {
+    let role = config.roles.iter().find(|role| role.name == grant.role)?;
+    let rules = role.rules.iter().filter(|rule| rule.resource == "*" || rule.resource == grant.resource);
+    let rules = rules.map(|rule| Rule { resource: grant.resource.clone(), ..rule.clone() }).collect();
+    config.resources.contains_key(&grant.resource).then(|| Role {
+        name: format!("grant.{}", grant.number),
+        rules,
+        place: role.place.clone(),
+    })
+}
+
+/// The same for given grants and locks.
 ///
 /// A role that somebody holds and nobody defines any more grants nothing; it must not stop a reload that removes it.
-pub(crate) fn compile(config: &Config, people: &[PersonRow], version: u64) -> anyhow::Result<Snapshot> {
+pub(crate) fn compile_with(
+    config: &Config,
+    people: &[PersonRow],
+    grants: &[RequestRow],
+    locks: &[PolicyLock],
+    version: u64,
+) -> anyhow::Result<Snapshot> {
     let defined = |role: &str| config.roles.iter().any(|known| known.name == role);
+    let given = grants.iter().filter_map(|grant| Some((grant.person, granted_role(config, grant)?)));
+    let given: Vec<(PersonId, Role)> = given.collect();
+    let roles: Vec<Role> =
+        config.roles.iter().cloned().chain(given.iter().map(|(_, role)| role.clone())).collect();
     let mut members = Vec::with_capacity(people.len());
     for person in people {
         let (held, gone): (Vec<&String>, Vec<&String>) = person.roles.iter().partition(|role| defined(role));
         if !gone.is_empty() {
             tracing::warn!(person = person.name, roles = ?gone, "roles that are not defined grant nothing");
         }
+        let held = held.into_iter().map(|role| role.as_str().into());
+        let mine = given.iter().filter(|(holder, _)| *holder == person.id);
         members.push(Person {
             id: person.id,
             name: person.name.as_str().into(),
-            roles: held.into_iter().map(|role| role.as_str().into()).collect(),
+            roles: held.chain(mine.map(|(_, role)| role.name.as_str().into())).collect(),
             disabled: person.disabled_at.is_some(),
         });
     }
     let resources: Vec<ResourceId> = config.resource_ids();
     let classes = Class::ALL.map(Class::name);
     let sources = Sources {
-        roles: &config.roles,
+        roles: &roles,
         cedar: &config.policies,
         people: &members,
+        locks,
         resources: &resources,
         classes: &classes,
+        purposes: &config.purposes,
     };
     Snapshot::compile(&sources, version).map_err(|diagnostics| {
         let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();

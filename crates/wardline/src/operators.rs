@@ -111,7 +111,11 @@ fn needed(request: &Request) -> Needed {
         Request::SurveyBegin { .. } | Request::SurveyEnd { .. } | Request::Explain { .. } => {
             (&[&[Admin, PrivacyOfficer]], Action::Administer)
         }
-        Request::UserList {} | Request::AccessMatrix { .. } => {
+        // A person who asks for access need hold nothing; that it is a person is checked where it is done.
+        Request::AccessAsk { .. } | Request::AccessWithdraw { .. } => (&[], Action::Connect),
+        Request::AccessApprove { .. } | Request::AccessDeny { .. } => (&[&[Approver]], Action::Approve),
+        Request::AccessRevoke { .. } => (&[&[Admin, Approver, PrivacyOfficer]], Action::Approve),
+        Request::AccessList { .. } => {
             (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review)
         }
         Request::KeyList {} => (&[&[KeyAdmin, Auditor, PrivacyOfficer]], Action::Review),
@@ -122,6 +126,13 @@ fn needed(request: &Request) -> Needed {
         }
         Request::ExpirePropose { .. } => (&[&[PrivacyOfficer, KeyAdmin]], Action::Administer),
         Request::Agree { .. } => (&[&[Approver, PrivacyOfficer]], Action::Approve),
+        Request::SessionKill { .. } | Request::LockPlace { .. } | Request::LockLift { .. } => {
+            (&[&[Admin, PrivacyOfficer]], Action::Administer)
+        }
+        Request::UserList {}
+        | Request::AccessMatrix { .. }
+        | Request::SessionList {}
+        | Request::LockList {} => (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review),
         Request::TrailView { sealed: false, .. } => (&[&[Auditor]], Action::Review),
         Request::TrailView { sealed: true, .. } => (&[&[Auditor], &[PrivacyOfficer]], Action::Review),
     };
@@ -146,6 +157,17 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
             named("phi scan", resource)
         }
         Request::Explain { resource, .. } => named("phi explain", resource),
+        Request::SessionKill { .. } => change("session kill"),
+        Request::LockPlace { .. } => change("lock add"),
+        Request::LockLift { .. } => change("lock remove"),
+        Request::AccessAsk { role, .. } => named("access request", role),
+        Request::AccessApprove { .. } => change("access approve"),
+        Request::AccessDeny { .. } => change("access deny"),
+        Request::AccessWithdraw { .. } => change("access withdraw"),
+        Request::AccessRevoke { .. } => change("access revoke"),
+        Request::AccessList { .. } => change("access list"),
+        Request::SessionList {} => change("session list"),
+        Request::LockList {} => change("lock list"),
         Request::UserList {} => change("user list"),
         Request::TokenRevoke { .. } => change("token revoke"),
         Request::VaultList {} => change("vault list"),

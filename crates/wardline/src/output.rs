@@ -136,6 +136,12 @@ pub(crate) fn time(at: model::Micros) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:06}Z", at.0 % 1_000_000)
 }
 
+/// Returns a time in [`time`]'s form without its fraction of a second, for people.
+pub(crate) fn to_second(time: &str) -> String {
+    let whole: String = time.chars().take(19).collect();
+    whole.replace('T', " ") + "Z"
+}
+
 /// Reads a day, or a day and time, in UTC: `2026-11-23`, `2026-11-23T09:40`, `2026-11-23T09:40:16.5Z`.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::{Kind, Outcome, Phase, Record};
 
 use crate::config::{Config, Severity};
-use crate::node::{Node, Upstreams, compile, config_activated};
+use crate::node::{Node, Subjects, Upstreams, compile, config_activated};
 use crate::{output, upstream};
 
 /// Reads the configuration again. Whatever is wrong with it, the one in force stays.
@@ -38,8 +38,8 @@ async fn read(node: &Node, file: &Path) -> Result<(Config, Upstreams), String> {
     };
     keep_what_needs_a_start(&node.config.load(), &mut config);
     let upstreams = upstream::table(&config, &node.keys).map_err(|error| format!("{error:#}"))?;
-    let people = node.registry.people().await.map_err(|error| error.to_string())?;
-    compile(&config, &people, 0).map_err(|error| format!("{error:#}"))?;
+    let subjects = Subjects::read(&node.registry).await.map_err(|error| error.to_string())?;
+    compile(&config, &subjects, 0).map_err(|error| format!("{error:#}"))?;
     Ok((config, upstreams))
 }
 

@@ -26,7 +26,7 @@ use crate::data::DataFolder;
 use crate::keep::{self, Begin};
 use crate::node::Node;
 use crate::standing::Standing;
-use crate::{EXIT_TRAIL_FAILED, logging, output, reload, tls};
+use crate::{EXIT_TRAIL_FAILED, clock, logging, output, reload, tls, witness};
 
 /// Sessions get their error within this, after the trail failed.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -36,6 +36,12 @@ const DRAIN_SLACK: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether the registry's last change is to be repeated.
 const REPEAT_CHECK_PAUSE: Duration = Duration::from_secs(10);
+
+/// Grants are looked at no later than this, as clocks may be set.
+const EXPIRY_CHECK_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// After a grant that is over could not be ended.
+const EXPIRY_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Threads of the runtime that serves the control socket, metrics and signals; sessions have their own.
 const CONTROL_THREADS: usize = 1;
@@ -133,12 +139,12 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     let control = Arc::new(ControlSocket::bind(&node.folder, config.operators.as_ref())?);
     let answers = answer_requests(&control, node);
     let repeats = repeat_changes(node);
-    let keeping = keep::start(node);
+    let watches = [expire_access(node), witness::submit::start(node), clock::start(node), keep::start(node)];
     let end = signals.obey(node, file).await;
     repeats.abort();
     answers.abort();
-    keeping.abort();
-    let _aborted = (answers.await, repeats.await, keeping.await);
+    watches.iter().for_each(JoinHandle::abort);
+    let _aborted = (answers.await, repeats.await, futures_util::future::join_all(watches).await);
     control.close();
     let code = finish(end, node, listener, config.drain_timeout).await;
     tokio::task::spawn_blocking(move || workers.stop()).await?;
@@ -162,13 +168,14 @@ async fn listen(node: &Arc<Node>, config: &Config, workers: &Workers) -> anyhow:
         handshake_timeout: wanted.handshake_timeout,
         dial_timeout: wanted.dial_timeout,
         idle_timeout: wanted.idle_timeout,
+        idle_warning: wanted.idle_warning,
         session_lifetime_max: wanted.session_lifetime_max,
         drain_timeout: config.drain_timeout,
         message_bytes_max: wanted.message_bytes_max,
         hold_window_bytes: wanted.hold_window_bytes,
     };
     let asked = ListenerConfig { address: wanted.address, tls, scram: wanted.scram, limits };
-    let bound = Listener::bind(asked, Arc::clone(node), workers).await;
+    let bound = Listener::bind(asked, Arc::clone(node), Arc::clone(&node.sessions), workers).await;
     let listener = bound.with_context(|| format!("listening on {}", wanted.address))?;
     let address = listener.address();
     tracing::info!(%address, tls = shown, node = config.node, "serving PostgreSQL clients");
@@ -192,6 +199,29 @@ fn repeat_changes(node: &Arc<Node>) -> JoinHandle<()> {
                 if let Err(error) = node.repeat_change().await {
                     tracing::error!(%error, "the registry's last change could not be repeated in the trail");
                 }
+            }
+        }
+    })
+}
+
+/// Ends grants when their time is over.
+fn expire_access(node: &Arc<Node>) -> JoinHandle<()> {
+    let node = Arc::clone(node);
+    tokio::spawn(async move {
+        let mut changes = node.snapshot_changes();
+        loop {
+            let wait = match node.expire_access().await {
+                Ok(None) => EXPIRY_CHECK_PAUSE_MAX,
+                Ok(Some(until)) => Duration::from_micros(until.saturating_sub(node.now().0)),
+                Err(refusal) => {
+                    tracing::error!(%refusal, "grants that are over could not be ended");
+                    EXPIRY_RETRY_PAUSE
+                }
+            };
+            // A new grant makes a new policy.
+            tokio::select! {
+                () = tokio::time::sleep(wait.min(EXPIRY_CHECK_PAUSE_MAX)) => {}
+                _ = changes.changed() => {}
             }
         }
     })

@@ -25,6 +25,7 @@ pub(crate) fn one(name: &str, resource: &config::Resource, keys: &Keys) -> anyho
         host: resource.host.clone(),
         port: resource.port,
         database: resource.database.clone(),
+        bounds: resource.bounds,
         tls: tls(&resource.tls).with_context(|| format!("resource `{name}`"))?,
         protected: resource.protection.as_ref().map(|protection| Arc::new(protected(name, protection, keys))),
     })

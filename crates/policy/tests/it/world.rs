@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use model::{Action, Context, Decision, Micros, Need, Object, PersonId, Principal, ResourceId, Verdict};
-use policy::{CedarFile, Diagnostic, Pattern, Person, Place, Role, Rule, Snapshot, Sources};
+use policy::{CedarFile, Diagnostic, Lock, Locked, Pattern, Person, Place, Role, Rule, Snapshot, Sources};
 
 /// The classes of protected values that there are.
 pub(crate) const CLASSES: &[&str] = &["age", "date", "ssn"];
+
+/// The purposes that may be stated.
+pub(crate) const PURPOSES: [&str; 2] = ["treatment", "research"];
 
 /// Monday 2026-11-23 09:30 UTC.
 pub(crate) const MONDAY: Micros = Micros(1_795_426_200_000_000);
@@ -16,6 +19,7 @@ pub(crate) struct World {
     pub(crate) roles: Vec<Role>,
     pub(crate) cedar: Vec<CedarFile>,
     pub(crate) people: Vec<Person>,
+    pub(crate) locks: Vec<Lock>,
     pub(crate) resources: Vec<ResourceId>,
 }
 
@@ -23,7 +27,7 @@ impl World {
     /// Two resources, nobody, nothing allowed.
     pub(crate) fn new() -> World {
         let resources = ["hospital", "lab"].map(|id| ResourceId(Arc::from(id))).to_vec();
-        World { roles: Vec::new(), cedar: Vec::new(), people: Vec::new(), resources }
+        World { roles: Vec::new(), cedar: Vec::new(), people: Vec::new(), locks: Vec::new(), resources }
     }
 
     pub(crate) fn role(mut self, name: &str, rules: &[Rule]) -> World {
@@ -51,13 +55,20 @@ impl World {
         self
     }
 
+    pub(crate) fn lock(mut self, what: Locked) -> World {
+        self.locks.push(Lock { number: self.locks.len() as u64 + 1, what });
+        self
+    }
+
     pub(crate) fn compile(&self) -> Result<Snapshot, Vec<Diagnostic>> {
         let sources = Sources {
             roles: &self.roles,
             cedar: &self.cedar,
             people: &self.people,
+            locks: &self.locks,
             resources: &self.resources,
             classes: CLASSES,
+            purposes: &PURPOSES.map(Arc::from),
         };
         Snapshot::compile(&sources, 7)
     }
@@ -81,6 +92,8 @@ pub(crate) fn rule(resource: &str) -> Rule {
         transfer: false,
         administer: false,
         unmask: Vec::new(),
+        purposes: Vec::new(),
+        until: None,
         place: Place::default(),
     }
 }
@@ -107,7 +120,7 @@ pub(crate) fn resource(id: &str) -> ResourceId {
 }
 
 pub(crate) fn context() -> Context {
-    Context { address: "10.1.2.3".parse().unwrap(), at: MONDAY }
+    Context { address: "10.1.2.3".parse().unwrap(), at: MONDAY, purpose: None }
 }
 
 /// Reads `*`, `schema.name`, `schema.name()` or `class name`.

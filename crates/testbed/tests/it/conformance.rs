@@ -18,11 +18,17 @@ mod minimisation;
 mod patients;
 #[path = "conformance/recording.rs"]
 mod recording;
+#[path = "conformance/requests.rs"]
+mod requests;
 #[path = "conformance/secrecy.rs"]
 mod secrecy;
+#[path = "conformance/sessions.rs"]
+mod sessions;
 #[path = "conformance/setup.rs"]
 mod setup;
 #[path = "conformance/stage.rs"]
 pub(crate) mod stage;
 #[path = "conformance/store.rs"]
 mod store;
+#[path = "conformance/witness.rs"]
+mod witness;

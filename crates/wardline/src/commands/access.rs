@@ -1,14 +1,14 @@
-//! `wardline access matrix`: what each person may do, as the policy in force decides it.
+//! `wardline access …`: what each person may do, as the policy in force decides it; and access for a time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::bail;
 use serde::Serialize;
 
 use crate::admin::{CellView, Refused, Reply, Request};
-use crate::cli::Access;
+use crate::cli::{Access, Closing};
 use crate::commands::{administer, configuration, no_such};
 use crate::config::Config;
 use crate::output::{self, Paint};
@@ -16,30 +16,112 @@ use crate::output::{self, Paint};
 #[derive(Serialize)]
 struct Matrix<'a> {
     address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    purpose: Option<&'a str>,
     decisions: &'a [CellView],
 }
 
 /// Runs `wardline access …`.
 pub(crate) fn run(file: &Path, command: &Access) -> anyhow::Result<ExitCode> {
-    let Access::Matrix { person, resource, relation, class, address, output } = command;
+    match command {
+        Access::Matrix { person, resource, relation, class, address, purpose, output } => {
+            let wanted = Wanted { person, resource, relation, class };
+            matrix(file, &wanted, *address, purpose.as_deref(), output.json)
+        }
+        Access::Request { role, resource, purpose, reason, for_s, output } => {
+            let request = Request::AccessAsk {
+                role: role.clone(),
+                resource: resource.clone(),
+                purpose: purpose.clone(),
+                reason: reason.clone(),
+                duration_s: *for_s,
+            };
+            requests(file, request, output.json)
+        }
+        Access::Approve { number, output } => {
+            requests(file, Request::AccessApprove { number: *number }, output.json)
+        }
+        Access::Deny(Closing { number, reason, output }) => {
+            requests(file, Request::AccessDeny { number: *number, reason: reason.clone() }, output.json)
+        }
+        Access::Withdraw(Closing { number, reason, output }) => {
+            requests(file, Request::AccessWithdraw { number: *number, reason: reason.clone() }, output.json)
+        }
+        Access::Revoke(Closing { number, reason, output }) => {
+            requests(file, Request::AccessRevoke { number: *number, reason: reason.clone() }, output.json)
+        }
+        Access::List { all, output } => {
+            requests(file, Request::AccessList { also_closed: *all }, output.json)
+        }
+    }
+}
+
+/// Asks, and shows the requests that are answered.
+fn requests(file: &Path, request: Request, json: bool) -> anyhow::Result<ExitCode> {
+    administer::ask(file, request, |reply| {
+        let Reply::Requests(requests) = reply else { return administer::unexpected() };
+        if json {
+            return output::json(&requests);
+        }
+        let heading =
+            ["REQUEST", "PERSON", "ROLE", "RESOURCE", "STATE", "UNTIL", "APPROVED BY", "PURPOSE", "REASON"];
+        let mut rows = vec![heading.map(str::to_owned).to_vec()];
+        rows.extend(requests.into_iter().map(|request| {
+            let state = match request.state.as_str() {
+                "waiting" => format!("waiting ({} of {})", request.approved_by.len(), request.approvals),
+                _ => request.state,
+            };
+            vec![
+                request.number.to_string(),
+                request.person,
+                request.role,
+                request.resource,
+                state,
+                request.until.map(|until| output::to_second(&until)).unwrap_or_default(),
+                request.approved_by.join(", "),
+                output::printable(&request.purpose),
+                output::printable(&request.reason),
+            ]
+        }));
+        output::line(&output::table(&rows, Paint::stdout()));
+        Ok(())
+    })
+}
+
+/// What of the matrix is wanted; empty means all.
+struct Wanted<'a> {
+    person: &'a [String],
+    resource: &'a [String],
+    relation: &'a [String],
+    class: &'a [String],
+}
+
+fn matrix(
+    file: &Path,
+    wanted: &Wanted<'_>,
+    address: IpAddr,
+    purpose: Option<&str>,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let Wanted { person, resource, relation, class } = *wanted;
     let (relations, classes) = if relation.is_empty() && class.is_empty() {
         let config = configuration(file)?;
         (named_by_roles(&config), classes(&config))
     } else {
-        (relation.clone(), class.clone())
+        (relation.to_vec(), class.to_vec())
     };
-    administer::ask(file, Request::AccessMatrix { relations, classes, address: *address }, |reply| {
-        let Reply::Matrix(mut cells) = reply else {
-            bail!("the server answered something else; use the `wardline` that it runs")
-        };
+    let request = Request::AccessMatrix { relations, classes, address, purpose: purpose.map(str::to_owned) };
+    administer::ask(file, request, |reply| {
+        let Reply::Matrix(mut cells) = reply else { return administer::unexpected() };
         check_known("person", person, cells.iter().map(|cell| cell.person.as_str()))?;
         check_known("resource", resource, cells.iter().map(|cell| cell.resource.as_str()))?;
         cells.retain(|cell| {
             (person.is_empty() || person.contains(&cell.person))
                 && (resource.is_empty() || resource.contains(&cell.resource))
         });
-        if output.json {
-            return output::json(&Matrix { address: address.to_string(), decisions: &cells });
+        if json {
+            let address = address.to_string();
+            return output::json(&Matrix { address, purpose, decisions: &cells });
         }
         output::line(&table(&cells));
         Ok(())

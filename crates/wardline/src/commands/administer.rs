@@ -164,7 +164,7 @@ fn list(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
         rows.extend(people.into_iter().map(|person| {
             let state = match (person.disabled, &person.locked_until) {
                 (true, _) => "disabled".to_owned(),
-                (false, Some(until)) => format!("locked until {}", to_second(until)),
+                (false, Some(until)) => format!("locked until {}", output::to_second(until)),
                 (false, None) => "active".to_owned(),
             };
             let added = person.created_at.chars().take(10).collect();
@@ -180,12 +180,6 @@ fn list(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
         output::line(&output::table(&rows, Paint::stdout()));
         Ok(())
     })
-}
-
-/// Returns a time without its fraction of a second, for people.
-fn to_second(time: &str) -> String {
-    let whole: String = time.chars().take(19).collect();
-    whole.replace('T', " ") + "Z"
 }
 
 #[derive(Serialize)]

@@ -48,16 +48,20 @@ fn surroundings(config: &Config) -> Vec<Problem> {
     if let Err(error) = upstream::check(config) {
         problems.push(Problem::error(&config.file, format!("{error:#}")));
     }
+    if let Some(missing) = crate::witness::submit::standing(config) {
+        let help = "see the log of the running server, and whether the witnesses run";
+        problems.push(Problem::warning(&config.file, missing).help(help));
+    }
     for exception in config.exceptions() {
         problems.push(Problem::warning(&config.file, exception));
     }
-    problems.extend(buckets(config));
     for finding in config.findings() {
         problems.push(
             Problem::warning(&config.file, finding)
                 .help("see `operators.rights` in `wardline check --fields`"),
         );
     }
+    problems.extend(buckets(config));
     if config.resources.is_empty() {
         let help = "add `[resource.NAME]`; `wardline init` writes an example";
         problems.push(Problem::warning(&config.file, "there is no resource to protect").help(help));

@@ -9,9 +9,12 @@ pub(crate) mod operator;
 mod patients;
 mod phi;
 mod place;
+pub(crate) mod prove;
 pub(crate) mod retention;
+pub(crate) mod sessions;
 mod trail;
 mod verify;
+pub(crate) mod witness;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -44,11 +47,15 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Vault(command) => administer::vault(file, command),
         Command::Access(command) => access::run(file, command),
         Command::Phi(command) => phi::run(file, command),
+        Command::Session(command) => sessions::session(file, command),
+        Command::Lock(command) => sessions::lock(file, command),
         Command::Keep(command) => keep::run(file, command),
         Command::Trail(command) => trail::run(file, command),
         Command::WhoSaw(arguments) => patients::who_saw(file, arguments),
         Command::Saw(arguments) => patients::saw(file, arguments),
         Command::Verify(arguments) => verify::run(file, arguments),
+        Command::VerifyProof(arguments) => prove::verify(arguments),
+        Command::Witness(arguments) => witness::run(arguments),
     }
 }
 

@@ -112,7 +112,13 @@ pub(crate) const FIELDS: &[Field] = &[
         "listener.postgres.idle_timeout_s",
         "1 to 604800",
         "`900`",
-        "A session without an operation for so long is ended.",
+        "A session without an operation for so long is ended, with its connection to the resource. Empty queries are no operations.",
+    ),
+    field(
+        "listener.postgres.idle_warning_s",
+        "1 to 3600",
+        "`60`",
+        "So long before that the client gets a notice; at most half of the idle timeout.",
     ),
     field(
         "listener.postgres.session_lifetime_s_max",
@@ -151,6 +157,36 @@ pub(crate) const FIELDS: &[Field] = &[
         "address:port",
         "none: no metrics",
         "Where Prometheus reads metrics, `/metrics`. They name no person and no statement.",
+    ),
+    field(
+        "trail.witness.policy",
+        "path",
+        "required in the table",
+        "Policy file (C2SP tlog-policy): witnesses with keys and URLs, groups, and the quorum that must sign the log's checkpoints.",
+    ),
+    field(
+        "trail.witness.ca",
+        "path",
+        "the system's roots",
+        "Certificate authorities to trust for the witnesses, PEM.",
+    ),
+    field(
+        "trail.witness.interval_ms",
+        "100 to 3600000",
+        "`10000`",
+        "How often the newest checkpoint is sent to the witnesses. What was recorded since they last signed is what a thief of all keys could still change.",
+    ),
+    field(
+        "trail.witness.alarm_after_ms",
+        "100 to 86400000",
+        "`300000`",
+        "A quorum that is missing for so long is an incident in the trail and an error in the log.",
+    ),
+    field(
+        "trail.clock.step_ms_max",
+        "100 to 3600000",
+        "`2000`",
+        "A step of the time of day by more, against the machine's own clock, is an incident in the trail and an error in the log.",
     ),
     field(
         "trail.store.to",
@@ -218,6 +254,18 @@ pub(crate) const FIELDS: &[Field] = &[
     ),
     field("resource.*.port", "1 to 65535", "`5432`", "Its port."),
     field("resource.*.database", "name", "the resource's name", "The database to open there."),
+    field(
+        "resource.*.idle_timeout_s",
+        "1 to 604800",
+        "the listener's",
+        "A shorter idle timeout for this resource.",
+    ),
+    field(
+        "resource.*.session_lifetime_s_max",
+        "1 to 2592000",
+        "the listener's",
+        "A shorter greatest age for sessions on this resource.",
+    ),
     field(
         "resource.*.tls.mode",
         "`\"verify-full\"`, `\"no-verify\"` or `\"disable\"`",
@@ -339,6 +387,32 @@ pub(crate) const FIELDS: &[Field] = &[
         "list of classes",
         "`[]`",
         "Classes of protected values that are seen in clear; `\"*\"` among them means all, and what nobody classified.",
+    ),
+    field(
+        "access.*.resources",
+        "list of resources",
+        "all that the role is about",
+        "On which resources the role of this name may be asked for, for a time. A role without `[access.ROLE]` may not be.",
+    ),
+    field("access.*.approvals", "1 to 5", "`1`", "How many people with the right `approver` must approve."),
+    field("access.*.duration_s_max", "1 to 2592000", "`28800`", "For how long it may be had at most."),
+    field(
+        "role.*.allow.purposes",
+        "list of purposes",
+        "`[]`: every purpose, and none",
+        "The rule holds only for sessions whose person states one of these. Opening a session stays allowed, so that one can be stated.",
+    ),
+    field(
+        "role.*.allow.until",
+        "date or time",
+        "none: no end",
+        "The rule holds until then, in UTC: `\"2026-12-31\"` includes that day, `\"2026-12-31T12:00:00Z\"` ends at noon.",
+    ),
+    field(
+        "policy.purposes",
+        "list of names",
+        "`[]`: none can be stated",
+        "What a person may state as the purpose of a session, by `SET wardline.purpose = 'treatment'` or at start-up: `options=-cwardline.purpose=treatment`. Every entry says it.",
     ),
     field(
         "operators.socket",

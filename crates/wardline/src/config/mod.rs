@@ -4,12 +4,15 @@
 //! gives no `Config` at all. Relative paths are taken from the folder of the file that names them.
 //! Absent on purpose: environment variables, includes and defaults that weaken protection.
 
+mod access;
+mod evidence;
 mod fields;
 mod files;
 mod keep;
 mod operators;
 mod problem;
 mod protection;
+mod purposes;
 mod read;
 mod sections;
 #[cfg(test)]
@@ -18,14 +21,19 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
+use gateway::Bounds;
 use model::ResourceId;
 use phi::Class;
 use policy::{CedarFile, Role, Snapshot, Sources};
 use toml::de::DeTable;
 
+use crate::clock::ClockWatch;
+use crate::witness::submit::Witnessing;
+pub(crate) use access::Askable;
 pub(crate) use fields::FIELDS;
 pub(crate) use keep::{StorePlace, TrailStore, bucket_place};
 pub(crate) use problem::{Problem, Problems, Severity, nearest};
@@ -57,14 +65,21 @@ pub(crate) struct Config {
     pub(crate) resources: BTreeMap<String, Resource>,
     pub(crate) roles: Vec<Role>,
     pub(crate) policies: Vec<CedarFile>,
-    /// Where complete segments and checkpoints are kept.
-    pub(crate) trail_store: TrailStore,
-    /// Where backups go.
-    pub(crate) backup: Option<StorePlace>,
+    /// What people may state as the purpose of a session.
+    pub(crate) purposes: Vec<Arc<str>>,
+    /// Who signs the log's checkpoints beside the log.
+    pub(crate) witnessing: Option<Witnessing>,
+    pub(crate) clock: ClockWatch,
+    /// Which roles may be asked for.
+    pub(crate) access: BTreeMap<String, Askable>,
     /// Who may administer; without it, the server's own account and root.
     pub(crate) operators: Option<Operators>,
     /// For how many years entries are kept at least.
     pub(crate) retention_years: u32,
+    /// Where complete segments and checkpoints are kept.
+    pub(crate) trail_store: TrailStore,
+    /// Where backups go.
+    pub(crate) backup: Option<StorePlace>,
 }
 
 /// Where and how PostgreSQL clients are received.
@@ -82,6 +97,7 @@ pub(crate) struct Listener {
     pub(crate) handshake_timeout: Duration,
     pub(crate) dial_timeout: Duration,
     pub(crate) idle_timeout: Duration,
+    pub(crate) idle_warning: Duration,
     pub(crate) session_lifetime_max: Duration,
     pub(crate) message_bytes_max: usize,
     pub(crate) hold_window_bytes: usize,
@@ -101,6 +117,7 @@ impl Default for Listener {
             handshake_timeout: Duration::from_secs(30),
             dial_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_mins(15),
+            idle_warning: Duration::from_mins(1),
             session_lifetime_max: Duration::from_hours(12),
             message_bytes_max: 16 << 20,
             hold_window_bytes: 64 << 10,
@@ -133,6 +150,8 @@ pub(crate) struct Resource {
     pub(crate) port: u16,
     pub(crate) database: String,
     pub(crate) tls: UpstreamTls,
+    /// How long its sessions may last, where that is less than the listener allows.
+    pub(crate) bounds: Bounds,
     /// What of its content is protected; without it results leave as they come.
     pub(crate) protection: Option<Protection>,
 }
@@ -230,8 +249,10 @@ fn add_policy_problems(draft: &Draft, problems: &mut Vec<Problem>) {
         roles: &draft.roles,
         cedar: &draft.policies,
         people: &[],
+        locks: &[],
         resources: &resources,
         classes: &classes,
+        purposes: &draft.purposes,
     };
     let Err(diagnostics) = Snapshot::compile(&sources, 0) else { return };
     for diagnostic in diagnostics {

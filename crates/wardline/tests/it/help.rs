@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 51] = [
+const COMMANDS: [&str; 68] = [
     "",
     "serve",
     "check",
@@ -39,6 +39,7 @@ const COMMANDS: [&str; 51] = [
     "trail",
     "trail tail",
     "trail show",
+    "trail prove",
     "trail export-tlog",
     "trail seal",
     "trail store",
@@ -47,9 +48,25 @@ const COMMANDS: [&str; 51] = [
     "drill",
     "who-saw",
     "saw",
+    "session",
+    "session list",
+    "session watch",
+    "session kill",
+    "lock",
+    "lock add",
+    "lock remove",
+    "lock list",
     "verify",
+    "verify-proof",
+    "witness",
     "access",
     "access matrix",
+    "access request",
+    "access approve",
+    "access deny",
+    "access withdraw",
+    "access revoke",
+    "access list",
     "phi",
     "phi scan",
     "phi explain",

@@ -4,6 +4,8 @@
 //! "Error and Notice Message Fields". Deliberately absent: what a message means for the session
 //! (`track`), and row contents, which pass through as they came.
 
+use phi::Format;
+
 /// Why bytes are not a message of this protocol. Ends the session: there is no resynchronising.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
@@ -385,6 +387,24 @@ pub(crate) fn parameter(parameters: &[u8], at: usize) -> Result<Option<(i16, &[u
     Ok(fields.value()?.map(|value| (format, value)))
 }
 
+/// Returns what a format code says.
+pub(crate) fn format_of(code: i16, message: &'static str) -> Result<Format, Malformed> {
+    match code {
+        0 => Ok(Format::Text),
+        1 => Ok(Format::Binary),
+        _ => Err(Malformed::Layout(message)),
+    }
+}
+
+/// Returns how the value at a place of a row is written: no code means text, one is for all.
+pub(crate) fn format_at(formats: &[i16], at: usize) -> Result<Format, Malformed> {
+    match formats {
+        [] => Ok(Format::Text),
+        [all] => format_of(*all, "DataRow"),
+        each => format_of(*each.get(at).ok_or(Malformed::Layout("DataRow"))?, "DataRow"),
+    }
+}
+
 /// Reads the portal of `Execute`; the row limit passes through.
 pub(crate) fn execute(frame: &[u8]) -> Result<&[u8], Malformed> {
     let mut fields = Fields::of(frame, "Execute");
@@ -549,6 +569,8 @@ pub(crate) enum Severity {
     Error,
     /// The session ends.
     Fatal,
+    /// Nothing fails: the client is told something.
+    Notice,
 }
 
 /// An error of ours, in PostgreSQL's form.
@@ -605,13 +627,14 @@ impl WireError {
         Ok(())
     }
 
-    /// Appends the `ErrorResponse`.
+    /// Appends the `ErrorResponse` or `NoticeResponse`.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        let severity: &[u8] = match self.severity {
-            Severity::Error => b"ERROR",
-            Severity::Fatal => b"FATAL",
+        let (kind, severity): (u8, &[u8]) = match self.severity {
+            Severity::Error => (b'E', b"ERROR"),
+            Severity::Fatal => (b'E', b"FATAL"),
+            Severity::Notice => (b'N', b"NOTICE"),
         };
-        message(out, b'E', |out| {
+        message(out, kind, |out| {
             let mut field = |code: u8, text: &[u8]| {
                 out.push(code);
                 put_cstr(out, text);

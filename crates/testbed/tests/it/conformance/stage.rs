@@ -113,6 +113,11 @@ pub(crate) struct Held {
 
 impl Held {
     pub(crate) fn open(address: &str, conninfo: &Conninfo) -> Held {
+        Held::try_open(address, conninfo).expect("a session")
+    }
+
+    /// The same; `None` where it is refused.
+    pub(crate) fn try_open(address: &str, conninfo: &Conninfo) -> Option<Held> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -126,13 +131,21 @@ impl Held {
             let mut config = tokio_postgres::Config::new();
             config.user(&conninfo.user).password(&conninfo.password).dbname(&conninfo.dbname);
             config.ssl_mode(tokio_postgres::config::SslMode::Require);
-            let (client, connection) =
-                config.connect_raw(stream, connector(conninfo)).await.expect("a session");
+            let (client, connection) = config.connect_raw(stream, connector(conninfo)).await.ok()?;
             tokio::spawn(connection);
             client.simple_query("select 1").await.expect("an answer");
-            client
-        });
-        Held { client, runtime }
+            Some(client)
+        })?;
+        Some(Held { client, runtime })
+    }
+
+    /// Runs a text in simple mode; returns the SQLSTATE, empty where the connection is gone.
+    pub(crate) fn ask(&self, sql: &str) -> Result<(), String> {
+        let result = self.runtime.block_on(self.client.simple_query(sql));
+        let state = |error: tokio_postgres::Error| {
+            error.code().map_or_else(String::new, |code| code.code().to_owned())
+        };
+        result.map(drop).map_err(state)
     }
 
     /// Prepares a statement.

@@ -1,7 +1,7 @@
 //! Carries one session: reads, admits, forwards, withholds, settles.
 //!
 //! One task, one poll function, both directions; an idle session owns no buffers. The client's side is in `asked`,
-//! the resource's in `answered`.
+//! what is not sent in `refused`, what is in `sent`, the resource's side in `answered`.
 //!
 //! INVARIANT: an operation reaches `Upbox` only with a `Permit`; what came of it leaves `Outbox` only past its gate.
 //! What stands between `answered` and the outbox for people who do not see everything is in `masking`.
@@ -9,6 +9,9 @@
 mod answered;
 mod asked;
 mod masking;
+mod purpose;
+mod refused;
+mod sent;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -129,12 +132,17 @@ pub(crate) struct Relay<C: Control> {
     redefined: bool,
     /// Something of such a transaction is under way.
     change: Option<Change>,
+    /// When something was last asked.
     active: Instant,
+    /// Which idleness the client was warned of: the `active` of then.
+    warned: Option<Instant>,
     /// The client said goodbye and answers are under way: they go out until the resource, told too, closes.
     leaving: bool,
     /// The resource said why it ends the session.
     fatal: bool,
     goodbye: Option<Goodbye>,
+    /// What the session is for is about to change.
+    restating: Option<purpose::Restating>,
 }
 
 impl<C: Control> std::fmt::Debug for Relay<C> {
@@ -189,9 +197,11 @@ impl<C: Control> Relay<C> {
             redefined: false,
             change: None,
             active: Instant::now(),
+            warned: None,
             leaving: false,
             fatal: false,
             goodbye: None,
+            restating: None,
         }
     }
 
@@ -224,21 +234,28 @@ impl<C: Control> Relay<C> {
         let mut drain = self.shared.drain.clone();
         // Something may have changed while the resource was dialled.
         self.renew();
-        let expiry = Instant::now() + limits.session_lifetime_max;
+        let began = Instant::now();
+        let mut killed = self.gate.session().pulse.ended();
+        // It may have been ended while the resource was dialled.
+        killed.mark_changed();
         loop {
-            let due = expiry.min(self.active + limits.idle_timeout);
+            // The bounds are those of the configuration in force now.
+            let (idle_timeout, lifetime) = self.target.bounds.within(&limits);
+            let expiry = began + lifetime;
+            let due = expiry.min(self.idle_due(idle_timeout));
             tokio::select! {
                 goodbye = std::future::poll_fn(|cx| self.poll(cx)) => return goodbye,
                 _ = policy.changed() => self.renew(),
                 _ = drain.changed() => {}
+                _ = killed.changed() => {}
                 () = sleep_until(due) => {}
             }
-            if Instant::now() >= expiry {
+            if killed.borrow_and_update().is_some() {
+                self.end(Ending::Killed, b"57P01", "an administrator ended the session");
+            } else if Instant::now() >= expiry {
                 self.end(Ending::Expired, b"57P01", "the session reached its greatest age");
-            } else if self.active.elapsed() >= limits.idle_timeout && self.quiet() {
-                self.end(Ending::Idle, b"57P05", "nothing was asked for the idle timeout");
-            } else if self.active.elapsed() >= limits.idle_timeout {
-                self.active = Instant::now();
+            } else {
+                self.judge_idleness(idle_timeout);
             }
             let drain = *drain.borrow();
             if drain == Drain::Cut || (drain == Drain::Finish && self.at_rest()) {
@@ -247,6 +264,44 @@ impl<C: Control> Relay<C> {
             if let Some(goodbye) = self.goodbye.take() {
                 return Ok(goodbye);
             }
+        }
+    }
+
+    /// Something was asked.
+    fn stir(&mut self, at: Micros) {
+        self.active = Instant::now();
+        self.gate.session().pulse.beat(at);
+    }
+
+    /// Returns when idleness is to be judged: when the client is to be warned, then when the session ends.
+    fn idle_due(&self, idle_timeout: Duration) -> Instant {
+        let end = self.active + idle_timeout;
+        if self.warned == Some(self.active) { end } else { end - self.idle_warning(idle_timeout) }
+    }
+
+    fn idle_warning(&self, idle_timeout: Duration) -> Duration {
+        self.shared.config.limits.idle_warning.min(idle_timeout / 2)
+    }
+
+    /// Warns a client that asks nothing, and ends its session when it still does not.
+    fn judge_idleness(&mut self, idle_timeout: Duration) {
+        if Instant::now() < self.idle_due(idle_timeout) {
+            return;
+        }
+        if !self.quiet() {
+            // Whoever waits for an answer is not idle.
+            self.active = Instant::now();
+        } else if self.active.elapsed() >= idle_timeout {
+            self.end(Ending::Idle, b"57P05", "nothing was asked for the idle timeout");
+        } else {
+            let words = format!(
+                "this session ends in {} s unless something is asked",
+                self.idle_warning(idle_timeout).as_secs_f64().ceil()
+            );
+            let mut notice = Vec::new();
+            WireError::new(Severity::Notice, b"57P05", words).encode(&mut notice);
+            self.outbox.push(&notice);
+            self.warned = Some(self.active);
         }
     }
 
@@ -450,6 +505,8 @@ impl<C: Control> Relay<C> {
     /// Records what came of an operation, and withholds its answers until that is durable.
     fn settle(&mut self, number: u64, outcome: Outcome, detail: Option<&'static str>) -> Result<(), Failure> {
         let Some(running) = self.running.remove(&number) else { return Ok(()) };
+        let restated = self.restated(number, outcome == Outcome::Completed);
+        let detail = restated.as_deref().or(detail);
         let mut report = Report { outcome: Some(outcome), detail, ..running.report() };
         // What is not followed may have told something without a row: in a notice, a setting, how long it took.
         let runs = running.executed && running.results.as_ref().is_some_and(|results| results.runs());
@@ -543,6 +600,7 @@ fn last_words(failure: &Failure) -> (Ending, Option<WireError>) {
         Failure::Trail(_) => {
             (Ending::TrailLost, fatal(b"58030", "access is stopped: the trail cannot record"))
         }
+        Failure::Unsupported(what) => (Ending::Unsupported, fatal(b"0A000", what)),
         Failure::Ours(_) => (Ending::Unsupported, fatal(b"0A000", "wardline cannot protect this session")),
     }
 }

@@ -217,7 +217,8 @@ pub fn verify_on(disk: &dyn Disk, options: VerifyOptions<'_>) -> Result<Report, 
         run_leaf: None,
         epochs: Epochs::None,
         begun: BTreeSet::new(),
-        roots: BTreeMap::new(),
+        // A log that begins with an incident has its first start behind it, and stood at nothing.
+        roots: BTreeMap::from([(0, tlog::EMPTY_ROOT)]),
         silence: None,
         cached: None,
     };

@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 78] = [
+const COMMANDS: [&str; 82] = [
     "",
     "serve",
     "check",

@@ -24,12 +24,20 @@ pub enum Kind {
     ConfigActivated = 6,
     /// The keys of a month were destroyed: its entries can be read no more, and that is no damage.
     KeyDestroyed = 8,
+    /// A node that started says where the log stood: `detail` is the epoch, the number of entries and their root.
+    EpochHead = 9,
     /// Somebody signed in, or failed to.
     SignIn = 10,
     /// A session on a resource began.
     SessionOpened = 11,
     /// A session on a resource ended.
     SessionClosed = 12,
+    /// A complete segment is in a store; `detail` says which, with its digest.
+    SegmentSealed = 13,
+    /// A backup was made; `detail` names it.
+    BackedUp = 14,
+    /// A backup was restored, to go on or to try it.
+    Restored = 15,
     /// An operation within a session; see [`Phase`].
     Operation = 20,
     /// People, credentials or settings were changed by an administrator.
@@ -42,7 +50,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Kind; 14] = [
+    pub const ALL: [Kind; 18] = [
         Kind::NodeStarted,
         Kind::NodeStopped,
         Kind::Heartbeat,
@@ -50,9 +58,13 @@ impl Kind {
         Kind::PolicyActivated,
         Kind::ConfigActivated,
         Kind::KeyDestroyed,
+        Kind::EpochHead,
         Kind::SignIn,
         Kind::SessionOpened,
         Kind::SessionClosed,
+        Kind::SegmentSealed,
+        Kind::BackedUp,
+        Kind::Restored,
         Kind::Operation,
         Kind::AdminChange,
         Kind::Incident,
@@ -69,9 +81,13 @@ impl Kind {
             Kind::PolicyActivated => "policy-activated",
             Kind::ConfigActivated => "config-activated",
             Kind::KeyDestroyed => "key-destroyed",
+            Kind::EpochHead => "epoch-head",
             Kind::SignIn => "sign-in",
             Kind::SessionOpened => "session-opened",
             Kind::SessionClosed => "session-closed",
+            Kind::SegmentSealed => "segment-sealed",
+            Kind::BackedUp => "backed-up",
+            Kind::Restored => "restored",
             Kind::Operation => "operation",
             Kind::AdminChange => "admin-change",
             Kind::Incident => "incident",
@@ -268,6 +284,8 @@ pub struct Record<'a> {
     pub masked: Vec<Cow<'a, str>>,
     /// The protected columns returned as they are.
     pub unmasked: Vec<Cow<'a, str>>,
+    /// What the person said that it was for.
+    pub purpose: Option<Cow<'a, str>>,
 }
 
 impl Record<'_> {
@@ -302,6 +320,7 @@ impl Record<'_> {
             unresolved: None,
             masked: Vec::new(),
             unmasked: Vec::new(),
+            purpose: None,
         }
     }
 }

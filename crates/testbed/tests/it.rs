@@ -18,10 +18,14 @@ mod leaks;
 mod patients;
 #[path = "it/postgres.rs"]
 mod postgres;
+#[path = "it/purpose.rs"]
+mod purpose;
 #[path = "it/round_trip.rs"]
 mod round_trip;
 #[path = "it/scan.rs"]
 mod scan;
+#[path = "it/store.rs"]
+mod store;
 #[path = "it/through_gateway.rs"]
 mod through_gateway;
 #[path = "it/utility.rs"]

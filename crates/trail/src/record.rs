@@ -16,6 +16,8 @@ use model::{
 const VERSION_1: u8 = 1;
 /// With patients and protected columns.
 const VERSION_2: u8 = 2;
+/// With purposes.
+const VERSION_3: u8 = 3;
 /// The longest record. A statement text or sealed parameters of many megabytes must fit, an endless one not.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
 /// The longest name: of a person, client program, resource, command, object or policy.
@@ -102,8 +104,11 @@ mod field {
     pub(super) const UNRESOLVED: u64 = 27;
     pub(super) const MASKED: u64 = 28;
     pub(super) const UNMASKED: u64 = 29;
+    pub(super) const PURPOSE: u64 = 35;
     /// The first field that version 1 does not have.
     pub(super) const FIRST_OF_VERSION_2: u64 = PATIENTS;
+    /// The first field that version 2 does not have.
+    pub(super) const FIRST_OF_VERSION_3: u64 = 30;
 }
 
 /// Appends the canonical bytes of a record.
@@ -136,6 +141,7 @@ fn check(record: &Record<'_>) -> Result<(), TooLarge> {
     text("statement", &record.statement, RECORD_BYTES_MAX)?;
     within("sealed", record.sealed.as_ref().map_or(0, |s| s.len()), RECORD_BYTES_MAX)?;
     text("detail", &record.detail, DETAIL_BYTES_MAX)?;
+    text("purpose", &record.purpose, NAME_BYTES_MAX)?;
     if let Some(patients) = &record.patients {
         within("patients", patients.tokens().len(), LIST_ITEMS_MAX)?;
         within("patients_sealed", patients.sealed().len(), RECORD_BYTES_MAX)?;
@@ -189,10 +195,14 @@ fn write(record: &Record<'_>, out: &mut Vec<u8>) {
     number(out, field::UNRESOLVED, record.unresolved);
     list(out, field::MASKED, &record.masked);
     list(out, field::UNMASKED, &record.unmasked);
+    text(out, field::PURPOSE, record.purpose.as_deref());
 }
 
 fn version(record: &Record<'_>) -> u8 {
-    let Record { patients, unresolved, masked, unmasked, .. } = record;
+    let Record { patients, unresolved, masked, unmasked, purpose, .. } = record;
+    if purpose.is_some() {
+        return VERSION_3;
+    }
     let first = patients.is_none() && unresolved.is_none() && masked.is_empty() && unmasked.is_empty();
     if first { VERSION_1 } else { VERSION_2 }
 }
@@ -293,7 +303,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'static>, DecodeError> {
     }
     let mut input = Input { bytes };
     let version = input.byte()?;
-    if version != VERSION_1 && version != VERSION_2 {
+    if !(VERSION_1..=VERSION_3).contains(&version) {
         return Err(DecodeError::Version(version));
     }
     if input.varint()? != field::KIND {
@@ -313,7 +323,11 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'static>, DecodeError> {
         read_field(&mut record, number, &mut input)?;
         last = number;
     }
-    let written = if last < field::FIRST_OF_VERSION_2 { VERSION_1 } else { VERSION_2 };
+    let written = match last {
+        ..field::FIRST_OF_VERSION_2 => VERSION_1,
+        ..field::FIRST_OF_VERSION_3 => VERSION_2,
+        field::FIRST_OF_VERSION_3.. => VERSION_3,
+    };
     if version == written { Ok(record) } else { Err(DecodeError::Version(version)) }
 }
 
@@ -353,6 +367,7 @@ fn read_field(record: &mut Record<'static>, number: u64, input: &mut Input<'_>) 
         field::UNRESOLVED => record.unresolved = Some(input.varint()?),
         field::MASKED => record.masked = input.list(number)?,
         field::UNMASKED => record.unmasked = input.list(number)?,
+        field::PURPOSE => record.purpose = Some(input.text(number, name)?),
         _ => return Err(DecodeError::Field(number)),
     }
     Ok(())

@@ -11,8 +11,12 @@ mod crash;
 mod custody;
 #[path = "it/decoders.rs"]
 mod decoders;
+#[path = "it/epoch.rs"]
+mod epoch;
 #[path = "it/fault.rs"]
 mod fault;
+#[path = "it/keeping.rs"]
+mod keeping;
 #[path = "it/life.rs"]
 mod life;
 #[path = "it/memory.rs"]

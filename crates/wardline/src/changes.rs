@@ -61,23 +61,12 @@ impl Node {
     pub(crate) async fn perform(&self, actor: &Actor, request: Request) -> Result<Reply, Refusal> {
         self.check_standing(&request)?;
         self.authorise(actor, &request).await?;
-        let _turn = match request {
-            // A log-in waits for hashes; it changes nothing that another change looks at.
-            Request::Login { .. }
-            | Request::AccessMatrix { .. }
-            | Request::TrailView { .. }
-            | Request::SessionList {}
-            | Request::SessionKill { .. }
-            | Request::SurveyBegin { .. }
-            | Request::SurveyEnd { .. }
-            | Request::Explain { .. }
-            | Request::OperatorRights {}
-            | Request::KeyList {}
-            | Request::HoldList {}
-            | Request::RetentionPlan {}
-            | Request::Agreements {} => None,
-            _ => Some(self.turn.lock().await),
-        };
+        let _turn = if waits_for_turn(&request) { Some(self.turn.lock().await) } else { None };
+        self.act(actor, request).await
+    }
+
+    #[expect(clippy::too_many_lines, reason = "a flat match: each request and the function that does it")]
+    async fn act(&self, actor: &Actor, request: Request) -> Result<Reply, Refusal> {
         match request {
             Request::UserAdd { name, display_name, roles, password } => {
                 self.user_add(actor, name, display_name, roles, password.0).await
@@ -133,11 +122,16 @@ impl Node {
             Request::SurveyEnd { resource, what, rows, failed } => {
                 self.survey_end(actor, &resource, what, rows, failed).await
             }
-            Request::Explain { resource, person, text, address } => {
-                self.explain(actor, &resource, &person, &text, address).await
+            Request::TrailSeal {} => self.trail_seal(actor).await,
+            Request::BackupBegin { to } => self.backup_begin(actor, &to).await,
+            Request::BackupEnd { what } => self.backup_end(actor, Kind::BackedUp, &what).await,
+            Request::DrillEnd { what } => self.backup_end(actor, Kind::Restored, &what).await,
+            Request::Explain { resource, person, text, address, purpose } => {
+                let context = self.circumstances(address, purpose.as_deref())?;
+                self.explain(actor, &resource, &person, &text, context).await
             }
-            Request::AccessMatrix { relations, classes, address } => {
-                let context = Context { address, at: self.now() };
+            Request::AccessMatrix { relations, classes, address, purpose } => {
+                let context = self.circumstances(address, purpose.as_deref())?;
                 self.access_matrix(&relations, &classes, &context)
             }
         }
@@ -422,6 +416,16 @@ impl Node {
         Ok(Reply::Nothing {})
     }
 
+    /// Returns the circumstances to assume: now, from an address, for a purpose that people may state.
+    fn circumstances(&self, address: IpAddr, purpose: Option<&str>) -> Result<Context, Refusal> {
+        let snapshot = self.snapshot();
+        let purpose = purpose.map(|name| {
+            let known = snapshot.purposes().iter().map(|purpose| &**purpose);
+            snapshot.purpose(name).ok_or_else(|| crate::commands::no_such("purpose", name, known))
+        });
+        Ok(Context { address, at: self.now(), purpose: purpose.transpose()? })
+    }
+
     /// Says what would become of a statement. The record does not hold its text, which may name a patient.
     async fn explain(
         &self,
@@ -429,7 +433,7 @@ impl Node {
         resource: &str,
         person: &str,
         text: &Sensitive,
-        address: IpAddr,
+        context: Context,
     ) -> Result<Reply, Refusal> {
         let config = self.config.load_full();
         if !config.resources.contains_key(resource) {
@@ -455,7 +459,6 @@ impl Node {
             roles: known.roles.iter().map(|role| role.as_str().into()).collect(),
         };
         let snapshot = self.snapshot();
-        let context = Context { address, at: self.now() };
         let asked = Asked { principal: &principal, snapshot: &snapshot, context };
         let explanation = gateway::explain(&upstream, &credential, asked, text.0.expose()).await;
         let explanation = explanation.map_err(|error| {
@@ -620,7 +623,7 @@ impl Node {
     }
 
     /// Records that a change was made. It is made whether or not this can be recorded.
-    async fn settled(&self, change: &Change<'_>) {
+    pub(crate) async fn settled(&self, change: &Change<'_>) {
         if let Some(number) = change.number {
             self.held_change.store(number, Ordering::Relaxed);
         }
@@ -652,6 +655,10 @@ impl Node {
             | Request::OperatorRights {}
             | Request::KeyList {}
             | Request::KeyRotate {}
+            | Request::TrailSeal {}
+            | Request::BackupBegin { .. }
+            | Request::BackupEnd { .. }
+            | Request::DrillEnd { .. }
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::VaultSet { .. }
@@ -687,6 +694,30 @@ impl Node {
             | Request::AccessMatrix { .. } => Err(older_registry(&self.folder.registry(), registry, trail)),
         }
     }
+}
+
+/// Tells whether a request changes something that another one looks at.
+fn waits_for_turn(request: &Request) -> bool {
+    !matches!(
+        request,
+        // A log-in waits for hashes; it changes nothing that another change looks at.
+        Request::Login { .. }
+            | Request::AccessMatrix { .. }
+            | Request::TrailView { .. }
+            | Request::SessionList {}
+            | Request::SessionKill { .. }
+            | Request::SurveyBegin { .. }
+            | Request::SurveyEnd { .. }
+            | Request::TrailSeal {}
+            | Request::BackupEnd { .. }
+            | Request::DrillEnd { .. }
+            | Request::Explain { .. }
+            | Request::OperatorRights {}
+            | Request::KeyList {}
+            | Request::HoldList {}
+            | Request::RetentionPlan {}
+            | Request::Agreements {}
+    )
 }
 
 /// Says that a registry is older than its trail, and how to go on.

@@ -75,12 +75,18 @@ pub(crate) enum Command {
     Saw(Saw),
     /// Prove that nothing in a trail was altered, dropped, reordered or cut off
     Verify(Verify),
+    /// Check a proof that an entry is in a log, without the log
+    VerifyProof(crate::commands::prove::VerifyProof),
+    /// Sign for others which checkpoints of their logs were seen
+    Witness(crate::commands::witness::Witness),
     /// Who may do what
     #[command(subcommand)]
     Access(Access),
     /// What of a resource is protected, and what that does to a statement
     #[command(subcommand)]
     Phi(Phi),
+    #[command(flatten)]
+    Keep(crate::commands::keep::Keep),
 }
 
 #[derive(Debug, Args)]
@@ -104,6 +110,12 @@ pub(crate) struct Serve {
     /// Start with a registry that is older than the trail, for this reason; it is recorded as an incident
     #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) accept_older_registry: Option<String>,
+    /// Go on with a restored trail, of which this is the last checkpoint that anybody holds; it is recorded
+    #[arg(long, value_name = "FILE", conflicts_with = "next_origin")]
+    pub(crate) last_checkpoint: Option<PathBuf>,
+    /// Close the trail as it is and begin the next one, for this reason; its first entry says so
+    #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) next_origin: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -376,6 +388,10 @@ Examples:
         #[command(flatten)]
         place: TrailPlace,
     },
+    /// Write the proof that an entry is in the log, for somebody who has nothing else of it
+    Prove(crate::commands::prove::Prove),
+    #[command(flatten)]
+    Keep(crate::commands::keep::TrailKeep),
     /// Write the log as a standard tlog-tiles tree, for any verifier of that format
     #[command(after_help = "Example:\n  wardline trail export-tlog /tmp/tree")]
     ExportTlog {
@@ -411,9 +427,13 @@ pub(crate) enum KindName {
     PolicyActivated,
     ConfigActivated,
     KeyDestroyed,
+    EpochHead,
     SignIn,
     SessionOpened,
     SessionClosed,
+    SegmentSealed,
+    BackedUp,
+    Restored,
     Operation,
     AdminChange,
     Incident,
@@ -525,19 +545,23 @@ Levels:
 
 Examples:
   wardline verify
-  wardline verify --checkpoint /media/usb/checkpoint
+  wardline verify --anchor /media/usb/checkpoint
+  wardline verify --policy witnesses.policy
   wardline verify --trail /mnt/copy/trail --root-key root.key --node gw1 --json
 
 Exit codes: 0 whole, 1 damaged (the first bad entry is named), 2 could not run.")]
 pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) place: TrailPlace,
-    /// Checkpoint held elsewhere; the trail must contain everything below it
-    #[arg(long, value_name = "FILE")]
+    /// Checkpoint held elsewhere, such as a witness's; the trail must contain everything below it
+    #[arg(long, visible_alias = "anchor", value_name = "FILE")]
     pub(crate) checkpoint: Option<PathBuf>,
     /// Public key the checkpoints must be signed with (`name+hash+key`)
     #[arg(long, value_name = "KEY")]
     pub(crate) verifier_key: Option<String>,
+    /// Policy file (C2SP tlog-policy): so many of these witnesses must have signed a checkpoint
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
     /// How deep to look; 5 when the root key is at hand, else 3
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
     pub(crate) level: Option<u8>,
@@ -614,7 +638,7 @@ Example:
 Examples:
   wardline access matrix
   wardline access matrix --person ann --relation public.patients --json
-  wardline access matrix --class ssn --class mrn")]
+  wardline access matrix --class ssn --class mrn --purpose treatment")]
     Matrix {
         /// Only this person; may be given several times
         #[arg(long, value_name = "NAME")]
@@ -631,6 +655,9 @@ Examples:
         /// Client address to assume
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
         address: IpAddr,
+        /// Purpose to assume, one of `policy.purposes`
+        #[arg(long, value_name = "PURPOSE")]
+        purpose: Option<String>,
         #[command(flatten)]
         output: Json,
     },
@@ -675,6 +702,7 @@ What is said holds for a new session: what was prepared or declared before in an
 
 Examples:
   wardline phi explain hospital 'SELECT ssn, sex FROM patients' --as ann
+  wardline phi explain hospital 'SELECT ssn FROM patients' --as ann --purpose research
   wardline phi explain hospital - --as ann --json < query.sql
 
 Exit codes: 0 it was explained, whatever the verdict, 1 refused, 2 could not run.")]
@@ -693,6 +721,9 @@ pub(crate) struct Explain {
     /// Client address to assume
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     pub(crate) address: IpAddr,
+    /// Purpose to assume, one of `policy.purposes`
+    #[arg(long, value_name = "PURPOSE")]
+    pub(crate) purpose: Option<String>,
     /// Write JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -6,14 +6,17 @@
 #![warn(missing_docs)]
 
 mod admin;
+mod backup;
 mod changes;
 mod cli;
+mod clock;
 mod commands;
 mod config;
 mod control;
 mod data;
 mod gate;
 mod hashing;
+mod keep;
 mod logging;
 mod node;
 mod operators;
@@ -27,6 +30,7 @@ mod sign_in;
 mod standing;
 mod tls;
 mod upstream;
+mod witness;
 
 use std::process::ExitCode;
 

@@ -122,6 +122,10 @@ fn needed(request: &Request) -> Needed {
         }
         Request::ExpirePropose { .. } => (&[&[PrivacyOfficer, KeyAdmin]], Action::Administer),
         Request::Agree { .. } => (&[&[Approver, PrivacyOfficer]], Action::Approve),
+        Request::TrailSeal {} | Request::BackupBegin { .. } | Request::BackupEnd { .. } => {
+            (&[&[Admin]], Action::Administer)
+        }
+        Request::DrillEnd { .. } => (&[&[Admin, Auditor]], Action::Administer),
         Request::SessionKill { .. } | Request::LockPlace { .. } | Request::LockLift { .. } => {
             (&[&[Admin, PrivacyOfficer]], Action::Administer)
         }
@@ -162,6 +166,9 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::AccessWithdraw { .. } => change("access withdraw"),
         Request::AccessRevoke { .. } => change("access revoke"),
         Request::AccessList { .. } => change("access list"),
+        Request::TrailSeal {} => change("trail seal"),
+        Request::BackupBegin { .. } | Request::BackupEnd { .. } => change("backup"),
+        Request::DrillEnd { .. } => change("drill"),
         Request::SessionList {} => change("session list"),
         Request::LockList {} => change("lock list"),
         Request::UserList {} => change("user list"),

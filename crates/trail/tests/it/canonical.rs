@@ -73,9 +73,11 @@ prop_compose! {
         policies in prop::collection::vec(any::<String>(), 0..4), numbers in prop::array::uniform4(any::<Option<u64>>()),
         outcome in outcome(), patients in patients(), unresolved in any::<Option<u64>>(),
         columns in prop::array::uniform2(prop::collection::vec(any::<String>(), 0..3)),
+        purpose in any::<Option<String>>(),
     ) -> Record<'static> {
         let mut record = record;
         (record.patients, record.unresolved) = (patients, unresolved);
+        record.purpose = purpose.map(Into::into);
         [record.masked, record.unmasked] = columns.map(|list| list.into_iter().map(Into::into).collect());
         record.verdict = verdict;
         record.policies = policies.into_iter().map(Into::into).collect();
@@ -127,6 +129,7 @@ fn refusals_say_what_is_wrong() {
     check(&[30, 0], DecodeError::Field(30));
     // Of version 2, in a record of version 1; and the other way round.
     check(&[27, 1], DecodeError::Version(1));
+    check(&[35, 1, b'a'], DecodeError::Version(1));
     check(&[5, 1, 5, 1], DecodeError::Order(5));
     check(&[12, 1, 5, 1], DecodeError::Order(5));
     check(&[5, 9], DecodeError::Value(5));
@@ -135,7 +138,7 @@ fn refusals_say_what_is_wrong() {
     check(&[7, 1, 0xff], DecodeError::Utf8(7));
     check(&[16, 0], DecodeError::Value(16));
     check(&[7, 0xff, 0xff, 0xff, 0x7f], DecodeError::Limit(7));
-    assert_eq!(decode(&[3, 1, 3]), Err(DecodeError::Version(3)));
+    assert_eq!(decode(&[4, 1, 3]), Err(DecodeError::Version(4)));
     let base = [2, 1, 3, 2, 0, 0, 0, 0, 0, 0, 0, 0];
     let check = |tail: &[u8], expected: DecodeError| {
         assert_eq!(decode(&[&base, tail].concat()), Err(expected), "{tail:02x?}");
@@ -188,7 +191,7 @@ fn the_documented_vectors_hold() {
     }
 }
 
-fn vector_records() -> [(&'static str, Record<'static>); 4] {
+fn vector_records() -> [(&'static str, Record<'static>); 5] {
     let at = Micros(1_795_428_000_000_000);
     let mut refused = Record::new(Kind::SignIn, at);
     refused.person_name = Some("nurse.joy".into());
@@ -201,10 +204,13 @@ fn vector_records() -> [(&'static str, Record<'static>); 4] {
     patients.unresolved = Some(2);
     patients.masked = vec!["public.patients.ssn".into()];
     patients.unmasked = vec!["public.patients.name".into()];
+    let mut purpose = patients.clone();
+    purpose.purpose = Some("treatment".into());
     [
         ("heartbeat", Record::new(Kind::Heartbeat, at)),
         ("failed sign-in", refused),
         ("read", select(300)),
         ("read with patients", patients),
+        ("read for a purpose", purpose),
     ]
 }

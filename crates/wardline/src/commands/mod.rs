@@ -4,14 +4,17 @@ mod access;
 mod administer;
 mod check;
 mod init;
+pub(crate) mod keep;
 pub(crate) mod operator;
 mod patients;
 mod phi;
 mod place;
+pub(crate) mod prove;
 pub(crate) mod retention;
 pub(crate) mod sessions;
 mod trail;
 mod verify;
+pub(crate) mod witness;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -46,10 +49,13 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Phi(command) => phi::run(file, command),
         Command::Session(command) => sessions::session(file, command),
         Command::Lock(command) => sessions::lock(file, command),
+        Command::Keep(command) => keep::run(file, command),
         Command::Trail(command) => trail::run(file, command),
         Command::WhoSaw(arguments) => patients::who_saw(file, arguments),
         Command::Saw(arguments) => patients::saw(file, arguments),
         Command::Verify(arguments) => verify::run(file, arguments),
+        Command::VerifyProof(arguments) => prove::verify(arguments),
+        Command::Witness(arguments) => witness::run(arguments),
     }
 }
 

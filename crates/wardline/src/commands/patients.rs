@@ -36,6 +36,7 @@ struct Access {
     person_id: Option<String>,
     address: String,
     resource: String,
+    purpose: Option<String>,
     command: String,
     objects: Vec<String>,
     rows: Option<u64>,
@@ -59,6 +60,7 @@ impl Access {
             person_id: record.person.map(|id| id.to_string()),
             address: record.address.map(|address| address.to_string()).unwrap_or_default(),
             resource: text(&record.resource),
+            purpose: record.purpose.as_ref().map(ToString::to_string),
             command: text(&record.command),
             objects: record.objects.iter().map(ToString::to_string).collect(),
             ..Access::default()
@@ -87,6 +89,7 @@ impl Access {
             "person_name": self.person,
             "address": self.address,
             "resource": self.resource,
+            "purpose": self.purpose,
             "command": self.command,
             "objects": self.objects,
             "rows": self.rows,
@@ -106,13 +109,14 @@ impl Access {
             cell(&self.resource),
             cell(&self.command),
             cell(&self.objects.join(", ")),
+            cell(self.purpose.as_deref().unwrap_or_default()),
             rows,
             self.result.to_owned(),
         ]
     }
 }
 
-const HEADING: [&str; 8] = ["ENTRY", "WHEN", "WHO", "RESOURCE", "WHAT", "OF", "ROWS", "RESULT"];
+const HEADING: [&str; 9] = ["ENTRY", "WHEN", "WHO", "RESOURCE", "WHAT", "OF", "PURPOSE", "ROWS", "RESULT"];
 
 /// Operations by session and number, in the order in which they began.
 #[derive(Debug, Default)]

@@ -5,11 +5,14 @@
 //! Absent on purpose: environment variables, includes and defaults that weaken protection.
 
 mod access;
+mod evidence;
 mod fields;
 mod files;
+mod keep;
 mod operators;
 mod problem;
 mod protection;
+mod purposes;
 mod read;
 mod sections;
 #[cfg(test)]
@@ -18,6 +21,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -27,8 +31,11 @@ use phi::Class;
 use policy::{CedarFile, Role, Snapshot, Sources};
 use toml::de::DeTable;
 
+use crate::clock::ClockWatch;
+use crate::witness::submit::Witnessing;
 pub(crate) use access::Askable;
 pub(crate) use fields::FIELDS;
+pub(crate) use keep::{StorePlace, TrailStore, bucket_place};
 pub(crate) use problem::{Problem, Problems, Severity, nearest};
 pub(crate) use protection::Protection;
 use read::{Reader, Section};
@@ -58,12 +65,21 @@ pub(crate) struct Config {
     pub(crate) resources: BTreeMap<String, Resource>,
     pub(crate) roles: Vec<Role>,
     pub(crate) policies: Vec<CedarFile>,
-    /// Who may administer; without it, the server's own account and root.
+    /// What people may state as the purpose of a session.
+    pub(crate) purposes: Vec<Arc<str>>,
+    /// Who signs the log's checkpoints beside the log.
+    pub(crate) witnessing: Option<Witnessing>,
+    pub(crate) clock: ClockWatch,
     /// Which roles may be asked for.
     pub(crate) access: BTreeMap<String, Askable>,
+    /// Who may administer; without it, the server's own account and root.
     pub(crate) operators: Option<Operators>,
     /// For how many years entries are kept at least.
     pub(crate) retention_years: u32,
+    /// Where complete segments and checkpoints are kept.
+    pub(crate) trail_store: TrailStore,
+    /// Where backups go.
+    pub(crate) backup: Option<StorePlace>,
 }
 
 /// Where and how PostgreSQL clients are received.
@@ -236,6 +252,7 @@ fn add_policy_problems(draft: &Draft, problems: &mut Vec<Problem>) {
         locks: &[],
         resources: &resources,
         classes: &classes,
+        purposes: &draft.purposes,
     };
     let Err(diagnostics) = Snapshot::compile(&sources, 0) else { return };
     for diagnostic in diagnostics {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use gateway::Bounds;
@@ -11,8 +12,8 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Askable, Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, UpstreamTls, access, files,
-    operators, problem, protection, sha256,
+    Askable, Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, StorePlace, TrailStore,
+    UpstreamTls, access, evidence, files, keep, operators, problem, protection, purposes, sha256,
 };
 use crate::operators::Operators;
 
@@ -29,6 +30,7 @@ const TLS_MODES: [&str; 3] = ["verify-full", "no-verify", "disable"];
 pub(super) struct Draft {
     pub(super) roles: Vec<Role>,
     pub(super) policies: Vec<CedarFile>,
+    pub(super) purposes: Vec<Arc<str>>,
     pub(super) resources: BTreeMap<String, Resource>,
     node: Option<String>,
     listener: Option<Listener>,
@@ -36,9 +38,12 @@ pub(super) struct Draft {
     drain_timeout: Duration,
     sign_in: SignIn,
     metrics: Option<SocketAddr>,
+    evidence: evidence::Evidence,
     operators: Option<Operators>,
     retention_years: u32,
     access: BTreeMap<String, Askable>,
+    trail_store: TrailStore,
+    backup: Option<StorePlace>,
 }
 
 impl Draft {
@@ -56,9 +61,14 @@ impl Draft {
             resources: self.resources,
             roles: self.roles,
             policies: self.policies,
+            purposes: self.purposes,
+            witnessing: self.evidence.witnessing,
+            clock: self.evidence.clock,
             operators: self.operators,
             retention_years: self.retention_years,
             access: self.access,
+            trail_store: self.trail_store,
+            backup: self.backup,
         })
     }
 }
@@ -74,20 +84,25 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
     let drain_timeout = Duration::from_millis(top.number("drain_timeout_ms", 0..=3_600_000, 30_000));
     let listener = listener(top, base);
     let resources = resources(top, base);
+    let policy = top.section("policy");
     let roles = roles(top, &resources, file);
     Draft {
         operators: operators::operators(top, &roles, base),
         retention_years: operators::retention_years(top),
         access: access::askable(top, &roles, &resources.keys().cloned().collect::<Vec<_>>()),
         roles,
-        policies: policies(top, base),
+        policies: policies(policy.as_ref(), base),
+        purposes: purposes::purposes(policy.as_ref()),
         resources,
+        evidence: evidence::evidence(top, node.as_ref().map(|at| at.value.as_str()), base),
         node: node.map(|at| at.value),
         listener,
         data: base.join(data),
         drain_timeout,
         sign_in: sign_in(top),
         metrics: metrics(top),
+        trail_store: keep::trail_store(top, base),
+        backup: keep::backup(top, base),
     }
 }
 
@@ -144,7 +159,7 @@ fn check_plaintext(section: &Section<'_, '_>, flag: &At<bool>, address: Option<S
     }
 }
 
-fn narrow<T: TryFrom<u64>>(number: u64) -> T {
+pub(super) fn narrow<T: TryFrom<u64>>(number: u64) -> T {
     T::try_from(number).ok().expect("the field's bounds fit its type")
 }
 
@@ -353,6 +368,8 @@ fn rule(section: &Section<'_, '_>, resources: &BTreeMap<String, Resource>, file:
         transfer: section.boolean("transfer").is_some_and(|at| at.value),
         administer: section.boolean("administer").is_some_and(|at| at.value),
         unmask: classes(section),
+        purposes: section.texts("purposes", "[\"treatment\"]").into_iter().map(|at| at.value).collect(),
+        until: purposes::until(section),
         // The line of the resource, so that policy's own check of it is the same problem at the same place.
         place: place(section, resource.as_ref().map_or(section.offset(), |at| at.offset), file),
         resource: resource?.value,
@@ -380,8 +397,8 @@ fn classes(section: &Section<'_, '_>) -> Vec<String> {
     classes.map(str::to_owned).collect()
 }
 
-fn policies(top: &Section<'_, '_>, base: &Path) -> Vec<CedarFile> {
-    let Some(section) = top.section("policy") else { return Vec::new() };
+fn policies(section: Option<&Section<'_, '_>>, base: &Path) -> Vec<CedarFile> {
+    let Some(section) = section else { return Vec::new() };
     let mut policies: Vec<CedarFile> = Vec::new();
     for at in section.texts("files", "[\"policies/*.cedar\"]") {
         let path = base.join(&at.value);
@@ -447,7 +464,7 @@ pub(super) fn one_of(
     found
 }
 
-fn check_name(section: &Section<'_, '_>, what: &str, name: &At<String>) {
+pub(super) fn check_name(section: &Section<'_, '_>, what: &str, name: &At<String>) {
     let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     let first = name.value.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
     if !first || name.value.len() > NAME_BYTES_MAX || !name.value.chars().all(letters) {

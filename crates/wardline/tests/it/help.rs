@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 60] = [
+const COMMANDS: [&str; 68] = [
     "",
     "serve",
     "check",
@@ -39,7 +39,13 @@ const COMMANDS: [&str; 60] = [
     "trail",
     "trail tail",
     "trail show",
+    "trail prove",
     "trail export-tlog",
+    "trail seal",
+    "trail store",
+    "backup",
+    "restore",
+    "drill",
     "who-saw",
     "saw",
     "session",
@@ -51,6 +57,8 @@ const COMMANDS: [&str; 60] = [
     "lock remove",
     "lock list",
     "verify",
+    "verify-proof",
+    "witness",
     "access",
     "access matrix",
     "access request",

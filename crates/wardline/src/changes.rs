@@ -61,29 +61,12 @@ impl Node {
     pub(crate) async fn perform(&self, actor: &Actor, request: Request) -> Result<Reply, Refusal> {
         self.check_standing(&request)?;
         self.authorise(actor, &request).await?;
-        let _turn = match request {
-            // A log-in waits for hashes; it changes nothing that another change looks at.
-            Request::Login { .. }
-            | Request::AccessMatrix { .. }
-            | Request::TrailView { .. }
-            | Request::ExportFile { .. }
-            | Request::InboundList {}
-            | Request::ArchiveManifest { .. }
-            | Request::SessionList {}
-            | Request::SessionKill { .. }
-            | Request::SurveyBegin { .. }
-            | Request::SurveyEnd { .. }
-            | Request::TrailSeal {}
-            | Request::BackupEnd { .. }
-            | Request::DrillEnd { .. }
-            | Request::Explain { .. }
-            | Request::OperatorRights {}
-            | Request::KeyList {}
-            | Request::HoldList {}
-            | Request::RetentionPlan {}
-            | Request::Agreements {} => None,
-            _ => Some(self.turn.lock().await),
-        };
+        let _turn = if waits_for_turn(&request) { Some(self.turn.lock().await) } else { None };
+        self.act(actor, request).await
+    }
+
+    #[expect(clippy::too_many_lines, reason = "a flat match: each request and the function that does it")]
+    async fn act(&self, actor: &Actor, request: Request) -> Result<Reply, Refusal> {
         match request {
             Request::UserAdd { name, display_name, roles, password } => {
                 self.user_add(actor, name, display_name, roles, password.0).await
@@ -736,6 +719,33 @@ impl Node {
             | Request::AccessMatrix { .. } => Err(older_registry(&self.folder.registry(), registry, trail)),
         }
     }
+}
+
+/// Tells whether a request changes something that another one looks at.
+fn waits_for_turn(request: &Request) -> bool {
+    !matches!(
+        request,
+        // A log-in waits for hashes; it changes nothing that another change looks at.
+        Request::Login { .. }
+            | Request::AccessMatrix { .. }
+            | Request::TrailView { .. }
+            | Request::ExportFile { .. }
+            | Request::InboundList {}
+            | Request::ArchiveManifest { .. }
+            | Request::SessionList {}
+            | Request::SessionKill { .. }
+            | Request::SurveyBegin { .. }
+            | Request::SurveyEnd { .. }
+            | Request::TrailSeal {}
+            | Request::BackupEnd { .. }
+            | Request::DrillEnd { .. }
+            | Request::Explain { .. }
+            | Request::OperatorRights {}
+            | Request::KeyList {}
+            | Request::HoldList {}
+            | Request::RetentionPlan {}
+            | Request::Agreements {}
+    )
 }
 
 /// Says that a registry is older than its trail, and how to go on.

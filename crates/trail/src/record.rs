@@ -323,10 +323,12 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'static>, DecodeError> {
         read_field(&mut record, number, &mut input)?;
         last = number;
     }
-    let written = match last {
-        ..field::FIRST_OF_VERSION_2 => VERSION_1,
-        ..field::FIRST_OF_VERSION_3 => VERSION_2,
-        field::FIRST_OF_VERSION_3.. => VERSION_3,
+    let written = if last < field::FIRST_OF_VERSION_2 {
+        VERSION_1
+    } else if last < field::FIRST_OF_VERSION_3 {
+        VERSION_2
+    } else {
+        VERSION_3
     };
     if version == written { Ok(record) } else { Err(DecodeError::Version(version)) }
 }

@@ -184,7 +184,7 @@ pub(crate) fn conformance(rest: &[String]) -> Result<()> {
     install::for_tests()?;
     build()?;
     peers()?;
-    let filter = "package(/^(testbed|phi)$/) & test(/(^|::)row_[0-9]+_/)";
+    let filter = "package(/^(testbed|phi|wardline)$/) & test(/(^|::)row_[0-9]+_/)";
     let (_, lines) = watched(&mut nextest(&["-E", filter, "--status-level=pass", "--color=never"]))?;
     let states = states(&lines);
     let matrix = std::fs::read_to_string(root().join("docs/conformance.md"))?;

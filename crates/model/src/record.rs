@@ -32,6 +32,12 @@ pub enum Kind {
     SessionOpened = 11,
     /// A session on a resource ended.
     SessionClosed = 12,
+    /// A complete segment is in a store; `detail` says which, with its digest.
+    SegmentSealed = 13,
+    /// A backup was made; `detail` names it.
+    BackedUp = 14,
+    /// A backup was restored, to go on or to try it.
+    Restored = 15,
     /// An operation within a session; see [`Phase`].
     Operation = 20,
     /// People, credentials or settings were changed by an administrator.
@@ -44,7 +50,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Kind; 15] = [
+    pub const ALL: [Kind; 18] = [
         Kind::NodeStarted,
         Kind::NodeStopped,
         Kind::Heartbeat,
@@ -56,6 +62,9 @@ impl Kind {
         Kind::SignIn,
         Kind::SessionOpened,
         Kind::SessionClosed,
+        Kind::SegmentSealed,
+        Kind::BackedUp,
+        Kind::Restored,
         Kind::Operation,
         Kind::AdminChange,
         Kind::Incident,
@@ -76,6 +85,9 @@ impl Kind {
             Kind::SignIn => "sign-in",
             Kind::SessionOpened => "session-opened",
             Kind::SessionClosed => "session-closed",
+            Kind::SegmentSealed => "segment-sealed",
+            Kind::BackedUp => "backed-up",
+            Kind::Restored => "restored",
             Kind::Operation => "operation",
             Kind::AdminChange => "admin-change",
             Kind::Incident => "incident",

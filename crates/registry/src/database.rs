@@ -83,6 +83,14 @@ impl Registry {
         Ok(self.begin().await?.commit().await?)
     }
 
+    /// Writes a copy of the database, as of one moment, into a file that is new or empty. Others go on meanwhile.
+    pub async fn copy_to(&self, path: &Path) -> Result<(), Error> {
+        private_file(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+        let named = path.display().to_string();
+        sqlx::query("VACUUM INTO $1").bind(named).execute(&self.writer).await?;
+        Ok(())
+    }
+
     /// Begins a write. It takes the lock at once, so that what it reads stays true until it commits.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Error> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;

@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod bench;
+pub mod bucket;
 pub mod clients;
 pub mod clock;
 mod conninfo;

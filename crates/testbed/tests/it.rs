@@ -26,6 +26,8 @@ mod purpose;
 mod round_trip;
 #[path = "it/scan.rs"]
 mod scan;
+#[path = "it/store.rs"]
+mod store;
 #[path = "it/through_gateway.rs"]
 mod through_gateway;
 #[path = "it/utility.rs"]

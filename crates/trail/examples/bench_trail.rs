@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use model::{
     Action, Kind, Micros, OperationId, Outcome, PersonId, Phase, Record, RootKey, SessionId, Verdict,
 };
-use trail::{Options, Reader, Trail, VerifyOptions, verify};
+use trail::{Options, Published, Reader, Trail, VerifyOptions, verify};
 
 struct Arguments {
     json: Option<PathBuf>,
@@ -274,11 +274,37 @@ fn measure_size(results: &mut Results, trail: &Trail, folder: &Path, writers: u6
     results.add("trail.bytes_per_event", (after.0 - before.0 + after.1 - before.1) as f64 / events, "B");
 }
 
+/// Drops the pages of all files below a folder from the cache.
+fn forget(folder: &Path) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        if entry.path().is_dir() {
+            forget(&entry.path());
+        } else {
+            let file = File::open(entry.path()).unwrap();
+            file.sync_all().unwrap();
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        }
+    }
+}
+
 fn check(results: &mut Results, folder: &Path, root: &RootKey) {
     let start = Instant::now();
     let tree = verify(folder, VerifyOptions { tree_only: true, ..VerifyOptions::default() }).unwrap();
     assert!(tree.passed(), "{:?}", tree.findings);
     results.add("trail.verify_level2_events_per_s", tree.size as f64 / start.elapsed().as_secs_f64(), "1/s");
+    // Published afresh, and its files forgotten by the cache: what a proof of an old entry costs.
+    let mut times: Vec<u64> = (0..20)
+        .map(|n| {
+            forget(&folder.join("tree"));
+            let start = Instant::now();
+            let proof = Published::open(folder).unwrap().prove(tree.size / 20 * n).unwrap();
+            assert!(!proof.hashes.is_empty());
+            u64::try_from(start.elapsed().as_nanos()).unwrap()
+        })
+        .collect();
+    times.sort_unstable();
+    results.add("trail.prove_cold_p50", percentile(&times, 0.5), "us");
+    results.add("trail.prove_cold_max", percentile(&times, 1.0), "us");
     let start = Instant::now();
     let full = verify(folder, VerifyOptions { root_key: Some(root), ..VerifyOptions::default() }).unwrap();
     assert!(full.passed(), "{:?}", full.findings);

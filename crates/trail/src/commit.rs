@@ -36,6 +36,10 @@ pub(crate) struct Active {
     pub(crate) keys: SegmentKeys,
     pub(crate) offset: u64,
     pub(crate) bytes: u64,
+    /// The index of its first record.
+    pub(crate) first: u64,
+    /// When it was begun, in microseconds since 1970.
+    pub(crate) begun_us: u64,
 }
 
 pub(crate) struct Committer {
@@ -107,10 +111,11 @@ impl Committer {
         let mut before = 0;
         let fits = self.active.as_ref().is_some_and(|active| active.offset + room <= active.bytes);
         let same_month = self.active.as_ref().is_none_or(|active| active.month == month);
-        if !fits || !same_month {
+        let old = self.active.as_ref().is_some_and(|active| self.is_complete(active, time_us));
+        if !fits || !same_month || old {
             match self.rotate(month, time_us, room) {
                 Ok(()) => before = self.insert_opened(batch),
-                // The old month's key is better than no record.
+                // The old month's key, or an old segment, is better than no record.
                 Err(Stop::NoSpace) if fits => {}
                 Err(stop) => return Err(stop),
             }
@@ -118,6 +123,16 @@ impl Committer {
         let first = self.position.index;
         self.write(batch, time_us)?;
         Ok(first + before)
+    }
+
+    /// Tells whether a segment has all that it shall have: by number of records, by age, or because somebody asked.
+    fn is_complete(&self, active: &Active, time_us: u64) -> bool {
+        let (options, records) = (&self.core.options, self.position.index - active.first);
+        let age_us = u64::try_from(options.segment_age_max.as_micros()).unwrap_or(u64::MAX);
+        let asked = records > 0 && self.core.roll_wanted.swap(false, Ordering::AcqRel);
+        asked
+            || records >= options.segment_records_max
+            || (records > 0 && time_us.saturating_sub(active.begun_us) > age_us)
     }
 
     /// With no space for all: makes the urgent records durable in what is kept in reserve.
@@ -140,7 +155,8 @@ impl Committer {
         record::encode(&self.core.own_record(Kind::SegmentOpened, None), &mut canonical)
             .expect("a record of kind and time is small");
         let starts = batch.spans.first().is_some_and(|span| is_start(batch.canonical(*span)));
-        if starts {
+        // What a log begins with comes first of all.
+        if starts || self.position.index == 0 {
             batch.push(&canonical, true);
             return 0;
         }
@@ -229,7 +245,9 @@ impl Committer {
         self.position.chain = header.chain();
         self.next_segment += 1;
         let offset = SEGMENT_HEADER_BYTES as u64;
-        self.active = Some(Active { file: open, segment: header.segment, month, keys, offset, bytes });
+        let (first, begun_us) = (header.first, header.time_us);
+        self.active =
+            Some(Active { file: open, segment: header.segment, month, keys, offset, bytes, first, begun_us });
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use model::{Kind, Micros, Record};
 use parking_lot::{Condvar, Mutex};
+use tlog::NoteVerifier;
 
 use crate::disk::Disk;
 use crate::error::Error;
@@ -86,6 +87,10 @@ pub(crate) struct Core {
     pub(crate) spare_wake: Condvar,
     /// Threads that only prepare things shall end.
     pub(crate) stopping: AtomicBool,
+    /// The segment that is written to shall end with the next commit.
+    pub(crate) roll_wanted: AtomicBool,
+    /// The log's own key.
+    pub(crate) verifier: NoteVerifier,
     /// Ordinary records refused since the state became full.
     pub(crate) refused: AtomicU64,
     failure: Mutex<Vec<Waker>>,
@@ -105,6 +110,7 @@ pub(crate) struct Parts {
     pub(crate) literals: LiteralKeys,
     pub(crate) newest_record_key: u32,
     pub(crate) durable: u64,
+    pub(crate) verifier: NoteVerifier,
     pub(crate) lock: Box<dyn Any + Send + Sync>,
 }
 
@@ -125,6 +131,8 @@ impl Core {
             spare: Mutex::new(Spare::Wanted),
             spare_wake: Condvar::new(),
             stopping: AtomicBool::new(false),
+            roll_wanted: AtomicBool::new(false),
+            verifier: parts.verifier,
             refused: AtomicU64::new(0),
             failure: Mutex::default(),
             lock: Mutex::new(Some(parts.lock)),

@@ -35,6 +35,18 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     fn remove(&self, path: &str) -> io::Result<()>;
     /// Removes an empty folder. Not durable.
     fn remove_dir(&self, path: &str) -> io::Result<()>;
+    /// Makes a folder and those above it, if they are not there. Not durable.
+    fn make_dir(&self, _path: &str) -> io::Result<()> {
+        Ok(())
+    }
+    /// Tells whether a file that can be read is here, and not in a store behind this disk.
+    fn is_local(&self, path: &str) -> io::Result<bool> {
+        match self.open_read(path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
     /// Lists the names in a folder, in order; none when there is no such folder.
     fn list(&self, path: &str) -> io::Result<Vec<String>>;
 }
@@ -184,6 +196,10 @@ impl Disk for Folder {
 
     fn remove_dir(&self, path: &str) -> io::Result<()> {
         fs::remove_dir(self.path(path))
+    }
+
+    fn make_dir(&self, path: &str) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(self.path(path))
     }
 
     fn list(&self, path: &str) -> io::Result<Vec<String>> {

@@ -71,6 +71,12 @@ pub enum Error {
         /// The entries that were found.
         found: u64,
     },
+    /// The folder was restored from a backup, and nobody has shown that nothing was signed since.
+    #[error("the log was restored and does not sign: {what}")]
+    Restored {
+        /// From what.
+        what: String,
+    },
     /// The bytes of a record are not canonical.
     #[error("the record is not in canonical form")]
     Decode(#[from] DecodeError),
@@ -164,6 +170,12 @@ pub enum DamageKind {
     Epoch,
     /// No checkpoint is signed by as many witnesses as the policy asks for.
     Quorum,
+    /// Something in the store was deleted; a marker says so, and the version may still be there.
+    Deleted,
+    /// The store has another version of what is put only once.
+    Version,
+    /// An object in the store is not what was sealed.
+    Object,
 }
 
 impl DamageKind {
@@ -191,6 +203,9 @@ impl DamageKind {
             DamageKind::Literal => "sealed literals do not open",
             DamageKind::Epoch => "bad or missing epoch head",
             DamageKind::Quorum => "not witnessed as the policy asks",
+            DamageKind::Deleted => "deletion in the store",
+            DamageKind::Version => "another version in the store",
+            DamageKind::Object => "object differs from what was sealed",
         }
     }
 }

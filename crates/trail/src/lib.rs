@@ -17,13 +17,16 @@
 
 mod allocate;
 mod commit;
+mod copying;
 mod core;
 mod custody;
 mod disk;
 mod epoch;
 mod error;
 mod expire;
+mod held;
 mod keeper;
+mod kept;
 mod keys;
 mod leaf;
 mod open;
@@ -36,7 +39,9 @@ mod record;
 mod recover;
 mod scan;
 mod seal;
+mod sealed;
 mod segment;
+mod store;
 mod tree;
 mod used;
 mod verify;
@@ -53,10 +58,12 @@ use crate::core::Core;
 use crate::open::Threads;
 
 pub use crate::core::{Failed, State};
+pub use copying::{Assembling, Copying, LEAVES_PER_PART, SegmentPart, sign_text, signed_text};
 pub use custody::KeyRow;
 pub use disk::{Disk, DiskFile, Folder};
 pub use error::{Damage, DamageKind, Error};
 pub use expire::{Month, Tombstone, month_of, unless_destroyed};
+pub use kept::WithStore;
 pub use leaf::{LEAF_BYTES, LEAF_VERSION, Leaf, commitment};
 pub use open::{check_keys, check_keys_on};
 pub use options::{Clock, HEARTBEAT_GAP_MAX, Options, SEGMENT_BYTES_MIN};
@@ -67,7 +74,12 @@ pub use record::{
     DETAIL_BYTES_MAX, DecodeError, LIST_ITEMS_MAX, NAME_BYTES_MAX, RECORD_BYTES_MAX, TooLarge, decode, encode,
 };
 pub use seal::{OpenedPatients, Sealer};
+pub use sealed::{
+    CHECKPOINTS_FOLDER, SEGMENTS_FOLDER, SealError, Sealed, check_store, checkpoint_key, newest_checkpoint,
+    refill, sealed_of,
+};
 pub use segment::{FrameError, FrameHeader, SegmentHeader};
+pub use store::{FolderStore, Store, StoreError, Version, sha256};
 pub use verify::{Finding, Report, Tail, VerifyOptions, export_tlog, verify, verify_on};
 
 /// Memory for encoding that a thread keeps between records.

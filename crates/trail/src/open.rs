@@ -4,6 +4,7 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 
 use model::{Kind, RootKey};
@@ -16,6 +17,7 @@ use crate::custody;
 use crate::disk::{Disk, Folder};
 use crate::epoch::EpochHead;
 use crate::error::{DamageKind, Error};
+use crate::held::{RESTORED_FILE, check_restored, check_signed, held};
 use crate::keeper::Keeper;
 use crate::keys::{
     CHECKPOINT_KEY_FILE, Class, Keys, VERIFIER_FILE, day_of, month_of, month_of_day, period_of, year_of_day,
@@ -56,8 +58,11 @@ pub(crate) fn open(
         let _mostly_absent = disk.remove(file);
     }
     let verifier = signer.verifier();
+    let restored = check_restored(&*disk, &options)?;
+    let held = held(&options, &verifier)?;
     let new_tree = || Tree::new(Arc::clone(&disk), Arc::clone(&signer), &options.origin);
-    let recovered = recover(&disk, &keys, &options.origin, &checkpoint, new_tree)?;
+    check_signed(&*disk, &held, &checkpoint)?;
+    let recovered = recover(&disk, &keys, &options.origin, &checkpoint, &held, new_tree)?;
     let now = (options.clock)();
     let literals = LiteralKeys::open(&keys, &*disk, day_of(now))?;
     let mut position = recovered.position;
@@ -67,12 +72,13 @@ pub(crate) fn open(
     tracing::info!(origin = options.origin, entries = durable, %verifier, "trail: open");
     let month = recovered.active.as_ref().map_or(0, |active| period_of(active.month)).max(month_of(now));
     let newest_record_key = keys.newest(&*disk, Class::Record, month)?;
-    let core = Arc::new(Core::new(Parts { disk, options, keys, literals, newest_record_key, durable, lock }));
+    let parts = Parts { disk, options, keys, literals, newest_record_key, durable, verifier, lock };
+    let core = Arc::new(Core::new(parts));
     prepare_reserve(&core)?;
     let committer = Committer::new(Arc::clone(&core), recovered.active, position, recovered.next_segment);
     let keeper = Keeper::new(Arc::clone(&core), recovered.tree);
     let threads = start(&core, committer, keeper)?;
-    announce(&core, &head, recovered.cut_bytes).inspect_err(|_| core.abandon())?;
+    announce(&core, &head, recovered.cut_bytes, restored).inspect_err(|_| core.abandon())?;
     Ok((core, threads))
 }
 
@@ -188,8 +194,15 @@ fn guard(core: &Core, run: impl FnOnce()) {
 }
 
 /// Records that the node started, where the log stood, and what recovery cut off.
-fn announce(core: &Core, head: &EpochHead, cut_bytes: u64) -> Result<(), Error> {
+fn announce(core: &Core, head: &EpochHead, cut_bytes: u64, restored: Option<String>) -> Result<(), Error> {
     let mut canonical = Vec::new();
+    if let Some(why) =
+        core.options.begins_with.as_deref().filter(|_| core.durable.load(Ordering::Acquire) == 0)
+    {
+        crate::record::encode(&core.own_record(Kind::Incident, Some(why)), &mut canonical)?;
+        let _goes_before = core.take(&canonical, true)?;
+        canonical.clear();
+    }
     crate::record::encode(&core.own_record(Kind::NodeStarted, None), &mut canonical)?;
     let started = core.take(&canonical, true)?;
     canonical.clear();
@@ -201,5 +214,22 @@ fn announce(core: &Core, head: &EpochHead, cut_bytes: u64) -> Result<(), Error> 
         core.note(Kind::Incident, Some(&detail));
     }
     let _receipts = (started.wait()?, stands.wait()?);
-    Ok(())
+    match restored {
+        Some(what) => resume(core, &what),
+        None => Ok(()),
+    }
+}
+
+/// Records that a restored log goes on, and only then forgets that it was restored.
+fn resume(core: &Core, what: &str) -> Result<(), Error> {
+    let held = held(&core.options, &core.verifier)?;
+    let size = held.last().map_or(0, Checkpoint::size);
+    let detail = format!(
+        "{what}; goes on, because it contains the checkpoint of {size} entries that was shown as its last"
+    );
+    let mut canonical = Vec::new();
+    crate::record::encode(&core.own_record(Kind::Restored, Some(&detail)), &mut canonical)?;
+    let _receipt = core.take(&canonical, true)?.wait()?;
+    let removed = core.disk.remove(RESTORED_FILE).and_then(|()| core.disk.sync_dir(""));
+    removed.map_err(|source| Error::io(format!("remove `{RESTORED_FILE}`"), source))
 }

@@ -25,6 +25,10 @@ pub struct Options {
     pub origin: String,
     /// The length of a segment file, made ahead of need.
     pub segment_bytes: u64,
+    /// The most records of a segment, give or take a frame.
+    pub segment_records_max: u64,
+    /// The longest time that a segment is written to: then it is complete, and can be kept elsewhere.
+    pub segment_age_max: Duration,
     /// Space kept aside, so that refusals and the alarm can be recorded when the disk is full.
     pub reserve_bytes: u64,
     /// How often a checkpoint is signed while the log grows.
@@ -39,6 +43,12 @@ pub struct Options {
     pub queue_bytes_max: usize,
     /// Where time comes from.
     pub clock: Clock,
+    /// Signed checkpoints of this log that are held elsewhere: it does not open unless it contains them.
+    pub held: Vec<Vec<u8>>,
+    /// Says that a restored log may go on: `held` has its last checkpoint, as far as anybody knows.
+    pub resume_restored: bool,
+    /// What the first entry of a new log says, as an incident: which log it goes on from, and why.
+    pub begins_with: Option<String>,
 }
 
 impl Options {
@@ -47,6 +57,8 @@ impl Options {
         Options {
             origin: origin.into(),
             segment_bytes: 64 << 20,
+            segment_records_max: 1 << 20,
+            segment_age_max: Duration::from_hours(24),
             reserve_bytes: 8 << 20,
             checkpoint_interval: Duration::from_secs(1),
             heartbeat_interval: Duration::from_secs(60),
@@ -54,6 +66,9 @@ impl Options {
             queue_records_max: 65_536,
             queue_bytes_max: 64 << 20,
             clock: Arc::new(system_clock),
+            held: Vec::new(),
+            resume_restored: false,
+            begins_with: None,
         }
     }
 
@@ -65,6 +80,9 @@ impl Options {
         }
         if self.segment_bytes < SEGMENT_BYTES_MIN {
             return bad("segment_bytes", "at least 65536");
+        }
+        if self.segment_records_max == 0 || self.segment_age_max.is_zero() {
+            return bad("segment_records_max", "at least 1, and an age of more than nothing");
         }
         if self.reserve_bytes < 4 * SEGMENT_HEADER_BYTES as u64 {
             return bad("reserve_bytes", "at least 16384");

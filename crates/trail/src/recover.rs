@@ -11,12 +11,13 @@ use tlog::Checkpoint;
 use crate::commit::Active;
 use crate::disk::Disk;
 use crate::error::{Damage, DamageKind, Error};
+use crate::held::{Known, check_reached};
 use crate::keys::{Class, Keys, SegmentKeys};
 use crate::leaf::{LEAF_BYTES, Leaf, commitment};
 use crate::record::kind_number;
 use crate::scan::{Position, Scan, Step, damage, segments};
 use crate::segment::{FrameHeader, FrameOpener, FramePlace, Records, chain_origin, segment_file};
-use crate::tree::{CHECKPOINT_FILE, Tree};
+use crate::tree::Tree;
 
 /// Where the committer goes on.
 pub(crate) struct Recovered {
@@ -34,6 +35,7 @@ struct Recovery<'a> {
     keys: &'a Keys,
     origin: &'a str,
     checkpoint: &'a Checkpoint,
+    known: Known,
     tree: Tree,
     opener: FrameOpener,
     leaves: Vec<u8>,
@@ -46,13 +48,15 @@ pub(crate) fn recover(
     keys: &Keys,
     origin: &str,
     checkpoint: &Checkpoint,
+    held: &[Checkpoint],
     new_tree: impl Fn() -> Tree,
 ) -> Result<Recovered, Error> {
     let numbers = segments(&**disk)?;
     // If the tree's files are not what the checkpoint says, they are made again, and must then give its root.
     let tree = new_tree().load(checkpoint).unwrap_or_else(new_tree);
     let (opener, leaves) = (FrameOpener::new(), Vec::new());
-    let mut recovery = Recovery { disk, keys, origin, checkpoint, tree, opener, leaves, cut_bytes: 0 };
+    let known = Known::new(checkpoint, held);
+    let mut recovery = Recovery { disk, keys, origin, checkpoint, known, tree, opener, leaves, cut_bytes: 0 };
     let start = recovery.start(&numbers)?;
     let mut end = None;
     for number in numbers.iter().skip(start) {
@@ -64,6 +68,7 @@ pub(crate) fn recover(
     if position.index < checkpoint.size() {
         return Err(Error::Rollback { checkpoint: checkpoint.size(), found: position.index });
     }
+    check_reached(held, position.index)?;
     let next_segment = numbers.last().map_or(0, |last| last + 1);
     let (tree, cut_bytes) = (recovery.tree, recovery.cut_bytes);
     Ok(Recovered { active, position, next_segment, tree, cut_bytes })
@@ -132,7 +137,11 @@ impl Recovery<'_> {
         }
         let file = self.disk.open(&scan.name).map_err(|source| Error::io("open a segment", source))?;
         let (month, offset, bytes) = (scan.header.month, scan.offset, scan.header.bytes);
-        Ok((scan.position, Some(Active { file, segment: number, month, keys, offset, bytes })))
+        let (first, begun_us) = (scan.header.first, scan.header.time_us);
+        Ok((
+            scan.position,
+            Some(Active { file, segment: number, month, keys, offset, bytes, first, begun_us }),
+        ))
     }
 
     /// Makes what is in memory of the last segment durable, or forgets it, before it is believed: a crash of
@@ -171,19 +180,17 @@ impl Recovery<'_> {
         self.append()
     }
 
-    /// Appends leaves, and compares the root where the checkpoint has one.
+    /// Appends leaves, and compares the root where one is known.
     fn append(&mut self) -> Result<(), Error> {
-        let missing = self.checkpoint.size().saturating_sub(self.tree.size());
-        let to_checkpoint = usize::try_from(missing).unwrap_or(usize::MAX).saturating_mul(LEAF_BYTES);
-        let (below, above) = self.leaves.split_at(to_checkpoint.min(self.leaves.len()));
-        self.tree.append(below);
-        if !below.is_empty()
-            && self.tree.size() == self.checkpoint.size()
-            && self.tree.root() != self.checkpoint.root()
-        {
-            return Err(Error::Damaged(damage(CHECKPOINT_FILE.to_owned(), None, None, DamageKind::Root)));
+        let mut rest = self.leaves.as_slice();
+        while !rest.is_empty() {
+            let wanted = self.known.next(self.tree.size()).map_or(u64::MAX, |next| next - self.tree.size());
+            let bytes = usize::try_from(wanted).unwrap_or(usize::MAX).saturating_mul(LEAF_BYTES);
+            let (part, behind) = rest.split_at(bytes.min(rest.len()));
+            self.tree.append(part);
+            self.known.check(self.tree.size(), self.tree.root())?;
+            rest = behind;
         }
-        self.tree.append(above);
         Ok(())
     }
 

@@ -540,7 +540,12 @@ impl Run<'_, '_> {
             return true;
         }
         let head = record.detail.as_deref().and_then(|detail| detail.parse::<EpochHead>().ok());
-        head.is_some_and(|head| head.epoch == epoch && self.roots.get(&head.size) == Some(&head.root))
+        // Where the start's leaf is damaged there is no root to compare with, and that is found already.
+        let stood = |head: &EpochHead| match self.roots.get(&head.size) {
+            Some(root) => *root == head.root,
+            None => !self.report.findings.is_empty(),
+        };
+        head.is_some_and(|head| head.epoch == epoch && stood(&head))
     }
 
     /// A silence is explained by an incident soon behind it, such as a step of the clock, and otherwise a finding.

@@ -15,6 +15,8 @@ mod decoders;
 mod epoch;
 #[path = "it/fault.rs"]
 mod fault;
+#[path = "it/keeping.rs"]
+mod keeping;
 #[path = "it/life.rs"]
 mod life;
 #[path = "it/memory.rs"]

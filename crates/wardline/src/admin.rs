@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use model::{PersonId, Record, Secret};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -122,6 +123,14 @@ pub(crate) enum Request {
         #[serde(default)]
         purpose: Option<String>,
     },
+    /// End the segment that is written to, and bring all complete ones to the store.
+    TrailSeal {},
+    /// Make what a backup begins with: a copy of the registry, and the checkpoint that goes with it.
+    BackupBegin { to: String },
+    /// Record that a backup is whole.
+    BackupEnd { what: String },
+    /// Record that a backup was restored for trial.
+    DrillEnd { what: String },
     /// Decide, for every person, resource, action, relation and class of protected values.
     AccessMatrix {
         relations: Vec<String>,
@@ -201,6 +210,10 @@ pub(crate) enum Reply {
     Matrix(Vec<CellView>),
     /// What would become of a statement.
     Explained(ExplainView),
+    /// Segments that were sealed.
+    Sealed { segments: Vec<String> },
+    /// Where the copy of the registry is, and the checkpoint that goes with it.
+    Snapshot { registry: PathBuf, checkpoint: String, change: u64 },
     /// Who may do what with Wardline itself.
     Rights(RightsView),
     /// Keys.

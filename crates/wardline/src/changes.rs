@@ -70,6 +70,9 @@ impl Node {
             | Request::SessionKill { .. }
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
+            | Request::TrailSeal {}
+            | Request::BackupEnd { .. }
+            | Request::DrillEnd { .. }
             | Request::Explain { .. }
             | Request::OperatorRights {}
             | Request::KeyList {}
@@ -133,6 +136,10 @@ impl Node {
             Request::SurveyEnd { resource, what, rows, failed } => {
                 self.survey_end(actor, &resource, what, rows, failed).await
             }
+            Request::TrailSeal {} => self.trail_seal(actor).await,
+            Request::BackupBegin { to } => self.backup_begin(actor, &to).await,
+            Request::BackupEnd { what } => self.backup_end(actor, Kind::BackedUp, &what).await,
+            Request::DrillEnd { what } => self.backup_end(actor, Kind::Restored, &what).await,
             Request::Explain { resource, person, text, address, purpose } => {
                 let context = self.circumstances(address, purpose.as_deref())?;
                 self.explain(actor, &resource, &person, &text, context).await
@@ -630,7 +637,7 @@ impl Node {
     }
 
     /// Records that a change was made. It is made whether or not this can be recorded.
-    async fn settled(&self, change: &Change<'_>) {
+    pub(crate) async fn settled(&self, change: &Change<'_>) {
         if let Some(number) = change.number {
             self.held_change.store(number, Ordering::Relaxed);
         }
@@ -662,6 +669,10 @@ impl Node {
             | Request::OperatorRights {}
             | Request::KeyList {}
             | Request::KeyRotate {}
+            | Request::TrailSeal {}
+            | Request::BackupBegin { .. }
+            | Request::BackupEnd { .. }
+            | Request::DrillEnd { .. }
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::VaultSet { .. }

@@ -85,6 +85,8 @@ pub(crate) enum Command {
     /// What of a resource is protected, and what that does to a statement
     #[command(subcommand)]
     Phi(Phi),
+    #[command(flatten)]
+    Keep(crate::commands::keep::Keep),
 }
 
 #[derive(Debug, Args)]
@@ -108,6 +110,12 @@ pub(crate) struct Serve {
     /// Start with a registry that is older than the trail, for this reason; it is recorded as an incident
     #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) accept_older_registry: Option<String>,
+    /// Go on with a restored trail, of which this is the last checkpoint that anybody holds; it is recorded
+    #[arg(long, value_name = "FILE", conflicts_with = "next_origin")]
+    pub(crate) last_checkpoint: Option<PathBuf>,
+    /// Close the trail as it is and begin the next one, for this reason; its first entry says so
+    #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) next_origin: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -382,6 +390,8 @@ Examples:
     },
     /// Write the proof that an entry is in the log, for somebody who has nothing else of it
     Prove(crate::commands::prove::Prove),
+    #[command(flatten)]
+    Keep(crate::commands::keep::TrailKeep),
     /// Write the log as a standard tlog-tiles tree, for any verifier of that format
     #[command(after_help = "Example:\n  wardline trail export-tlog /tmp/tree")]
     ExportTlog {
@@ -421,6 +431,9 @@ pub(crate) enum KindName {
     SignIn,
     SessionOpened,
     SessionClosed,
+    SegmentSealed,
+    BackedUp,
+    Restored,
     Operation,
     AdminChange,
     Incident,

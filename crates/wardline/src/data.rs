@@ -70,6 +70,30 @@ impl DataFolder {
         self.path.join("trail")
     }
 
+    /// A log that was closed, beside the one that is written.
+    pub(crate) fn closed_trail(&self, number: u64) -> PathBuf {
+        self.path.join(format!("trail.{number}"))
+    }
+
+    /// How many logs were closed.
+    pub(crate) fn closed_count(&self) -> u64 {
+        (0..).find(|number| !self.closed_trail(*number).exists()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.path.join("store")
+    }
+
+    /// What is copied for a backup that is being made.
+    pub(crate) fn staging(&self) -> PathBuf {
+        self.path.join("staging")
+    }
+
+    /// Reports of restore drills.
+    pub(crate) fn drills(&self) -> PathBuf {
+        self.path.join("drills")
+    }
+
     pub(crate) fn registry(&self) -> PathBuf {
         self.path.join("registry.sqlite")
     }

@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 mod admin;
+mod backup;
 mod changes;
 mod cli;
 mod clock;
@@ -15,6 +16,7 @@ mod control;
 mod data;
 mod gate;
 mod hashing;
+mod keep;
 mod logging;
 mod node;
 mod operators;

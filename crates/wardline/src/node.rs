@@ -20,13 +20,14 @@ use phi::{Class, Keys};
 use policy::{Lock as PolicyLock, Locked, Person, Role, Rule, Snapshot, Sources};
 use registry::{LockRow, LockedRow, PersonRow, Registry, RequestRow};
 use tokio::sync::watch;
-use trail::{Options, Trail};
+use trail::Trail;
 use vault::{Vault, VaultWriter};
 
 use crate::admin::{Actor, Refusal};
 use crate::config::Config;
 use crate::data::{DataFolder, Lock};
 use crate::hashing::Hashing;
+use crate::keep::{self, Begin, Kept};
 use crate::output::{self, hex};
 use crate::standing::{Known, Standing};
 use crate::upstream;
@@ -48,6 +49,8 @@ pub(crate) struct Node {
     pub(crate) folder: DataFolder,
     pub(crate) registry: Registry,
     pub(crate) trail: Trail,
+    /// Where its complete segments are kept.
+    pub(crate) kept: Arc<Kept>,
     pub(crate) vault: Vault,
     pub(crate) vault_writer: Mutex<VaultWriter>,
     pub(crate) salts: Salts,
@@ -85,6 +88,11 @@ impl std::fmt::Debug for Node {
 impl Node {
     /// Opens everything. The caller took the folder's lock, which the node keeps.
     pub(crate) async fn open(config: Config, lock: Lock) -> anyhow::Result<Node> {
+        Node::open_as(config, lock, Begin::Usual).await
+    }
+
+    /// As [`Node::open`], with a log that is begun or goes on in another way.
+    pub(crate) async fn open_as(config: Config, lock: Lock, begin: Begin) -> anyhow::Result<Node> {
         let folder = DataFolder::at(&config.data);
         let root = load_root_key(&folder.root_key())?;
         let vault = Vault::open(&folder.vault(), &root)?;
@@ -94,9 +102,14 @@ impl Node {
         let snapshot = compile(&config, &subjects, version_after(0))?;
         let keys = Keys::derive(&root, KeyId::new(PHI_KEYS).expect("from 1 to 99"));
         let upstreams = upstream::table(&config, &keys)?;
-        let trail = Trail::open(&folder.trail(), &root, Options::new(config.node.as_str()))
-            .context("the trail does not open")?;
-        let known = Known::of(&folder.trail(), &root).context("the end of the trail")?;
+        // A store may be a bucket, which is waited for.
+        let (asked, key) = (config.clone(), root.clone());
+        let opened = tokio::task::spawn_blocking(move || {
+            let (trail, kept) = keep::open_trail(&asked, &key, &begin)?;
+            let known = Known::of(keep::disk(&asked)?, &key).context("the end of the trail")?;
+            anyhow::Ok((trail, kept, known))
+        });
+        let (trail, kept, known) = opened.await??;
         let held = registry.change().await?;
         Ok(Node {
             standing: Mutex::new(known.standing(held)),
@@ -116,6 +129,7 @@ impl Node {
             folder,
             registry,
             trail,
+            kept: Arc::new(kept),
             vault,
             vault_writer: Mutex::new(vault_writer),
             _lock: lock,
@@ -183,8 +197,13 @@ impl Node {
     /// Closes registry and trail; everything recorded so far is durable and under a checkpoint.
     pub(crate) async fn close(&self) -> anyhow::Result<()> {
         self.registry.close().await;
-        let trail = self.trail.clone();
-        tokio::task::spawn_blocking(move || trail.close()).await?.context("closing the trail")
+        let (trail, target) = (self.trail.clone(), self.kept.target.clone());
+        let closed = tokio::task::spawn_blocking(move || {
+            trail.close()?;
+            keep::leave_checkpoint(&trail, &target);
+            Ok::<(), trail::Error>(())
+        });
+        closed.await?.context("closing the trail")
     }
 
     /// Returns the time.

@@ -103,6 +103,10 @@ fn needed(request: &Request) -> Needed {
         | Request::TokensRevoke { .. }
         | Request::VaultSet { .. }
         | Request::VaultRemove { .. }
+        | Request::TrailSeal {}
+        | Request::BackupBegin { .. }
+        | Request::BackupEnd { .. }
+        | Request::DrillEnd { .. }
         | Request::VaultList {} => (&[&[Admin]], Action::Administer),
         Request::SurveyBegin { .. } | Request::SurveyEnd { .. } | Request::Explain { .. } => {
             (&[&[Admin, PrivacyOfficer]], Action::Administer)
@@ -169,6 +173,9 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::VaultList {} => change("vault list"),
         Request::AccessMatrix { .. } => change("access matrix"),
         Request::Login { .. } => change("login"),
+        Request::TrailSeal {} => change("trail seal"),
+        Request::BackupBegin { .. } | Request::BackupEnd { .. } => change("backup"),
+        Request::DrillEnd { .. } => change("drill"),
         Request::OperatorRights {} => change("operator rights"),
         Request::KeyList {} => change("key list"),
         Request::KeyRotate {} => change("key rotate"),

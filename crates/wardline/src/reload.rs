@@ -62,6 +62,10 @@ fn keep_what_needs_a_start(now: &Config, new: &mut Config) {
         new.metrics = now.metrics;
         kept.push("metrics");
     }
+    if new.trail_store != now.trail_store {
+        new.trail_store = now.trail_store.clone();
+        kept.push("trail");
+    }
     if !kept.is_empty() {
         tracing::warn!(settings = kept.join(", "), "changed, and in force at the next start only");
     }

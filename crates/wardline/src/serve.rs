@@ -23,6 +23,7 @@ use crate::commands::configuration;
 use crate::config::Config;
 use crate::control::ControlSocket;
 use crate::data::DataFolder;
+use crate::keep::{self, Begin};
 use crate::node::Node;
 use crate::standing::Standing;
 use crate::{EXIT_TRAIL_FAILED, clock, logging, output, reload, tls, witness};
@@ -60,12 +61,27 @@ pub(crate) fn run(file: &Path, arguments: &Serve) -> anyhow::Result<ExitCode> {
         .thread_name("control")
         .enable_all()
         .build()?;
-    let code = runtime.block_on(serve(file, config, arguments.accept_older_registry.as_deref()));
+    let begin = begin(arguments)?;
+    let code = runtime.block_on(serve(file, config, begin, arguments.accept_older_registry.as_deref()));
     runtime.shutdown_timeout(LAST_WORDS);
     code
 }
 
-async fn serve(file: &Path, config: Config, accepted: Option<&str>) -> anyhow::Result<ExitCode> {
+/// Returns how the log is to be opened.
+fn begin(arguments: &Serve) -> anyhow::Result<Begin> {
+    Ok(match (&arguments.last_checkpoint, &arguments.next_origin) {
+        (Some(path), _) => Begin::Restored { last_checkpoint: keep::read_checkpoint(path)? },
+        (None, Some(reason)) => Begin::NextOrigin { reason: reason.clone() },
+        (None, None) => Begin::Usual,
+    })
+}
+
+async fn serve(
+    file: &Path,
+    config: Config,
+    begin: Begin,
+    accepted: Option<&str>,
+) -> anyhow::Result<ExitCode> {
     for exception in config.exceptions() {
         tracing::warn!(exception, "protection is weakened by configuration");
     }
@@ -79,7 +95,7 @@ async fn serve(file: &Path, config: Config, accepted: Option<&str>) -> anyhow::R
     };
     let mut signals = Signals::new()?;
     start_metrics(&config)?;
-    let node = Arc::new(Node::open(config, lock).await?);
+    let node = Arc::new(Node::open_as(config, lock, begin).await?);
     let served = match check_registry(&node, accepted).await {
         Ok(()) => serve_node(file, &node, &mut signals).await,
         Err(error) => Err(error),
@@ -123,7 +139,7 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     let control = Arc::new(ControlSocket::bind(&node.folder, config.operators.as_ref())?);
     let answers = answer_requests(&control, node);
     let repeats = repeat_changes(node);
-    let watches = [expire_access(node), witness::submit::start(node), clock::start(node)];
+    let watches = [expire_access(node), witness::submit::start(node), clock::start(node), keep::start(node)];
     let end = signals.obey(node, file).await;
     repeats.abort();
     answers.abort();

@@ -6,10 +6,10 @@
 //! behind it is only a registry of another time. A policy that comes into force repeats the number, so that nobody has
 //! to look far back.
 
-use std::path::Path;
+use std::sync::Arc;
 
 use model::{Kind, Outcome, Phase, Record, RootKey};
-use trail::Reader;
+use trail::{Disk, Reader};
 
 /// How many entries are looked at first; then eight times as many, and so on. Finding the place costs more than reading
 /// from it: of half a million entries the last thousand took 1.5 s, all of them 1.2 s (release, measured while the machine
@@ -49,8 +49,8 @@ pub(crate) struct Known {
 
 impl Known {
     /// Reads the end of a trail.
-    pub(crate) fn of(folder: &Path, root: &RootKey) -> Result<Known, trail::Error> {
-        let reader = Reader::open(folder, root)?;
+    pub(crate) fn of(disk: Arc<dyn Disk>, root: &RootKey) -> Result<Known, trail::Error> {
+        let reader = Reader::open_on(disk, root)?;
         let mut window = LOOK_BACK;
         loop {
             let mut known = Known::default();

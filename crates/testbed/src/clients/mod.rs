@@ -17,8 +17,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-pub(crate) use install::packages;
 pub use install::{Installed, install};
+pub(crate) use install::{packages, s3_packages};
 pub(crate) use tokio::Connector;
 
 use crate::Conninfo;

@@ -28,5 +28,7 @@ mod sessions;
 mod setup;
 #[path = "conformance/stage.rs"]
 pub(crate) mod stage;
+#[path = "conformance/store.rs"]
+mod store;
 #[path = "conformance/witness.rs"]
 mod witness;

@@ -244,7 +244,7 @@ fn a_lost_key_of_a_month_is_found_and_never_replaced() {
         let kept = disk.bytes(&file);
         disk.delete(&file);
         let named = match class {
-            "literal" | "patient" => (DamageKind::Missing, file.clone(), Some(2)),
+            "literal" | "patient" => (DamageKind::Missing, file.clone(), Some(3)),
             _ => (DamageKind::Key, "segments/0000000000.seg".to_owned(), Some(0)),
         };
         assert_eq!(findings_with_key(&disk), [named]);
@@ -272,7 +272,7 @@ fn a_replaced_key_of_sealed_values_is_found() {
         let other = sealed_trail();
         trail::Disk::write(&disk, &file, &other.bytes(&file)).unwrap();
         let segment = "segments/0000000000.seg".to_owned();
-        assert_eq!(findings_with_key(&disk), [(DamageKind::Literal, segment, Some(2))]);
+        assert_eq!(findings_with_key(&disk), [(DamageKind::Literal, segment, Some(3))]);
     }
 }
 

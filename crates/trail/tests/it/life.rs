@@ -109,7 +109,7 @@ fn files_of_a_checkpoint_are_not_written_again() {
         let _pending = trail.record(&select(n)).unwrap();
     }
     wait(&|| {
-        tile.exists() && std::fs::read(&checkpoint).unwrap().windows(5).any(|bytes| bytes == b"\n602\n")
+        tile.exists() && std::fs::read(&checkpoint).unwrap().windows(5).any(|bytes| bytes == b"\n603\n")
     });
     let written = std::fs::metadata(&tile).unwrap().modified().unwrap();
     let before = std::fs::read(&checkpoint).unwrap();

@@ -339,6 +339,12 @@ impl Disk for MemoryDisk {
 
     fn list(&self, path: &str) -> io::Result<Vec<String>> {
         let contents = self.0.lock();
+        if path.is_empty() {
+            let first = |name: &String| name.split('/').next().unwrap_or_default().to_owned();
+            let mut names: Vec<String> = contents.names.keys().map(first).collect();
+            names.dedup();
+            return Ok(names);
+        }
         let inside = |name: &String| name.strip_prefix(path)?.strip_prefix('/').map(str::to_owned);
         Ok(contents.names.keys().filter_map(inside).filter(|name| !name.contains('/')).collect())
     }

@@ -248,3 +248,142 @@ fn leaves_rewritten_with_their_tiles_are_found_by_the_root() {
     let with_key = find(&disk, true);
     assert_eq!((with_key[0].damage.kind, with_key[0].damage.index), (DamageKind::Commitment, Some(256)));
 }
+
+/// What can be done to a run of equal units: bytes, leaves, hashes.
+#[derive(Clone, Copy, Debug)]
+enum Mutation {
+    Flip,
+    Drop,
+    Swap,
+    Double,
+    Truncate,
+}
+
+impl Mutation {
+    const ALL: [Mutation; 5] =
+        [Mutation::Flip, Mutation::Drop, Mutation::Swap, Mutation::Double, Mutation::Truncate];
+
+    /// Changes the unit that begins at a byte; `false` when nothing would change.
+    fn apply(self, bytes: &mut Vec<u8>, at: usize, unit: usize) -> bool {
+        match self {
+            Mutation::Flip => bytes[at + unit / 2] ^= 0x10,
+            Mutation::Drop => drop(bytes.drain(at..at + unit)),
+            Mutation::Swap => {
+                let (left, right) = bytes.split_at_mut(at + unit);
+                let Some(next) = right.get_mut(..unit).filter(|next| **next != left[at..]) else {
+                    return false;
+                };
+                left[at..].swap_with_slice(next);
+            }
+            Mutation::Double => {
+                let copy = bytes[at..at + unit].to_vec();
+                bytes.splice(at..at, copy);
+            }
+            Mutation::Truncate => bytes.truncate(at),
+        }
+        true
+    }
+}
+
+/// The bytes of one leaf in a bundle.
+const BUNDLED: usize = trail::LEAF_BYTES + 2;
+
+/// The number that a file of the tree has, and how many leaves stand below each of its hashes or entries.
+fn tree_place(file: &str) -> (u64, u64) {
+    let number = file
+        .split('/')
+        .find_map(|part| part.trim_end_matches(".p").parse::<u64>().ok().filter(|_| part.len() >= 3))
+        .unwrap();
+    (number, if file.starts_with("tree/tile/1/") { 256 } else { 1 })
+}
+
+#[test]
+fn leaves_and_hashes_flipped_dropped_swapped_doubled_or_cut_are_named() {
+    let disk = closed_trail();
+    let mut random = Random::new(6);
+    for file in disk.files().into_iter().filter(|file| file.starts_with("tree/tile/")) {
+        let entries = file.contains("/entries/");
+        let (kind, whole) = if entries { (DamageKind::Bundle, BUNDLED) } else { (DamageKind::Tile, 32) };
+        let (number, below) = tree_place(&file);
+        let length = disk.bytes(&file).len();
+        for unit in [1, whole] {
+            for mutation in Mutation::ALL {
+                let at = random.below(length / unit) * unit;
+                let copy = disk.copy();
+                let mut changed = false;
+                copy.alter(&file, |bytes| {
+                    changed = (at + 2 * unit <= length || !matches!(mutation, Mutation::Swap))
+                        && mutation.apply(bytes, at, unit);
+                });
+                if !changed {
+                    continue;
+                }
+                // The first unit that differs: where one was doubled or swapped for its like, it is a later one.
+                let (old, new) = (disk.bytes(&file), copy.bytes(&file));
+                let same = old.iter().zip(&new).take_while(|(a, b)| a == b).count().min(length - 1);
+                let index = (number * 256 + (same / whole) as u64) * below;
+                check_named(
+                    &copy,
+                    &file,
+                    kind,
+                    Some(index),
+                    &format!("{mutation:?} of {unit} at {at} in {file}"),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn bytes_of_frames_flipped_dropped_swapped_doubled_or_cut_are_named() {
+    let disk = closed_trail();
+    let mut random = Random::new(7);
+    for file in segments(&disk) {
+        let frames = frames(&disk.bytes(&file));
+        for mutation in Mutation::ALL {
+            let (at, length, first) = frames[random.below(frames.len())];
+            // Within the frame, so that what is cut off is more than a frame that was never finished.
+            let place = at + 1 + random.below(length - 2);
+            let copy = disk.copy();
+            let mut changed = false;
+            copy.alter(&file, |bytes| changed = mutation.apply(bytes, place, 1));
+            if changed {
+                let what = format!("{mutation:?} at {place} in {file}");
+                check_named(&copy, &file, DamageKind::Frame, Some(first), &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn segments_swapped_or_doubled_are_named() {
+    let disk = closed_trail();
+    let files = segments(&disk);
+    for pair in files.windows(2) {
+        let swapped = disk.copy();
+        swapped.put(&pair[0], disk.bytes(&pair[1]));
+        swapped.put(&pair[1], disk.bytes(&pair[0]));
+        check_named(&swapped, &pair[0], DamageKind::SegmentHeader, None, "swapped segments");
+    }
+    // A segment once more behind the last.
+    let next = format!("segments/{:010}.seg", files.len());
+    let doubled = disk.copy();
+    doubled.put(&next, disk.bytes(files.last().unwrap()));
+    check_named(&doubled, &next, DamageKind::SegmentHeader, None, "a doubled segment");
+}
+
+#[test]
+fn files_of_the_tree_swapped_are_named() {
+    let disk = closed_trail();
+    for folder in ["tree/tile/0/", "tree/tile/entries/"] {
+        let (one, two) = (format!("{folder}000"), format!("{folder}001"));
+        let swapped = disk.copy();
+        swapped.put(&one, disk.bytes(&two));
+        swapped.put(&two, disk.bytes(&one));
+        let kind = if folder.contains("entries") { DamageKind::Bundle } else { DamageKind::Tile };
+        check_named(&swapped, &one, kind, Some(0), &one);
+        let findings = find(&swapped, false);
+        let second = |finding: &Finding| finding.damage.file == two && finding.damage.index == Some(256);
+        assert!(findings.iter().any(second), "{findings:?}");
+    }
+}

@@ -7,11 +7,12 @@ use serde::Serialize;
 use vault::Vault;
 
 use crate::EXIT_REFUSED;
+use crate::backup::drill;
 use crate::cli::Check;
-use crate::config::{Certificate, Config, FIELDS, Problem, Problems, Severity};
+use crate::config::{Certificate, Config, FIELDS, Problem, Problems, Severity, StorePlace};
 use crate::data::DataFolder;
-use crate::node::load_root_key;
-use crate::{output, tls, upstream};
+use crate::node::{load_root_key, now};
+use crate::{keep, output, tls, upstream};
 
 #[derive(Debug, Serialize)]
 struct Report<'a> {
@@ -60,6 +61,7 @@ fn surroundings(config: &Config) -> Vec<Problem> {
                 .help("see `operators.rights` in `wardline check --fields`"),
         );
     }
+    problems.extend(buckets(config));
     if config.resources.is_empty() {
         let help = "add `[resource.NAME]`; `wardline init` writes an example";
         problems.push(Problem::warning(&config.file, "there is no resource to protect").help(help));
@@ -73,8 +75,23 @@ fn surroundings(config: &Config) -> Vec<Problem> {
     } else {
         problems.extend(credentials(config, &folder));
         problems.extend(trail_keys(config, &folder));
+        problems.extend(drill::overdue(&folder, now()));
     }
     problems
+}
+
+/// Looks at what is needed to reach buckets; they themselves are not asked.
+fn buckets(config: &Config) -> Vec<Problem> {
+    let named = [("trail.store", &config.trail_store.place), ("backup", &config.backup)];
+    let buckets = named.into_iter().filter_map(|(section, place)| match place {
+        Some(place @ StorePlace::Bucket { .. }) => Some((section, place)),
+        Some(StorePlace::Folder(_)) | None => None,
+    });
+    let problem = |(section, place)| {
+        let error = keep::open_store(place).err()?;
+        Some(Problem::error(&config.file, format!("`{section}`: {error:#}")))
+    };
+    buckets.filter_map(problem).collect()
 }
 
 /// Looks for the keys without which the trail does not open.
@@ -82,7 +99,8 @@ fn trail_keys(config: &Config, folder: &DataFolder) -> Option<Problem> {
     let place = folder.trail();
     // A root key that is missing is told with the credentials.
     let root = load_root_key(&folder.root_key()).ok().filter(|_| place.exists())?;
-    let error = trail::check_keys(&place, &root, &trail::Options::new(config.node.as_str())).err()?;
+    let origin = keep::origin(folder, &config.node);
+    let error = trail::check_keys(&place, &root, &trail::Options::new(origin)).err()?;
     if let trail::Error::Origin { expected, found } = &error {
         let message = format!("`node` is `{expected}`, and the data folder holds the log of `{found}`");
         let help = format!("write `node = \"{found}\"`, or name another data folder with `data`");

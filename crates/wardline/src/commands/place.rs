@@ -1,19 +1,24 @@
 //! Which trail a command means: the configured node's own, or a copy somewhere.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use model::RootKey;
+use trail::{Disk, Folder};
 
 use crate::cli::TrailPlace;
 use crate::commands::configuration;
 use crate::config::Config;
 use crate::data::DataFolder;
+use crate::keep;
 use crate::node::load_root_key;
 
 /// A trail's folder and what belongs to it.
 pub(crate) struct Place {
     pub(crate) folder: PathBuf,
+    /// The same as readers see it: what is not in the folder any more comes from the store.
+    pub(crate) disk: Arc<dyn Disk>,
     pub(crate) root_key: Option<RootKey>,
     /// The node name that the trail must have.
     pub(crate) origin: Option<String>,
@@ -29,7 +34,9 @@ impl Place {
                 bail!("there is no trail folder {}", folder.display());
             }
             let root_key = arguments.root_key.as_deref().map(load_root_key).transpose()?;
-            return Ok(Place { folder: folder.clone(), root_key, origin: arguments.node.clone(), own: None });
+            let local = Folder::open(folder).with_context(|| format!("{}", folder.display()))?;
+            let (folder, origin) = (folder.clone(), arguments.node.clone());
+            return Ok(Place { folder, disk: Arc::new(local), root_key, origin, own: None });
         }
         let config = configuration(file)?;
         let data = DataFolder::at(&config.data);
@@ -39,8 +46,8 @@ impl Place {
             bail!("there is no trail at {} yet; it begins with the first change or start", folder.display());
         }
         let root_key = Some(load_root_key(&data.root_key())?);
-        let origin = Some(config.node.clone());
-        Ok(Place { folder, root_key, origin, own: Some(config) })
+        let origin = Some(keep::origin(&data, &config.node));
+        Ok(Place { folder, disk: keep::disk(&config)?, root_key, origin, own: Some(config) })
     }
 
     /// Returns the root key, or says how to give it.

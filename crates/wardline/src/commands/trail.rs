@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -42,6 +43,7 @@ pub(crate) fn run(file: &Path, command: &Trail) -> anyhow::Result<ExitCode> {
             show(&reader, *index, *view)
         }
         Trail::Prove(arguments) => super::prove::prove(file, arguments),
+        Trail::Keep(command) => super::keep::trail(file, command),
         Trail::ExportTlog { directory, place, output } => export(file, directory, place, output.json),
     }
 }
@@ -73,7 +75,7 @@ impl Looked {
 /// Records that the trail is read, then opens it.
 pub(crate) fn open(place: &Place, looked: Looked) -> anyhow::Result<Reader> {
     record_view(place, looked)?;
-    let reader = Reader::open(&place.folder, place.needed_key()?)?;
+    let reader = Reader::open_on(Arc::clone(&place.disk), place.needed_key()?)?;
     if let Some(expected) = &place.origin
         && expected != reader.origin()
     {

@@ -8,12 +8,14 @@ use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tlog::Policy;
-use trail::{Damage, DamageKind, Error, Finding, Report, VerifyOptions};
+use trail::{Damage, DamageKind, Error, Finding, Report, SealError, VerifyOptions};
 
 use crate::EXIT_REFUSED;
 use crate::cli::Verify;
 use crate::commands::place::Place;
 use crate::commands::prove::read_policy;
+use crate::config::Config;
+use crate::keep;
 use crate::output::{self, Paint, printable};
 
 /// The level at which records are decrypted.
@@ -45,7 +47,7 @@ pub(crate) fn run(file: &Path, arguments: &Verify) -> anyhow::Result<ExitCode> {
         progress: Some(&mut show),
         ..VerifyOptions::default()
     };
-    let verified = trail::verify(&place.folder, options);
+    let verified = trail::verify_on(&*place.disk, options);
     bar.finish_and_clear();
     let mut result = match verified {
         Ok(report) => Checked {
@@ -62,6 +64,9 @@ pub(crate) fn run(file: &Path, arguments: &Verify) -> anyhow::Result<ExitCode> {
         },
     };
     result.compare_origin(&place);
+    if let Some(config) = &place.own {
+        result.damage.extend(store_findings(config, &place)?);
+    }
     if arguments.json {
         output::json(&result.json())?
     } else {
@@ -78,6 +83,20 @@ fn policy_key(policy: Option<&Policy>, place: &Place) -> Option<String> {
         None => logs.first().filter(|_| logs.len() == 1),
     };
     own.map(|log| log.key.to_string())
+}
+
+/// Compares the store with what was sealed. One that cannot be reached is told; it is no damage.
+fn store_findings(config: &Config, place: &Place) -> anyhow::Result<Vec<Finding>> {
+    let target = keep::open_store(&keep::place(config))?;
+    match trail::check_store(&*place.disk, &*target.store(), false) {
+        Ok(findings) => Ok(findings),
+        Err(error @ (SealError::Store(_) | SealError::Other { .. })) => {
+            eprintln!("wardline: the store was not looked at: {error}");
+            Ok(Vec::new())
+        }
+        Err(SealError::Trail(Error::Damaged(damage))) => Ok(vec![Finding { level: 3, damage }]),
+        Err(SealError::Trail(error)) => Err(error.into()),
+    }
 }
 
 fn level(arguments: &Verify, with_key: bool) -> u8 {
@@ -131,7 +150,7 @@ impl Checked {
     }
 
     fn findings(&self) -> Vec<&Finding> {
-        self.damage.iter().chain(self.report.iter().flat_map(|report| &report.findings)).collect()
+        self.report.iter().flat_map(|report| &report.findings).chain(&self.damage).collect()
     }
 
     fn whole(&self) -> bool {

@@ -8,6 +8,7 @@ mod access;
 mod evidence;
 mod fields;
 mod files;
+mod keep;
 mod operators;
 mod problem;
 mod protection;
@@ -34,6 +35,7 @@ use crate::clock::ClockWatch;
 use crate::witness::submit::Witnessing;
 pub(crate) use access::Askable;
 pub(crate) use fields::FIELDS;
+pub(crate) use keep::{StorePlace, TrailStore, bucket_place};
 pub(crate) use problem::{Problem, Problems, Severity, nearest};
 pub(crate) use protection::Protection;
 use read::{Reader, Section};
@@ -68,12 +70,16 @@ pub(crate) struct Config {
     /// Who signs the log's checkpoints beside the log.
     pub(crate) witnessing: Option<Witnessing>,
     pub(crate) clock: ClockWatch,
-    /// Who may administer; without it, the server's own account and root.
     /// Which roles may be asked for.
     pub(crate) access: BTreeMap<String, Askable>,
+    /// Who may administer; without it, the server's own account and root.
     pub(crate) operators: Option<Operators>,
     /// For how many years entries are kept at least.
     pub(crate) retention_years: u32,
+    /// Where complete segments and checkpoints are kept.
+    pub(crate) trail_store: TrailStore,
+    /// Where backups go.
+    pub(crate) backup: Option<StorePlace>,
 }
 
 /// Where and how PostgreSQL clients are received.

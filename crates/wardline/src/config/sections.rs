@@ -12,8 +12,8 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Askable, Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, UpstreamTls, access, evidence,
-    files, operators, problem, protection, purposes, sha256,
+    Askable, Certificate, Config, DEFAULT_ADDRESS, Listener, Resource, SignIn, StorePlace, TrailStore,
+    UpstreamTls, access, evidence, files, keep, operators, problem, protection, purposes, sha256,
 };
 use crate::operators::Operators;
 
@@ -42,6 +42,8 @@ pub(super) struct Draft {
     operators: Option<Operators>,
     retention_years: u32,
     access: BTreeMap<String, Askable>,
+    trail_store: TrailStore,
+    backup: Option<StorePlace>,
 }
 
 impl Draft {
@@ -65,6 +67,8 @@ impl Draft {
             operators: self.operators,
             retention_years: self.retention_years,
             access: self.access,
+            trail_store: self.trail_store,
+            backup: self.backup,
         })
     }
 }
@@ -97,6 +101,8 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
         drain_timeout,
         sign_in: sign_in(top),
         metrics: metrics(top),
+        trail_store: keep::trail_store(top, base),
+        backup: keep::backup(top, base),
     }
 }
 
@@ -153,7 +159,7 @@ fn check_plaintext(section: &Section<'_, '_>, flag: &At<bool>, address: Option<S
     }
 }
 
-fn narrow<T: TryFrom<u64>>(number: u64) -> T {
+pub(super) fn narrow<T: TryFrom<u64>>(number: u64) -> T {
     T::try_from(number).ok().expect("the field's bounds fit its type")
 }
 

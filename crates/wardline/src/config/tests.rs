@@ -173,3 +173,32 @@ fn the_documented_examples_are_valid() {
         assert!(!protection.expect("protected").columns.is_empty());
     }
 }
+
+#[test]
+fn places_of_copies_read_as_they_are_written() {
+    let config = loaded("node = \"gw1\"\n[trail.store]\n[backup]\nto = \"shelf\"\n").config.expect("valid");
+    assert_eq!(config.trail_store, super::TrailStore::default());
+    assert_eq!(config.backup, Some(super::StorePlace::Folder("shelf".into())));
+    let bucket =
+        "node = \"gw1\"\n[trail.store]\nto = \"s3://trail/gw1\"\ncredentials = \"s3\"\nlocal_segments = 3\n";
+    let config = loaded(bucket).config.expect("valid");
+    assert_eq!(config.trail_store.local_segments, Some(3));
+    let Some(super::StorePlace::Bucket { bucket, endpoint, .. }) = config.trail_store.place else {
+        panic!("a bucket")
+    };
+    assert_eq!((bucket.name.as_str(), bucket.prefix.as_str()), ("trail", "gw1/"));
+    assert_eq!(endpoint, "https://s3.us-east-1.amazonaws.com");
+    for (text, said) in [
+        ("[trail.store]\nto = \"s3://trail\"\n", "`trail.store.credentials` is missing"),
+        ("[trail.store]\nto = \"shelf\"\nendpoint = \"https://h\"\n", "is for a bucket"),
+        ("[backup]\nregion = \"x\"\n", "`backup.to` is missing"),
+        (
+            "[backup]\nto = \"s3://trail\"\ncredentials = \"s3\"\nendpoint = \"http://h\"\n",
+            "in clear over a network",
+        ),
+        ("[backup]\nto = \"s3://Trail\"\ncredentials = \"s3\"\n", "is not `s3://BUCKET/PREFIX`"),
+    ] {
+        let problems = loaded(&format!("node = \"gw1\"\n{text}")).problems.to_string();
+        assert!(problems.contains(said), "{text}: {problems}");
+    }
+}

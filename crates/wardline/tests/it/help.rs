@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 63] = [
+const COMMANDS: [&str; 68] = [
     "",
     "serve",
     "check",
@@ -41,6 +41,11 @@ const COMMANDS: [&str; 63] = [
     "trail show",
     "trail prove",
     "trail export-tlog",
+    "trail seal",
+    "trail store",
+    "backup",
+    "restore",
+    "drill",
     "who-saw",
     "saw",
     "session",

@@ -8,7 +8,10 @@ use crate::server::Server;
 
 /// What the account that runs the tests may do, and two roles with rights.
 pub(crate) fn place(account: &str) -> Place {
-    let place = Place::ready();
+    configured(Place::ready(), account)
+}
+
+pub(crate) fn configured(place: Place, account: &str) -> Place {
     let me = place.run(&["operator", "rights", "--json"]).exits(0).json()["you"].clone();
     let me = me.as_str().expect("who").to_owned();
     place.write(
@@ -75,12 +78,13 @@ fn check_rights(place: &Place) {
 }
 
 #[test]
-fn rights_hold_without_a_server() {
+fn row_23_rights_hold_without_a_server() {
     check_rights(&place("[\"admin\"]"));
 }
 
+/// Row 23: an administrator who is no auditor cannot read the log, and each reading is an entry.
 #[test]
-fn rights_hold_before_a_server() {
+fn row_23_rights_hold_before_a_server() {
     let place = place("[\"admin\"]");
     let server = Server::start(&place);
     check_rights(&place);

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use crate::operators::place;
+use crate::operators::{configured, place};
 use crate::place::Place;
+use crate::server::Server;
 
 const REASON: &str = "the privacy office said so, twice";
 
@@ -13,12 +14,14 @@ impl Place {
     }
 }
 
+/// Row 17: only `key-admin` changes keys, it is recorded, old data stays readable and new data is under a new key.
 #[test]
-fn keys_are_changed_by_whom_it_is_given_to() {
+fn row_17_keys_are_changed_by_whom_it_is_given_to() {
     let place = place("[\"admin\"]");
     let kim = place.token("kim", "keys");
     place.run(&["key", "rotate"]).exits(1);
     let before = place.json_as("kim", &kim, &["key", "list"]);
+    place.run_as("otto", &place.token("otto", "audit"), &["key", "rotate"]).exits(1);
     let made = place.json_as("kim", &kim, &["key", "rotate"]);
     let ids = |keys: &Value| -> Vec<String> {
         let current = keys.as_array().expect("keys").iter().filter(|key| key["current"] == true);
@@ -28,12 +31,24 @@ fn keys_are_changed_by_whom_it_is_given_to() {
     assert!(ids(&before).iter().all(|id| !ids(&made).contains(id)), "{before} {made}");
     assert_eq!(ids(&place.json_as("kim", &kim, &["key", "list"])), ids(&made));
     place.add("ann", "nurse").exits(0);
-    let ann = place.token("otto", "audit");
-    let entries = place.run_as("otto", &ann, &["trail", "tail", "-n", "1000", "--json"]).exits(0).stdout;
+    let iris = place.token("iris", "audit");
+    let entries = place.run_as("iris", &iris, &["trail", "tail", "-n", "1000", "--json"]).exits(0).stdout;
     let rotated = entries.lines().filter(|line| line.contains("made further class keys")).collect::<Vec<_>>();
     assert_eq!(rotated.len(), 1);
     assert!(ids(&made).iter().chain(&ids(&before)).all(|id| rotated[0].contains(id)), "{rotated:?}");
+    assert!(entries.lines().any(|line| line.contains("add person `kim`")), "what was before is readable");
     assert!(place.run(&["verify"]).exits(0).stdout.contains("whole"));
+    // The key of what came last is the new one: without it that is lost, and what was before is not.
+    let keys = crate::people::files_under(&place.path("data/trail/keys"));
+    let new = keys.iter().find(|file| {
+        file.to_string_lossy().contains("/record-") && file.to_string_lossy().ends_with(".1.key")
+    });
+    let bytes = std::fs::read(new.expect("a key of a later generation")).expect("readable");
+    std::fs::remove_file(new.expect("it")).expect("removed");
+    let lost = place.run(&["verify", "--json"]).exits(1).json();
+    assert!(lost["first_bad_entry"].as_u64().expect("an entry") > 5, "{lost}");
+    std::fs::write(new.expect("it"), bytes).expect("written");
+    place.run(&["verify"]).exits(0);
 }
 
 #[test]
@@ -63,4 +78,138 @@ fn what_takes_two_people_is_not_done_by_one() {
     let month = plan[0]["month"].to_string();
     let early = place.run_as("pia", &pia, &["retention", "expire", &month, "--reason", REASON]).exits(1);
     assert!(early.stderr.contains("is kept until"), "{early:?}");
+}
+
+const DAY_US: u64 = 86_400_000_000;
+
+/// Writes entries as if the node had run at that time; returns their range.
+fn entries_of(place: &Place, at_us: u64, people: &[&str]) -> (u64, u64) {
+    let root = vault::root_key_load(&place.path("data/root.key")).expect("a key");
+    let mut options = trail::Options::new("gw1");
+    let now = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(at_us));
+    let read = std::sync::Arc::clone(&now);
+    options.clock =
+        std::sync::Arc::new(move || model::Micros(read.fetch_add(1, std::sync::atomic::Ordering::Relaxed)));
+    let trail = trail::Trail::open(&place.path("data/trail"), &root, options).expect("a trail");
+    let first = trail.durable();
+    for (number, name) in (1..).zip(people) {
+        let mut record = model::Record::new(model::Kind::Operation, model::Micros(at_us + number));
+        record.session = Some(model::SessionId(u128::from(at_us)));
+        record.operation = Some(model::OperationId(number));
+        record.person_name = Some((*name).into());
+        record.sealed = Some(trail.sealer().seal(u128::from(at_us), number, b"").into());
+        let _receipt = trail.record(&record).expect("taken").wait().expect("durable");
+    }
+    let end = trail.durable();
+    trail.close().expect("closed");
+    (first, end)
+}
+
+/// Row 48: an event of six years less a day is kept; an older month goes by policy and two people; its tombstone
+/// verifies, and what is held survives.
+#[test]
+fn row_48_retention_with_holds_and_two_people() {
+    let place = Place::ready();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let now = u64::try_from(now.as_micros()).expect("before 586524");
+    let six_years = (6 * 365 + 1) * DAY_US;
+    let (old_first, old_end) = entries_of(&place, now - six_years - 70 * DAY_US, &["ann", "bob", "bob"]);
+    let (kept_first, kept_end) = entries_of(&place, now - six_years + 2 * DAY_US, &["bob"]);
+    let place = configured(place, "[\"admin\"]");
+    let _server = Server::start(&place);
+    let (pia, otto) = (place.token("pia", "privacy"), place.token("otto", "privacy"));
+
+    let plan = place.json_as("pia", &pia, &["retention", "plan"]);
+    let month = |first: u64| {
+        let months = plan.as_array().expect("months");
+        let holds = |row: &&Value| {
+            let begin = row["first"].as_u64().expect("an index");
+            (begin..begin + row["entries"].as_u64().expect("a count")).contains(&first)
+        };
+        months.iter().find(holds).expect("a month").clone()
+    };
+    assert_eq!(
+        (&month(old_first)["state"], &month(kept_first)["state"]),
+        (&"may-expire".into(), &"kept".into())
+    );
+    let (old, kept) = (month(old_first)["month"].to_string(), month(kept_first)["month"].to_string());
+    let hold = ["retention", "hold", "add", "--person", "ann", "--reason", REASON];
+    place.run_as("pia", &pia, &hold).exits(0);
+    let expire = |name: &str, token: &str, month: &str| {
+        place.run_as(name, token, &["retention", "expire", month, "--reason", REASON])
+    };
+    let early = expire("pia", &pia, &kept).exits(1);
+    assert!(early.stderr.contains("is kept until"), "{early:?}");
+    place.run(&["retention", "expire", &old, "--reason", REASON]).exits(1);
+    expire("pia", &pia, &old).exits(0);
+    place.run_as("pia", &pia, &["operator", "agree", "1"]).exits(1);
+    place.run_as("otto", &otto, &["trail", "show", &(old_first + 3).to_string()]).exits(0);
+    let key = place.path(&format!("data/trail/keys/record-{old}.key"));
+    assert!(key.exists());
+    place.run_as("otto", &otto, &["operator", "agree", "1"]).exits(0);
+    assert!(!key.exists(), "the key is destroyed");
+
+    let show = |index: u64| place.run_as("otto", &otto, &["trail", "show", &index.to_string(), "--json"]);
+    let of = |first: u64, end: u64, name: &str| {
+        (first..end)
+            .filter(|index| {
+                let ran = show(*index);
+                ran.code == 0 && ran.json()["person_name"] == name
+            })
+            .count()
+    };
+    assert_eq!(of(old_first, old_end, "ann"), 1, "what is held survives");
+    assert_eq!(of(old_first, old_end, "bob"), 0, "what is not held is gone");
+    assert_eq!(of(kept_first, kept_end, "bob"), 1, "what is younger is kept");
+    let verified = place.run(&["verify", "--json"]).exits(0).json();
+    assert_eq!(verified["level"], 5);
+    assert_eq!(
+        (&verified["expired"], &verified["expired_and_held"]),
+        (&month(old_first)["entries"], &1.into())
+    );
+    let stone = verified["tombstones"][0]["tombstone"].as_u64().expect("an index");
+    let stone = show(stone).exits(0).json();
+    assert_eq!((&stone["kind"], &stone["person_name"]), (&"key-destroyed".into(), &"otto".into()));
+    assert!(stone["detail"].as_str().expect("words").contains("proposed by pia, agreed by otto"), "{stone}");
+    place.run(&["verify", "--level", "3"]).exits(0);
+    // Any other lost key is damage.
+    let other = place.path(&format!("data/trail/keys/record-{kept}.key"));
+    std::fs::remove_file(other).expect("removed");
+    let damaged = place.run(&["verify", "--json"]).exits(1).json();
+    assert_eq!(damaged["first_bad_entry"], month(kept_first)["first"]);
+}
+
+/// Row 19: a fresh install records, there is no switch for that, and what can be reduced is recorded before it holds.
+#[test]
+fn row_19_recording_cannot_be_turned_off() {
+    let place = place("[\"admin\", \"auditor\"]");
+    let entries = |kind: &str| {
+        let ran = place.run(&["trail", "tail", "-n", "1000", "--json", "--kind", kind]).exits(0);
+        ran.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<Value>>()
+    };
+    let config = std::fs::read_to_string(place.path("wardline.toml")).expect("a configuration");
+    let mut server = Server::start(&place);
+    assert!(!entries("node-started").is_empty(), "a fresh install records");
+    assert_eq!(entries("config-activated").len(), 1);
+    for off in ["[trail]\nenabled = false", "[audit]\nenabled = false", "[logging]\nlevel = \"off\""] {
+        place.write("wardline.toml", &format!("{config}\n{off}\n"));
+        let checked = place.run(&["check"]).exits(1);
+        assert!(checked.stdout.contains("unknown key"), "{off}: {checked:?}");
+        server.signal("HUP");
+        server.logs("reload refused");
+        place.write("wardline.toml", &config);
+    }
+    let refused = entries("admin-change");
+    assert!(refused.iter().any(|entry| entry["command"] == "reload" && entry["outcome"] == "refused"));
+    // What can be reduced is for how long: in the trail before it holds, and a finding below six years.
+    place.write("wardline.toml", &format!("{config}\n[retention]\nyears = 1\n"));
+    assert!(place.run(&["check"]).exits(0).stdout.contains("164.316"));
+    server.signal("HUP");
+    server.logs("configuration activated");
+    assert_eq!(entries("config-activated").len(), 2);
+    // Nobody without the right brings any of it about.
+    let otto = place.token("otto", "nurse");
+    place.run_as("otto", &otto, &["retention", "expire", "202001", "--reason", REASON]).exits(1);
+    server.signal("TERM");
+    assert_eq!(server.ends(), 0);
 }

@@ -29,7 +29,13 @@ impl Server {
 
     /// The same with further arguments.
     pub(crate) fn start_with(place: &Place, arguments: &[&str]) -> Server {
-        let mut command = place.command(&[&["serve", "--log-json"], arguments].concat());
+        Server::start_on(place, "wardline.toml", "data", arguments)
+    }
+
+    /// The same on another configuration, with its data folder.
+    pub(crate) fn start_on(place: &Place, config: &str, data: &str, arguments: &[&str]) -> Server {
+        let serve = ["--config", config, "serve", "--log-json"];
+        let mut command = place.command(&[&serve[..], arguments].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let stderr = BufReader::new(child.stderr.take().expect("piped"));
         let (sender, log) = mpsc::channel();
@@ -44,7 +50,7 @@ impl Server {
         let mut server = Server { child, log, seen: String::new(), greeting };
         assert!(server.greeting.contains("PostgreSQL on"), "{}", server.rest_of_log());
         let began = Instant::now();
-        while !place.path("data/control.sock").exists() {
+        while !place.path(data).join("control.sock").exists() {
             assert!(began.elapsed() < PATIENCE, "no control socket");
             std::thread::sleep(Duration::from_millis(10));
         }

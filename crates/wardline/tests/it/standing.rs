@@ -90,6 +90,10 @@ fn a_trail_that_lost_its_end_is_an_incident() {
     let place = Place::ready();
     place.add("ann", "nurse").exits(0);
     fs::rename(place.path("data/trail"), place.path("elsewhere")).expect("moved");
+    // The store knows the log that was lost; without it another one begins.
+    let refused = place.run(&["serve"]).exits(2);
+    assert!(refused.stderr.contains("another log of this name"), "{refused:?}");
+    fs::remove_dir_all(place.path("data/store")).expect("removed");
     let mut server = Server::start(&place);
     server.logs("newer than the trail");
     let incident = place.run(&["trail", "tail", "--kind", "incident", "--json"]).exits(0).json();

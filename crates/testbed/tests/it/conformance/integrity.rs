@@ -102,9 +102,10 @@ fn fuzz_control(gateway: &Gateway) {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             bytes.extend_from_slice(&state.to_le_bytes());
         }
-        let words = ["TrailDelete", "TrailTruncate", "TrailEdit", "delete", "purge"];
+        let words = ["trail-delete", "trail-truncate", "trail-edit", "delete", "purge"];
         if round % 2 == 0 {
-            bytes = format!("{{\"{}\":{{\"index\":3}}}}\n", words[round % words.len()]).into_bytes();
+            bytes = format!("{{\"request\":{{\"ask\":\"{}\",\"index\":3}}}}\n", words[round % words.len()])
+                .into_bytes();
         }
         // The other side may hang up first.
         let _ = stream.write_all(&bytes);

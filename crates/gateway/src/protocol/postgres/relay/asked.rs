@@ -372,15 +372,20 @@ impl<C: Control> Relay<C> {
         let previous = self.track.statements.insert(name.into(), statement);
         self.track.expected.push_back(Expect::Parse { name: name.into(), previous });
         if let Some(announced) = announced {
-            let mut bytes = Vec::new();
-            codec::message(&mut bytes, b'D', |out| {
-                out.push(b'S');
-                codec::put_cstr(out, name);
-            });
-            self.upbox.housekeeping(Housekeeping::Describe, &bytes);
-            self.track.expected.push_back(Expect::Announce { announced });
+            self.ask_for(name, announced);
         }
         Ok(Step::Done)
+    }
+
+    /// Asks what the columns of a prepared statement are.
+    fn ask_for(&mut self, name: &[u8], announced: Announced) {
+        let mut bytes = Vec::new();
+        codec::message(&mut bytes, b'D', |out| {
+            out.push(b'S');
+            codec::put_cstr(out, name);
+        });
+        self.upbox.housekeeping(Housekeeping::Describe, &bytes);
+        self.track.expected.push_back(Expect::Announce { announced });
     }
 
     fn bind(&mut self, frame: &[u8], at: Micros) -> Result<Step, Failure> {

@@ -78,7 +78,7 @@ impl About {
             Kind::SessionOpened | Kind::SessionClosed => Some(About::Session),
             Kind::Operation => Some(About::Operation),
             Kind::AdminChange => Some(About::Administration),
-            Kind::Incident => Some(About::Incident),
+            Kind::Incident | Kind::EpochHead => Some(About::Incident),
             Kind::TrailViewed | Kind::Exported => Some(About::Trail),
             Kind::Reported => Some(About::Reported),
         }

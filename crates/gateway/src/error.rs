@@ -51,6 +51,9 @@ pub enum Failure {
     /// The trail cannot record.
     #[error("trail")]
     Trail(#[source] trail::Error),
+    /// The session does what cannot be protected, and its client may be told what.
+    #[error("{0}")]
+    Unsupported(&'static str),
     /// Wardline's own configuration does not allow the session.
     #[error("{0}")]
     Ours(String),

@@ -92,9 +92,14 @@ pub struct Permit {
     operation: Operation,
     decision: Arc<Decision>,
     since: Instant,
+    /// What the session was for when it was decided.
+    purpose: Purpose,
     /// An entry of this operation is on the trail already.
     recorded: bool,
 }
+
+/// What a session is for, one of the configured purposes; `None` where its person did not say.
+pub(crate) type Purpose = Option<Arc<str>>;
 
 impl Permit {
     /// Returns whether the results must be withheld until an entry is durable.
@@ -198,6 +203,8 @@ pub struct Gate {
     second: u64,
     /// What protected values are seen, as decided in that second.
     sight: Option<Sight>,
+    /// What the session is for now.
+    purpose: Purpose,
     operations: u64,
 }
 
@@ -234,6 +241,7 @@ impl Gate {
     pub(crate) fn new(session: Arc<Session>, trail: Trail, snapshot: Arc<Snapshot>) -> Gate {
         let sealer = trail.sealer();
         let forbids = snapshot.may_forbid(&session.resource);
+        let purpose = session.purpose_first();
         Gate {
             session,
             trail,
@@ -243,6 +251,7 @@ impl Gate {
             decisions: Vec::new(),
             second: 0,
             sight: None,
+            purpose,
             operations: 0,
         }
     }
@@ -259,14 +268,37 @@ impl Gate {
         self.sight = None;
     }
 
+    /// Returns what the session is for.
+    pub(crate) fn purpose(&self) -> &Purpose {
+        &self.purpose
+    }
+
+    /// Returns the purpose of that name; if it is not one that may be stated, which ones are, in words.
+    pub(crate) fn purpose_named(&self, name: &str) -> Result<Arc<str>, String> {
+        self.snapshot.purpose(name).ok_or_else(|| purposes_in_words(&self.snapshot))
+    }
+
+    /// Takes what the session is for from now on; everything is decided again.
+    pub(crate) fn state(&mut self, purpose: Purpose) {
+        self.session.state(purpose.clone());
+        self.purpose = purpose;
+        self.decisions = Vec::new();
+        self.sight = None;
+    }
+
+    /// Decides what would be answered if the session were for another purpose.
+    pub(crate) fn decide_for(&self, purpose: &Purpose, needs: &[Need], at: Micros) -> Decision {
+        decide(&self.snapshot, &self.session, needs, purpose, at)
+    }
+
     /// Tells whether decisions need to know what the resource's objects stand over.
     pub(crate) fn asks_about_structure(&self) -> bool {
         self.forbids
     }
 
-    /// Tells whether a permit was given by the policy in force.
+    /// Tells whether a permit was given by the policy in force, for what the session is for now.
     pub(crate) fn is_current(&self, permit: &Permit) -> bool {
-        permit.decision.policy_version == self.snapshot.version()
+        permit.decision.policy_version == self.snapshot.version() && permit.purpose == self.purpose
     }
 
     /// Decides whether all needs are permitted now, and nothing beneath the objects that they name is forbidden.
@@ -274,7 +306,7 @@ impl Gate {
         let version = if self.forbids { structure.version() } else { 0 };
         self.decision(needs, version, at, |gate| {
             let session = &gate.session;
-            let context = model::Context { address: session.peer.ip(), at };
+            let context = session.context(&gate.purpose, at);
             let beneath = |needs: &[Need]| structure.beneath(needs);
             decide_over(&gate.snapshot, &session.principal, &session.resource, needs, &context, beneath)
         })
@@ -283,9 +315,7 @@ impl Gate {
     /// Decides whether a need that names no object of a structure is permitted now.
     pub(crate) fn decide_one(&mut self, need: Need, at: Micros) -> Arc<Decision> {
         let needs = [need];
-        self.decision(&needs, 0, at, |gate| {
-            decide(&gate.snapshot, &gate.session, &gate.session.principal, &needs, at)
-        })
+        self.decision(&needs, 0, at, |gate| gate.decide_for(&gate.purpose, &needs, at))
     }
 
     fn decision(
@@ -321,9 +351,8 @@ impl Gate {
         if let Some(sight) = self.sight {
             return sight;
         }
-        let session = &self.session;
-        let permits = |needs: &[Need]| decide(&self.snapshot, session, &session.principal, needs, at).verdict;
-        *self.sight.insert(Sight::decided(everything, permits))
+        let sight = Sight::decided(everything, |needs| self.decide_for(&self.purpose, needs, at).verdict);
+        *self.sight.insert(sight)
     }
 
     /// Decides whether a statement may be prepared; nothing is executed by that, so nothing is recorded.
@@ -352,6 +381,7 @@ impl Gate {
     ) -> Result<Pending, trail::Error> {
         self.operations += 1;
         let mut record = self.session.record(Kind::Operation, at);
+        record.purpose = self.purpose.as_deref().map(Into::into);
         record.operation = Some(OperationId(self.operations));
         record.phase = Some(Phase::Refused);
         record.command = Some(command.into());
@@ -374,7 +404,8 @@ impl Gate {
         let decision = self.decide(needs, structure, at);
         self.operations += 1;
         let id = OperationId(self.operations);
-        let mut permit = Permit { id, operation, decision, since: Instant::now(), recorded: false };
+        let purpose = self.purpose.clone();
+        let mut permit = Permit { id, operation, decision, since: Instant::now(), purpose, recorded: false };
         match permit.decision.verdict {
             Verdict::Deny => {
                 let report = Report { outcome: Some(Outcome::Refused), ..Report::default() };
@@ -440,6 +471,7 @@ impl Gate {
         let patients = permit.operation.about.take(&self.sealer, of);
         let Operation { subject, parameters, changes: _, about } = &permit.operation;
         let mut record = self.session.record(Kind::Operation, at);
+        record.purpose = permit.purpose.as_deref().map(Into::into);
         record.operation = Some(permit.id);
         record.phase = Some(phase);
         record.patients = patients;
@@ -518,12 +550,22 @@ pub(crate) fn decide_over(
 pub(crate) fn decide(
     snapshot: &Snapshot,
     session: &Session,
-    principal: &Principal,
     needs: &[Need],
+    purpose: &Purpose,
     at: Micros,
 ) -> Decision {
-    let context = model::Context { address: session.peer.ip(), at };
-    snapshot.decide(principal, &session.resource, needs, &context)
+    snapshot.decide(&session.principal, &session.resource, needs, &session.context(purpose, at))
+}
+
+/// Returns which purposes may be stated, for people.
+pub(crate) fn purposes_in_words(snapshot: &Snapshot) -> String {
+    match snapshot.purposes() {
+        [] => "No purposes are configured: leave it out.".to_owned(),
+        purposes => {
+            let names: Vec<String> = purposes.iter().map(|purpose| format!("`{purpose}`")).collect();
+            format!("Purposes are: {}.", names.join(", "))
+        }
+    }
 }
 
 /// Lays out what is sealed: the length of the literals (u32, big-endian), the literals as `sql::normalise` encodes

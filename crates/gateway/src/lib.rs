@@ -18,6 +18,7 @@ mod protected;
 mod protocol;
 mod serve;
 mod session;
+mod startup;
 mod stream;
 pub mod tls;
 mod workers;

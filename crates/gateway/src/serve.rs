@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use identity::Reason;
-use model::{
-    Action, Kind, Micros, Need, Object, Outcome, Phase, Principal, Record, ResourceId, SessionId, Verdict,
-};
+use model::{Action, Kind, Need, Object, Outcome, Phase, Principal, Record, ResourceId, SessionId, Verdict};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -20,7 +18,8 @@ use crate::protocol::postgres::codec::{self, Severity, WireError};
 use crate::protocol::postgres::dial::{self, Dialed};
 use crate::protocol::postgres::greet::{self, Greeted, Greeting};
 use crate::protocol::postgres::relay::Relay;
-use crate::session::{CancelTarget, Pulse, Session, random};
+use crate::session::{CancelTarget, Pulse, Session, Stated, random};
+use crate::startup::{self, parameters};
 use crate::stream::Stream;
 
 /// A refused sign-in is answered this long after it began, so that the time says nothing about the reason.
@@ -63,7 +62,11 @@ async fn serve<C: Control>(
     let greeted = timeout(limits.handshake_timeout, greet::greet(socket, &shared.config)).await;
     let mut greeted = match greeted.map_err(|_| Failure::ClientSilent)?? {
         Greeting::Session(greeted) => greeted,
-        Greeting::Cancel { process, key } => return cancel(shared, process, &key).await,
+        Greeting::Cancel { mut stream, process, key } => {
+            let ended = cancel(shared, process, &key).await;
+            greet::part(&mut stream).await;
+            return ended;
+        }
         Greeting::Left => return Ok(Ending::ClientLeft),
     };
     let control = &*shared.control;
@@ -78,7 +81,7 @@ async fn serve<C: Control>(
         return refuse(&mut greeted.stream, &Denial::TooMany, began).await;
     };
     drop(waiting);
-    let session = Arc::new(session_of(&greeted, principal, peer, control.now()));
+    let session = Arc::new(session_of(&greeted, principal, peer, control));
     let Some(devices) = shared.sessions.enter(&session, limits.sessions_per_person_max) else {
         return refuse(&mut greeted.stream, &Denial::TooMany, began).await;
     };
@@ -106,7 +109,7 @@ async fn open<C: Control>(
     let Some(target) = target else {
         return refuse(&mut greeted.stream, &Denial::Refused { reference }, began).await;
     };
-    let asked = match parameters(&greeted) {
+    let asked = match parameters(&greeted, session, control) {
         Ok(asked) => asked,
         Err(denial) => {
             refuse(&mut greeted.stream, &denial, began).await?;
@@ -137,10 +140,10 @@ async fn announce<C: Control>(
     let target = control.resource(&session.resource.0);
     let needs = [Need { action: Action::Connect, object: Object::Resource }];
     let at = control.now();
-    let decision = decide(&control.snapshot(), session, &session.principal, &needs, at);
+    let decision = decide(&control.snapshot(), session, &needs, &session.purpose_first(), at);
     let allowed = decision.verdict == Verdict::Allow && target.is_some();
     sign_in_record(control, session, greeted_name(greeted), None).await?;
-    let mut record = session.record(Kind::SessionOpened, at);
+    let mut record = session.record_stated(Kind::SessionOpened, at);
     record.action = Some(Action::Connect);
     record.verdict = Some(if allowed { Verdict::Allow } else { Verdict::Deny });
     record.policies = decision.reasons.iter().map(|p| (&*p.0).into()).collect();
@@ -214,80 +217,6 @@ async fn welcome(
     stream.flush().await.map_err(Failure::Client)
 }
 
-/// Start-up parameters that pass to the resource: none of them decides rights or how a text is read.
-const PARAMETERS: &[&str] = &[
-    "application_name",
-    "client_encoding",
-    "datestyle",
-    "default_transaction_isolation",
-    "default_transaction_read_only",
-    "extra_float_digits",
-    "geqo",
-    "idle_in_transaction_session_timeout",
-    "intervalstyle",
-    "lock_timeout",
-    "search_path",
-    "statement_timeout",
-    "timezone",
-];
-
-/// Returns what passes to the resource of what the client asked for at start-up.
-///
-/// # Errors
-/// When it asks for a setting that is not on the list; silently dropping one would change what statements mean.
-fn parameters(greeted: &Greeted) -> Result<Vec<(String, String)>, Denial> {
-    let mut passed = Vec::new();
-    let mut pass = |name: &str, value: &str| {
-        if PARAMETERS.contains(&name.to_ascii_lowercase().as_str()) {
-            passed.push((name.to_owned(), value.to_owned()));
-            return Ok(());
-        }
-        Err(Denial::Unsupported(format!("start-up setting `{}` is not supported", name.escape_default())))
-    };
-    for (name, value) in &greeted.startup.parameters {
-        match name.as_str() {
-            "user" | "database" | "replication" => {}
-            "options" => {
-                for (name, value) in options(value)? {
-                    pass(&name, &value)?;
-                }
-            }
-            name if name.starts_with("_pq_.") => {}
-            name => pass(name, value)?,
-        }
-    }
-    Ok(passed)
-}
-
-/// Reads `-c name=value` and `--name=value` of the start-up parameter `options`; a backslash escapes the next
-/// character, as PostgreSQL has it.
-fn options(text: &str) -> Result<Vec<(String, String)>, Denial> {
-    let mut words = vec![String::new()];
-    let mut characters = text.chars();
-    while let Some(c) = characters.next() {
-        match c {
-            '\\' => words.last_mut().expect("there is always a word").extend(characters.next()),
-            c if c.is_whitespace() => words.push(String::new()),
-            c => words.last_mut().expect("there is always a word").push(c),
-        }
-    }
-    let mut words = words.into_iter().filter(|word| !word.is_empty());
-    let mut settings = Vec::new();
-    while let Some(word) = words.next() {
-        let setting = match word.strip_prefix("--") {
-            Some(long) => Some(long.to_owned()),
-            None if word == "-c" => words.next(),
-            None => word.strip_prefix("-c").map(str::to_owned),
-        };
-        let pair = setting.as_deref().and_then(|setting| setting.split_once('='));
-        let (name, value) = pair.ok_or_else(|| {
-            Denial::Unsupported("start-up `options` other than `-c name=value` are not supported".into())
-        })?;
-        settings.push((name.replace('-', "_"), value.to_owned()));
-    }
-    Ok(settings)
-}
-
 /// Reads the resource's catalogue again; what fails is logged, and leaves everything unproven.
 pub(crate) async fn refresh_catalogue<C: Control>(shared: &Shared<C>, slot: &Slot, target: &Upstream) {
     let Some(credential) = shared.control.credential(&target.id) else { return slot.stale() };
@@ -305,7 +234,7 @@ pub(crate) async fn refresh_catalogue<C: Control>(shared: &Shared<C>, slot: &Slo
 async fn cancel<C: Control>(shared: &Arc<Shared<C>>, process: u32, key: &[u8]) -> Result<Ending, Failure> {
     let Some(target) = shared.sessions.cancel(process, key) else { return Ok(Ending::Cancel) };
     let control = &*shared.control;
-    let mut record = target.session.record(Kind::Operation, control.now());
+    let mut record = target.session.record_stated(Kind::Operation, control.now());
     record.phase = Some(Phase::Admitted);
     record.command = Some("CANCEL".into());
     record.verdict = Some(Verdict::Allow);
@@ -324,7 +253,7 @@ async fn refuse_sign_in<C: Control>(
 ) -> Result<Ending, Failure> {
     metrics::counter!("gateway_sign_ins_refused_total").increment(1);
     let nobody = Principal { id: model::PersonId(0), name: "".into(), roles: [].into() };
-    let session = session_of(&greeted, nobody, peer, shared.control.now());
+    let session = session_of(&greeted, nobody, peer, &*shared.control);
     let name = greeted_name(&greeted);
     match sign_in_record(&*shared.control, &session, name, Some(reason)).await {
         Ok(reference) => refuse(&mut greeted.stream, &Denial::Refused { reference }, began).await,
@@ -358,7 +287,7 @@ async fn closed<C: Control>(
     ending: Ending,
     idle: Duration,
 ) -> Result<(), Failure> {
-    let mut record = session.record(Kind::SessionClosed, control.now());
+    let mut record = session.record_stated(Kind::SessionClosed, control.now());
     record.outcome = Some(Outcome::Completed);
     record.detail = Some(format!("{}; idle for {} s", ending.name(), idle.as_secs()).into());
     match control.trail().record_urgent(&record) {
@@ -400,9 +329,10 @@ fn greeted_name(greeted: &Greeted) -> String {
     capped(greet::parameter(&greeted.startup, "user").unwrap_or_default())
 }
 
-fn session_of(greeted: &Greeted, principal: Principal, peer: SocketAddr, since: Micros) -> Session {
+fn session_of<C: Control>(greeted: &Greeted, principal: Principal, peer: SocketAddr, control: &C) -> Session {
     let named = |name: &str| greet::parameter(&greeted.startup, name).filter(|value| !value.is_empty());
     let resource = named("database").or(named("user")).unwrap_or_default();
+    let since = control.now();
     Session {
         id: SessionId(u128::from_be_bytes(random())),
         principal,
@@ -411,6 +341,7 @@ fn session_of(greeted: &Greeted, principal: Principal, peer: SocketAddr, since: 
         client: capped(named("application_name").unwrap_or_default()),
         since,
         pulse: Pulse::since(since),
+        purpose: Stated::first(startup::purpose(greeted).and_then(|name| control.snapshot().purpose(&name))),
     }
 }
 

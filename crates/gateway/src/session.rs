@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::control::Upstream;
+use crate::gate::Purpose;
 
 /// Who is connected to what, from where, with which program.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Session {
     pub since: Micros,
     /// What it does, for whoever looks on.
     pub(crate) pulse: Pulse,
+    /// What it is for.
+    pub(crate) purpose: Stated,
 }
 
 /// The life signs of a session, and the way to end it from outside.
@@ -84,7 +87,44 @@ pub struct SessionView {
     pub asked: u64,
 }
 
+/// What a session is for, as its person says.
+#[derive(Debug, Default)]
+pub(crate) struct Stated {
+    /// As it was stated at start-up.
+    first: Purpose,
+    now: Mutex<Purpose>,
+}
+
+impl Stated {
+    /// Begins with what was stated at start-up.
+    pub(crate) fn first(purpose: Purpose) -> Stated {
+        Stated { now: Mutex::new(purpose.clone()), first: purpose }
+    }
+}
+
 impl Session {
+    /// Returns what the session was for at start-up.
+    pub(crate) fn purpose_first(&self) -> Purpose {
+        self.purpose.first.clone()
+    }
+
+    /// Takes what the session is for from now on.
+    pub(crate) fn state(&self, purpose: Purpose) {
+        *self.purpose.now.lock() = purpose;
+    }
+
+    /// Returns the circumstances of what is asked within the session.
+    pub(crate) fn context(&self, purpose: &Purpose, at: Micros) -> model::Context {
+        model::Context { address: self.peer.ip(), at, purpose: purpose.clone() }
+    }
+
+    /// Returns a record of the session itself: as [`Session::record`], with what it is for now.
+    pub(crate) fn record_stated(&self, kind: Kind, at: Micros) -> Record<'_> {
+        let mut record = self.record(kind, at);
+        record.purpose = self.purpose.now.lock().as_ref().map(|purpose| purpose.to_string().into());
+        record
+    }
+
     /// Returns a record with everything that is the same for all of the session.
     pub(crate) fn record(&self, kind: Kind, at: Micros) -> Record<'_> {
         let mut record = Record::new(kind, at);

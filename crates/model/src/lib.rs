@@ -176,12 +176,14 @@ pub struct Need {
 }
 
 /// The circumstances of a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Context {
     /// The client's network address.
     pub address: IpAddr,
     /// When it is asked.
     pub at: Micros,
+    /// What the person says that it is for; one of the configured purposes.
+    pub purpose: Option<Arc<str>>,
 }
 
 /// A verdict with the reasons for it.

@@ -24,6 +24,8 @@ pub enum Kind {
     ConfigActivated = 6,
     /// The keys of a month were destroyed: its entries can be read no more, and that is no damage.
     KeyDestroyed = 8,
+    /// A node that started says where the log stood: `detail` is the epoch, the number of entries and their root.
+    EpochHead = 9,
     /// Somebody signed in, or failed to.
     SignIn = 10,
     /// A session on a resource began.
@@ -46,7 +48,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Kind; 16] = [
+    pub const ALL: [Kind; 17] = [
         Kind::NodeStarted,
         Kind::NodeStopped,
         Kind::Heartbeat,
@@ -54,6 +56,7 @@ impl Kind {
         Kind::PolicyActivated,
         Kind::ConfigActivated,
         Kind::KeyDestroyed,
+        Kind::EpochHead,
         Kind::SignIn,
         Kind::SessionOpened,
         Kind::SessionClosed,
@@ -75,6 +78,7 @@ impl Kind {
             Kind::PolicyActivated => "policy-activated",
             Kind::ConfigActivated => "config-activated",
             Kind::KeyDestroyed => "key-destroyed",
+            Kind::EpochHead => "epoch-head",
             Kind::SignIn => "sign-in",
             Kind::SessionOpened => "session-opened",
             Kind::SessionClosed => "session-closed",
@@ -276,6 +280,8 @@ pub struct Record<'a> {
     pub masked: Vec<Cow<'a, str>>,
     /// The protected columns returned as they are.
     pub unmasked: Vec<Cow<'a, str>>,
+    /// What the person said that it was for.
+    pub purpose: Option<Cow<'a, str>>,
     /// The other system that told of this. Then `person_name` is a name there, and nobody of ours.
     pub source: Option<Cow<'a, str>>,
     /// What that system calls the event.
@@ -314,6 +320,7 @@ impl Record<'_> {
             unresolved: None,
             masked: Vec::new(),
             unmasked: Vec::new(),
+            purpose: None,
             source: None,
             source_event: None,
         }

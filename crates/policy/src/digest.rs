@@ -1,5 +1,7 @@
 //! The digest of all that a snapshot is made from, so that "who could see what on 3 March" has an answer.
 
+use std::collections::BTreeSet;
+
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::pattern::Pattern;
@@ -25,6 +27,7 @@ pub(crate) fn of(sources: &Sources<'_>) -> [u8; 32] {
     resources.sort_unstable();
     resources.dedup();
     hash.texts(resources.into_iter());
+    hash.names(sources.purposes.iter().map(|purpose| &**purpose));
     let mut bytes = [0; 32];
     bytes.copy_from_slice(hash.0.finish().as_ref());
     bytes
@@ -94,6 +97,14 @@ impl Hash {
         classes.sort_unstable();
         classes.dedup();
         self.texts(classes.into_iter());
+        self.names(rule.purposes.iter().map(String::as_str));
+        self.0.update(&rule.until.unwrap_or(i64::MAX).to_be_bytes());
+    }
+
+    /// Takes names whose order does not count.
+    fn names<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        let names: BTreeSet<&str> = names.collect();
+        self.texts(names.into_iter());
     }
 
     fn files(&mut self, sources: &Sources<'_>) {

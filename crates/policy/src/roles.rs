@@ -88,6 +88,10 @@ fn check_rule(role: &Role, rule: &Rule, sources: &Sources<'_>, faults: &mut Vec<
             faults.push(Diagnostic::at(&rule.place, message));
         }
     }
+    for purpose in rule.purposes.iter().filter(|purpose| !sources.purposes.iter().any(|p| **p == **purpose)) {
+        let message = format!("role `{name}` names the purpose `{purpose}`, which is not configured");
+        faults.push(Diagnostic::at(&rule.place, message));
+    }
     let lists = [&rule.read, &rule.write, &rule.define, &rule.execute];
     let granted = rule.transfer || rule.administer || !rule.unmask.is_empty();
     if lists.iter().all(|list| list.is_empty()) && !granted {
@@ -108,11 +112,14 @@ fn policies<'a>(role: &str, number: usize, rule: &'a Rule) -> Vec<Draft<'a>> {
     let itself = if everywhere { "resource".to_owned() } else { format!("resource == {resource}") };
     let policy = |action: Action, scope: &str, condition: Option<String>| {
         let role_uid = uid(&TYPES.role, role);
-        let condition = condition.map_or(String::new(), |text| format!("\nwhen {{ {text} }}"));
+        let mut conditions = String::new();
+        for text in condition.into_iter().chain(circumstances(rule, action)) {
+            conditions.push_str(&format!("\nwhen {{ {text} }}"));
+        }
         Draft {
             id: format!("role.{role}.{number}.{}", action.name().to_ascii_lowercase()),
             text: format!(
-                "permit (principal in {role_uid}, action == {}, {scope}){condition};",
+                "permit (principal in {role_uid}, action == {}, {scope}){conditions};",
                 action_uid(action)
             ),
             place: &rule.place,
@@ -145,6 +152,16 @@ fn policies<'a>(role: &str, number: usize, rule: &'a Rule) -> Vec<Draft<'a>> {
         made.insert(0, policy(Action::Connect, &itself, None));
     }
     made
+}
+
+/// Returns the conditions on when and for what a rule holds. The purpose is stated within a session, so a session may be
+/// opened without it.
+fn circumstances(rule: &Rule, action: Action) -> impl Iterator<Item = String> {
+    let until = rule.until.map(|until| format!("context.at < {until}"));
+    let purposes: BTreeSet<&str> = rule.purposes.iter().map(String::as_str).collect();
+    let limited = !purposes.is_empty() && action != Action::Connect;
+    let purpose = limited.then(|| one_of("context.purpose", &purposes));
+    until.into_iter().chain(purpose)
 }
 
 /// Returns the condition that the resource is what a pattern means. A wildcard means nothing revealing.
@@ -213,6 +230,8 @@ mod tests {
             transfer: true,
             administer: false,
             unmask: ["date", "age", "date"].map(str::to_owned).to_vec(),
+            purposes: Vec::new(),
+            until: None,
             place: Place::default(),
         };
         let text: Vec<String> = policies("nurse", 1, &rule)
@@ -235,6 +254,34 @@ permit (principal in Role::"nurse", action == Action::"Transfer", resource in Re
 role.nurse.1.unmask
 permit (principal in Role::"nurse", action == Action::"Unmask", resource is Class in Resource::"hospital")
 when { ["age", "date"].contains(resource.name) };"#;
+        assert_eq!(text.join("\n"), expected);
+    }
+
+    #[test]
+    fn a_rule_for_a_purpose_and_a_time_reads_as_policies() {
+        let rule = Rule {
+            resource: "hospital".to_owned(),
+            read: vec!["*".parse().unwrap()],
+            write: Vec::new(),
+            define: Vec::new(),
+            execute: Vec::new(),
+            transfer: false,
+            administer: false,
+            unmask: vec!["*".to_owned()],
+            purposes: ["research", "audit"].map(str::to_owned).to_vec(),
+            until: Some(1_798_761_600),
+            place: Place::default(),
+        };
+        let text: Vec<String> = policies("study", 1, &rule).into_iter().map(|draft| draft.text).collect();
+        let expected = r#"permit (principal in Role::"study", action == Action::"Connect", resource == Resource::"hospital")
+when { context.at < 1798761600 };
+permit (principal in Role::"study", action == Action::"Read", resource in Resource::"hospital")
+when { !(resource has revealing && resource.revealing) }
+when { context.at < 1798761600 }
+when { ["audit", "research"].contains(context.purpose) };
+permit (principal in Role::"study", action == Action::"Unmask", resource in Resource::"hospital")
+when { context.at < 1798761600 }
+when { ["audit", "research"].contains(context.purpose) };"#;
         assert_eq!(text.join("\n"), expected);
     }
 }

@@ -23,6 +23,8 @@ pub struct Snapshot {
     common: Slices,
     people: HashMap<PersonId, Member>,
     resources: BTreeMap<Arc<str>, Entity>,
+    /// What may be stated as a purpose.
+    purposes: Box<[Arc<str>]>,
     /// Those where a policy may forbid something of a relation, to whomever.
     forbidding: HashSet<Arc<str>>,
 }
@@ -95,6 +97,7 @@ impl Snapshot {
             common,
             people: people.collect(),
             resources: resources.collect(),
+            purposes: sources.purposes.into(),
             forbidding,
         })
     }
@@ -107,6 +110,16 @@ impl Snapshot {
     /// Returns the SHA-256 of all sources, of the schema and of the built-in policies.
     pub fn digest(&self) -> [u8; 32] {
         self.digest
+    }
+
+    /// Returns the purpose of that name, if people may state it.
+    pub fn purpose(&self, name: &str) -> Option<Arc<str>> {
+        self.purposes.iter().find(|purpose| &***purpose == name).cloned()
+    }
+
+    /// Returns the purposes that people may state, as the configuration orders them.
+    pub fn purposes(&self) -> &[Arc<str>] {
+        &self.purposes
     }
 
     /// Decides whether a person may do all that an operation needs; without needs, whether they may Connect.

@@ -22,6 +22,8 @@ pub struct Sources<'a> {
     pub resources: &'a [ResourceId],
     /// The names of the classes of protected values that there are.
     pub classes: &'a [&'a str],
+    /// The purposes that people may state.
+    pub purposes: &'a [Arc<str>],
 }
 
 /// A role: rules that add up.
@@ -35,7 +37,8 @@ pub struct Role {
     pub place: Place,
 }
 
-/// What a role allows on one resource, or on all. Any right implies Connect.
+/// What a role allows on one resource, or on all. Any right implies Connect, whatever the purpose: it is stated within
+/// the session.
 #[derive(Clone, Debug)]
 pub struct Rule {
     /// The resource's name, or `*` for every resource.
@@ -54,6 +57,10 @@ pub struct Rule {
     pub administer: bool,
     /// Classes of protected values that are seen in clear; `*` for all, and for what nobody classified.
     pub unmask: Vec<String>,
+    /// The purposes for which it holds; every purpose, and none, where it names none.
+    pub purposes: Vec<String>,
+    /// When it ends, in seconds since 1970.
+    pub until: Option<i64>,
     /// Where it is written.
     pub place: Place,
 }

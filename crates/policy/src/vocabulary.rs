@@ -127,6 +127,7 @@ pub(crate) fn circumstances(context: &Context) -> Option<cedar_policy::Context> 
         ("at".to_owned(), number(at)),
         ("hour".to_owned(), number(hour)),
         ("weekday".to_owned(), number(weekday)),
+        ("purpose".to_owned(), text(context.purpose.as_deref().unwrap_or_default())),
     ])
     .ok()
 }
@@ -211,7 +212,7 @@ mod tests {
         assert_eq!(all.len(), 9);
         Entities::from_entities(all, Some(&SCHEMA)).unwrap();
         for address in ["10.0.0.1", "::1", "::ffff:10.0.0.1", "fe80::1"] {
-            let context = Context { address: address.parse().unwrap(), at: Micros(1) };
+            let context = Context { address: address.parse().unwrap(), at: Micros(1), purpose: None };
             let context = circumstances(&context).unwrap();
             context.validate(&SCHEMA, action_uid(Action::Read)).unwrap();
         }

@@ -8,6 +8,7 @@
 
 pub mod bench;
 pub mod clients;
+pub mod clock;
 mod conninfo;
 pub mod crash;
 pub mod demo;
@@ -22,6 +23,7 @@ mod small_disk;
 pub mod tls;
 pub mod upstreams;
 pub mod wire;
+pub mod witness;
 
 pub use conninfo::{Conninfo, SslMode};
 pub use process::{cache_folder, free_port};

@@ -18,6 +18,8 @@ mod leaks;
 mod patients;
 #[path = "it/postgres.rs"]
 mod postgres;
+#[path = "it/purpose.rs"]
+mod purpose;
 #[path = "it/round_trip.rs"]
 mod round_trip;
 #[path = "it/scan.rs"]

@@ -28,6 +28,8 @@ pub struct SignatureType(pub u8);
 impl SignatureType {
     /// Ed25519 over the note's text.
     pub const ED25519: Self = Self(0x01);
+    /// Ed25519 over a witness's message: a time and the note's text.
+    pub const COSIGNATURE: Self = Self(0x04);
 }
 
 /// The four bytes that, with the key's name, say which key made a signature.
@@ -131,7 +133,9 @@ impl Signature {
         &self.bytes
     }
 
-    fn parse(line: &str) -> Option<Self> {
+    /// Reads a signature line, without its newline.
+    #[must_use]
+    pub fn parse(line: &str) -> Option<Self> {
         let (name, base64) = line.strip_prefix(SIGNATURE_PREFIX)?.split_once(' ')?;
         let bytes = STANDARD.decode(base64).ok()?;
         let (id, bytes) = bytes.split_first_chunk::<KEY_ID_BYTES>()?;
@@ -391,7 +395,7 @@ impl FromStr for NoteVerifier {
     }
 }
 
-fn check_name(name: &str) -> Result<(), KeyError> {
+pub(crate) fn check_name(name: &str) -> Result<(), KeyError> {
     let allowed = |c: char| !c.is_whitespace() && !c.is_control() && c != '+';
     if !name.is_empty() && name.chars().all(allowed) { Ok(()) } else { Err(KeyError::Name) }
 }

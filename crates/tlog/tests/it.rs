@@ -21,3 +21,5 @@ mod replay;
 mod support;
 #[path = "it/tree.rs"]
 mod tree;
+#[path = "it/witness.rs"]
+mod witness;

@@ -160,6 +160,10 @@ pub enum DamageKind {
     Key,
     /// The sealed literals of an entry do not open.
     Literal,
+    /// A start does not say truly where the log stood.
+    Epoch,
+    /// No checkpoint is signed by as many witnesses as the policy asks for.
+    Quorum,
 }
 
 impl DamageKind {
@@ -185,6 +189,8 @@ impl DamageKind {
             DamageKind::Heartbeat => "missing heartbeat",
             DamageKind::Key => "wrapped key does not open",
             DamageKind::Literal => "sealed literals do not open",
+            DamageKind::Epoch => "bad or missing epoch head",
+            DamageKind::Quorum => "not witnessed as the policy asks",
         }
     }
 }

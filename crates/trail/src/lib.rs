@@ -20,6 +20,7 @@ mod commit;
 mod core;
 mod custody;
 mod disk;
+mod epoch;
 mod error;
 mod expire;
 mod keeper;
@@ -28,6 +29,7 @@ mod leaf;
 mod open;
 mod options;
 mod pending;
+mod published;
 mod queue;
 mod read;
 mod record;
@@ -60,6 +62,7 @@ pub use leaf::{LEAF_BYTES, LEAF_VERSION, Leaf, commitment};
 pub use open::{check_keys, check_keys_on};
 pub use options::{Clock, HEARTBEAT_GAP_MAX, Options, SEGMENT_BYTES_MIN};
 pub use pending::{Pending, Receipt};
+pub use published::{Published, SignedCheckpoint};
 pub use read::{Entries, Entry, Reader};
 pub use record::{
     DETAIL_BYTES_MAX, DecodeError, LIST_ITEMS_MAX, NAME_BYTES_MAX, RECORD_BYTES_MAX, TooLarge, decode, encode,

@@ -14,6 +14,7 @@ use crate::commit::Committer;
 use crate::core::{Core, PROBE_FILE, Parts, RESERVE_FILE, SPARE_FILE};
 use crate::custody;
 use crate::disk::{Disk, Folder};
+use crate::epoch::EpochHead;
 use crate::error::{DamageKind, Error};
 use crate::keeper::Keeper;
 use crate::keys::{
@@ -62,6 +63,7 @@ pub(crate) fn open(
     let mut position = recovered.position;
     position.epoch = position.epoch.saturating_add(1);
     let durable = position.index;
+    let head = EpochHead { epoch: position.epoch, size: recovered.tree.size(), root: recovered.tree.root() };
     tracing::info!(origin = options.origin, entries = durable, %verifier, "trail: open");
     let month = recovered.active.as_ref().map_or(0, |active| period_of(active.month)).max(month_of(now));
     let newest_record_key = keys.newest(&*disk, Class::Record, month)?;
@@ -70,7 +72,7 @@ pub(crate) fn open(
     let committer = Committer::new(Arc::clone(&core), recovered.active, position, recovered.next_segment);
     let keeper = Keeper::new(Arc::clone(&core), recovered.tree);
     let threads = start(&core, committer, keeper)?;
-    announce(&core, recovered.cut_bytes).inspect_err(|_| core.abandon())?;
+    announce(&core, &head, recovered.cut_bytes).inspect_err(|_| core.abandon())?;
     Ok((core, threads))
 }
 
@@ -185,16 +187,19 @@ fn guard(core: &Core, run: impl FnOnce()) {
     }
 }
 
-/// Records that the node started, and what recovery cut off.
-fn announce(core: &Core, cut_bytes: u64) -> Result<(), Error> {
+/// Records that the node started, where the log stood, and what recovery cut off.
+fn announce(core: &Core, head: &EpochHead, cut_bytes: u64) -> Result<(), Error> {
     let mut canonical = Vec::new();
     crate::record::encode(&core.own_record(Kind::NodeStarted, None), &mut canonical)?;
     let started = core.take(&canonical, true)?;
+    canonical.clear();
+    crate::record::encode(&core.own_record(Kind::EpochHead, Some(&head.to_string())), &mut canonical)?;
+    let stands = core.take(&canonical, true)?;
     if cut_bytes > 0 {
         let detail = format!("recovery cut off {cut_bytes} bytes of a frame that was never acknowledged");
         tracing::warn!(cut_bytes, "trail: recovery cut off an unfinished frame");
         core.note(Kind::Incident, Some(&detail));
     }
-    let _receipt = started.wait()?;
+    let _receipts = (started.wait()?, stands.wait()?);
     Ok(())
 }

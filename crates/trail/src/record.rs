@@ -16,7 +16,7 @@ use model::{
 const VERSION_1: u8 = 1;
 /// With patients and protected columns.
 const VERSION_2: u8 = 2;
-/// With what other systems told.
+/// With purposes, and with what other systems told.
 const VERSION_3: u8 = 3;
 /// The longest record. A statement text or sealed parameters of many megabytes must fit, an endless one not.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
@@ -104,6 +104,7 @@ mod field {
     pub(super) const UNRESOLVED: u64 = 27;
     pub(super) const MASKED: u64 = 28;
     pub(super) const UNMASKED: u64 = 29;
+    pub(super) const PURPOSE: u64 = 35;
     pub(super) const SOURCE: u64 = 36;
     pub(super) const SOURCE_EVENT: u64 = 37;
 }
@@ -138,6 +139,7 @@ fn check(record: &Record<'_>) -> Result<(), TooLarge> {
     text("statement", &record.statement, RECORD_BYTES_MAX)?;
     within("sealed", record.sealed.as_ref().map_or(0, |s| s.len()), RECORD_BYTES_MAX)?;
     text("detail", &record.detail, DETAIL_BYTES_MAX)?;
+    text("purpose", &record.purpose, NAME_BYTES_MAX)?;
     text("source", &record.source, NAME_BYTES_MAX)?;
     text("source_event", &record.source_event, NAME_BYTES_MAX)?;
     if let Some(patients) = &record.patients {
@@ -193,14 +195,16 @@ fn write(record: &Record<'_>, out: &mut Vec<u8>) {
     number(out, field::UNRESOLVED, record.unresolved);
     list(out, field::MASKED, &record.masked);
     list(out, field::UNMASKED, &record.unmasked);
+    text(out, field::PURPOSE, record.purpose.as_deref());
     text(out, field::SOURCE, record.source.as_deref());
     text(out, field::SOURCE_EVENT, record.source_event.as_deref());
 }
 
 /// Returns the lowest version that can say all of a record.
 fn version(record: &Record<'_>) -> u8 {
-    let Record { kind, patients, unresolved, masked, unmasked, source, source_event, .. } = record;
-    if kind_is_of_version_3(*kind) || source.is_some() || source_event.is_some() {
+    let Record { kind, patients, unresolved, masked, unmasked, purpose, source, source_event, .. } = record;
+    let told = purpose.is_some() || source.is_some() || source_event.is_some();
+    if kind_is_of_version_3(*kind) || told {
         return VERSION_3;
     }
     let first = patients.is_none() && unresolved.is_none() && masked.is_empty() && unmasked.is_empty();
@@ -366,6 +370,7 @@ fn read_field(record: &mut Record<'static>, number: u64, input: &mut Input<'_>) 
         field::UNRESOLVED => record.unresolved = Some(input.varint()?),
         field::MASKED => record.masked = input.list(number)?,
         field::UNMASKED => record.unmasked = input.list(number)?,
+        field::PURPOSE => record.purpose = Some(input.text(number, name)?),
         field::SOURCE => record.source = Some(input.text(number, name)?),
         field::SOURCE_EVENT => record.source_event = Some(input.text(number, name)?),
         _ => return Err(DecodeError::Field(number)),

@@ -13,14 +13,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use model::{Kind, Record, RootKey};
-use tlog::{Bundle, Checkpoint, Hash, NoteVerifier, Tile, TileBuilder, decode_bundle, leaf_hash};
+use tlog::{
+    Bundle, Checkpoint, Hash, NoteVerifier, Policy, SignedNote, Tile, TileBuilder, decode_bundle, leaf_hash,
+};
 
 use crate::disk::{Disk, Folder};
+use crate::epoch::EpochHead;
 use crate::error::{Damage, DamageKind, Error};
 use crate::expire::{Expired, Tombstone};
 use crate::keys::{CHECKPOINT_KEY_FILE, Class, Keys, SegmentKeys, VERIFIER_FILE};
 use crate::leaf::{LEAF_BYTES, Leaf, commitment};
 use crate::options::HEARTBEAT_GAP_MAX;
+use crate::published::WITNESSED_FILE;
 use crate::read::{read_verifier, sealed_for};
 use crate::record;
 use crate::scan::{Position, Remains, Scan, Step, damage, segments};
@@ -30,6 +34,8 @@ use crate::tree::{CHECKPOINT_FILE, read_bundle, read_if_there, read_tile, tree_f
 
 /// A leaf in an entry bundle: two bytes of length, then the leaf.
 const BUNDLED_LEAF_BYTES: u64 = LEAF_BYTES as u64 + 2;
+/// The clock is watched every second; a busy machine is slower.
+const SILENCE_EXPLAINED_MAX: Duration = Duration::from_secs(60);
 
 /// What to check, and against what.
 pub struct VerifyOptions<'a> {
@@ -38,6 +44,8 @@ pub struct VerifyOptions<'a> {
     pub verifier_key: Option<String>,
     /// A signed checkpoint of this log that was held elsewhere: the log must contain it.
     pub checkpoint: Option<Vec<u8>>,
+    /// Whom to believe: a checkpoint must be there that its quorum of witnesses signed (level 1).
+    pub policy: Option<&'a Policy>,
     /// With it, records are decrypted and compared with their leaves (level 5).
     pub root_key: Option<&'a RootKey>,
     /// Check the tree only (levels 1 to 3), as for an export without segments.
@@ -55,6 +63,7 @@ impl Default for VerifyOptions<'_> {
         VerifyOptions {
             verifier_key: None,
             checkpoint: None,
+            policy: None,
             root_key: None,
             tree_only: false,
             heartbeat_gap_max: HEARTBEAT_GAP_MAX,
@@ -68,6 +77,25 @@ impl fmt::Debug for VerifyOptions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerifyOptions").field("tree_only", &self.tree_only).finish_non_exhaustive()
     }
+}
+
+/// Where the leaves stand between a start and its epoch head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Epochs {
+    /// No epoch head has come yet: the log may have begun before there were any.
+    None,
+    /// Each start has had its head.
+    Headed,
+    /// The last start has none yet.
+    Started,
+}
+
+/// A jump in the times of leaves that is longer than a heartbeat may take: the node was silent, or its clock stepped.
+struct Silence {
+    file: String,
+    offset: Option<u64>,
+    index: u64,
+    time_us: u64,
 }
 
 /// One thing that is wrong.
@@ -101,6 +129,9 @@ pub struct Report {
     pub size: u64,
     /// The root that the checkpoint signs.
     pub root: Hash,
+    /// The size of the newest checkpoint that witnesses signed: as many as the policy asks for, or without one those that
+    /// the node asked.
+    pub witnessed: Option<u64>,
     /// Leaves that were hashed into the root.
     pub leaves: u64,
     /// Frames whose checksum and chain were checked.
@@ -111,6 +142,8 @@ pub struct Report {
     pub starts: u64,
     /// How often it started without having stopped before: a crash or a kill.
     pub crashes: u64,
+    /// Silences that an incident soon behind them explains: steps of the clock, a machine that was asleep.
+    pub explained_silences: u64,
     /// Entries that nobody can read any more because a tombstone says so.
     pub expired: u64,
     /// Of these, the ones that are held, decrypted and compared with their leaves.
@@ -151,11 +184,13 @@ pub fn verify_on(disk: &dyn Disk, options: VerifyOptions<'_>) -> Result<Report, 
         key_pinned: options.verifier_key.is_some(),
         size: 0,
         root: tlog::EMPTY_ROOT,
+        witnessed: None,
         leaves: 0,
         frames: 0,
         records: 0,
         starts: 0,
         crashes: 0,
+        explained_silences: 0,
         expired: 0,
         held: 0,
         tombstones: Vec::new(),
@@ -173,7 +208,19 @@ pub fn verify_on(disk: &dyn Disk, options: VerifyOptions<'_>) -> Result<Report, 
         }
     };
     (report.size, report.root) = (checkpoint.size(), checkpoint.root());
-    let mut run = Run { disk, options, verifier, checkpoint, report, run_leaf: None, cached: None };
+    let mut run = Run {
+        disk,
+        options,
+        verifier,
+        checkpoint,
+        report,
+        run_leaf: None,
+        epochs: Epochs::None,
+        begun: BTreeSet::new(),
+        roots: BTreeMap::new(),
+        silence: None,
+        cached: None,
+    };
     run.tree()?;
     if !run.options.tree_only {
         run.frames()?;
@@ -218,6 +265,14 @@ struct Run<'a, 'o> {
     report: Report,
     /// The leaf before, for what leaves say about each other.
     run_leaf: Option<Leaf>,
+    /// Since the first epoch head, each start has one.
+    epochs: Epochs,
+    /// The starts in the bundle that is looked at.
+    begun: BTreeSet<u64>,
+    /// The roots at which epochs began, as the leaves give them.
+    roots: BTreeMap<u64, Hash>,
+    /// A silence that only an incident soon behind it explains.
+    silence: Option<Silence>,
     /// The bundle that level 5 looked at last.
     cached: Option<(u64, Vec<u8>)>,
 }
@@ -240,17 +295,23 @@ impl Run<'_, '_> {
     /// Levels 2 and 3 over the leaves.
     fn tree(&mut self) -> Result<(), Error> {
         let size = self.checkpoint.size();
-        let outside = self.outside_checkpoint();
+        let mut outside: Vec<(&str, Checkpoint)> =
+            self.outside_checkpoint().map(|held| (CHECKPOINT_FILE, held)).into_iter().collect();
+        outside.extend(self.witnessed()?.map(|witnessed| (WITNESSED_FILE, witnessed)));
         let mut builder = TileBuilder::new();
-        self.compare_outside(outside.as_ref(), &builder);
+        self.compare_outside(&outside, &builder);
         let mut full = Vec::new();
         for index in 0..size.div_ceil(256) {
             let hashes = self.bundle(Bundle::at(index, size).expect("the index is within the tree"))?;
             let Some(hashes) = hashes else { return Ok(()) };
-            for hash in hashes {
+            for (place, hash) in (0_u64..).zip(hashes) {
+                if self.begun.contains(&(index * 256 + place)) {
+                    self.roots.insert(index * 256 + place, builder.root());
+                }
                 builder.push(hash, |tile, bytes| full.push((tile, bytes.to_vec())));
-                self.compare_outside(outside.as_ref(), &builder);
+                self.compare_outside(&outside, &builder);
             }
+            self.begun.clear();
             for (tile, bytes) in full.drain(..) {
                 self.tile(tile, &bytes)?;
             }
@@ -265,6 +326,7 @@ impl Run<'_, '_> {
         for (tile, bytes) in partials {
             self.tile(tile, &bytes)?;
         }
+        self.judge_silence(None);
         self.report.leaves = builder.size();
         if builder.root() != self.checkpoint.root() {
             self.found(2, CHECKPOINT_FILE, None, None, DamageKind::Root);
@@ -285,12 +347,47 @@ impl Run<'_, '_> {
         usable
     }
 
-    fn compare_outside(&mut self, outside: Option<&Checkpoint>, builder: &TileBuilder) {
-        if let Some(outside) = outside
-            && outside.size() == builder.size()
-            && outside.root() != builder.root()
-        {
-            self.found(2, CHECKPOINT_FILE, None, None, DamageKind::Inconsistent);
+    /// Returns the checkpoint that witnesses signed, if there is one that is to be believed.
+    fn witnessed(&mut self) -> Result<Option<Checkpoint>, Error> {
+        let stored = read_if_there(self.disk, WITNESSED_FILE).map_err(io_error(WITNESSED_FILE))?;
+        let Some(policy) = self.options.policy else {
+            let Some(bytes) = stored else { return Ok(None) };
+            let known = std::slice::from_ref(&self.verifier);
+            let Ok(witnessed) = Checkpoint::open(&bytes, self.verifier.name(), known) else {
+                self.found(1, WITNESSED_FILE, None, None, DamageKind::Checkpoint);
+                return Ok(None);
+            };
+            return Ok(self.within(witnessed));
+        };
+        // The newest checkpoint serves as well, if somebody has put the witnesses' lines behind it.
+        let newest = read_if_there(self.disk, CHECKPOINT_FILE).map_err(io_error(CHECKPOINT_FILE))?;
+        let known = std::slice::from_ref(&self.verifier);
+        let believed = newest.iter().chain(&stored).find_map(|bytes| {
+            let note = SignedNote::parse(bytes).ok()?;
+            policy.open(&note, self.verifier.name(), known).ok()
+        });
+        if believed.is_none() {
+            self.found(1, WITNESSED_FILE, None, None, DamageKind::Quorum);
+        }
+        Ok(believed.and_then(|witnessed| self.within(witnessed)))
+    }
+
+    /// A witnessed checkpoint beyond the end of the log: entries were cut off, and the end was signed anew.
+    fn within(&mut self, witnessed: Checkpoint) -> Option<Checkpoint> {
+        if witnessed.size() > self.checkpoint.size() {
+            let end = Some(self.checkpoint.size());
+            self.found(1, WITNESSED_FILE, None, end, DamageKind::Inconsistent);
+            return None;
+        }
+        self.report.witnessed = Some(witnessed.size());
+        Some(witnessed)
+    }
+
+    fn compare_outside(&mut self, outside: &[(&str, Checkpoint)], builder: &TileBuilder) {
+        for (file, held) in outside {
+            if held.size() == builder.size() && held.root() != builder.root() {
+                self.found(2, file, None, None, DamageKind::Inconsistent);
+            }
         }
     }
 
@@ -402,12 +499,63 @@ impl Run<'_, '_> {
             if leaf.time_us < before.time_us {
                 self.found(3, file, offset, Some(index), DamageKind::Time);
             } else if leaf.time_us - before.time_us > gap_max && !starts {
-                self.found(3, file, offset, Some(index), DamageKind::Heartbeat);
+                self.judge_silence(None);
+                let (file, time_us) = (file.to_owned(), leaf.time_us);
+                self.silence = Some(Silence { file, offset, index, time_us });
             }
             self.report.crashes += u64::from(starts && before.kind != Kind::NodeStopped as u8 && index > 1);
         }
+        self.judge_silence(Some(&leaf));
+        self.epoch(file, offset, &leaf);
         self.report.starts += u64::from(starts);
+        if starts {
+            self.begun.insert(index);
+        }
         self.run_leaf = Some(leaf);
+    }
+
+    /// Between a start and its head stands only what the trail itself writes. A start that died before its head has none.
+    fn epoch(&mut self, file: &str, offset: Option<u64>, leaf: &Leaf) {
+        let is = |kind: Kind| leaf.kind == kind as u8;
+        if is(Kind::EpochHead) {
+            self.epochs = Epochs::Headed;
+            return;
+        }
+        let own = is(Kind::SegmentOpened) || is(Kind::Heartbeat) || is(Kind::Incident);
+        self.epochs = match self.epochs {
+            Epochs::None => Epochs::None,
+            Epochs::Headed | Epochs::Started if is(Kind::NodeStarted) => Epochs::Started,
+            Epochs::Headed => Epochs::Headed,
+            Epochs::Started if own => Epochs::Started,
+            Epochs::Started => {
+                self.found(3, file, offset, Some(leaf.sequence), DamageKind::Epoch);
+                Epochs::Headed
+            }
+        };
+    }
+
+    /// Compares an epoch head's record with the tree and with the frame that holds it.
+    fn epoch_head(&self, index: u64, record: &Record<'_>, epoch: u32) -> bool {
+        if record.kind != Kind::EpochHead || index >= self.report.size {
+            return true;
+        }
+        let head = record.detail.as_deref().and_then(|detail| detail.parse::<EpochHead>().ok());
+        head.is_some_and(|head| head.epoch == epoch && self.roots.get(&head.size) == Some(&head.root))
+    }
+
+    /// A silence is explained by an incident soon behind it, such as a step of the clock, and otherwise a finding.
+    fn judge_silence(&mut self, leaf: Option<&Leaf>) {
+        let Some(silence) = self.silence.take() else { return };
+        let explained_us = u64::try_from(SILENCE_EXPLAINED_MAX.as_micros()).unwrap_or(u64::MAX);
+        let soon = leaf.filter(|leaf| leaf.time_us.saturating_sub(silence.time_us) <= explained_us);
+        match soon {
+            Some(leaf) if leaf.kind == Kind::Incident as u8 => self.report.explained_silences += 1,
+            Some(_) => self.silence = Some(silence),
+            None => {
+                let Silence { file, offset, index, .. } = silence;
+                self.found(3, &file, offset, Some(index), DamageKind::Heartbeat);
+            }
+        }
     }
 
     /// The frames: level 3 without keys, level 5 with them.
@@ -576,6 +724,9 @@ impl Run<'_, '_> {
         let mut index = header.first;
         for canonical in records.by_ref() {
             let record = decoded(canonical);
+            if record.as_ref().is_some_and(|record| !self.epoch_head(index, record, header.epoch)) {
+                self.found(5, &name, offset, Some(index), DamageKind::Epoch);
+            }
             match self.record(index, record.as_ref(), canonical, header.time_us, keys)? {
                 Some(kind) => self.found(5, &name, offset, Some(index), kind),
                 None => {

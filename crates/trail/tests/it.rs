@@ -11,6 +11,8 @@ mod crash;
 mod custody;
 #[path = "it/decoders.rs"]
 mod decoders;
+#[path = "it/epoch.rs"]
+mod epoch;
 #[path = "it/fault.rs"]
 mod fault;
 #[path = "it/life.rs"]

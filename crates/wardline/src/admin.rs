@@ -127,13 +127,22 @@ pub(crate) enum Request {
     /// Record what came of it.
     SurveyEnd { resource: String, what: String, rows: u64, failed: Option<String> },
     /// Say what would become of a statement that a person sends. The text may hold a patient's datum.
-    Explain { resource: String, person: String, text: Sensitive, address: IpAddr },
+    Explain {
+        resource: String,
+        person: String,
+        text: Sensitive,
+        address: IpAddr,
+        #[serde(default)]
+        purpose: Option<String>,
+    },
     /// Decide, for every person, resource, action, relation and class of protected values.
     AccessMatrix {
         relations: Vec<String>,
         #[serde(default)]
         classes: Vec<String>,
         address: IpAddr,
+        #[serde(default)]
+        purpose: Option<String>,
     },
 }
 

@@ -141,11 +141,12 @@ impl Node {
             Request::SurveyEnd { resource, what, rows, failed } => {
                 self.survey_end(actor, &resource, what, rows, failed).await
             }
-            Request::Explain { resource, person, text, address } => {
-                self.explain(actor, &resource, &person, &text, address).await
+            Request::Explain { resource, person, text, address, purpose } => {
+                let context = self.circumstances(address, purpose.as_deref())?;
+                self.explain(actor, &resource, &person, &text, context).await
             }
-            Request::AccessMatrix { relations, classes, address } => {
-                let context = Context { address, at: self.now() };
+            Request::AccessMatrix { relations, classes, address, purpose } => {
+                let context = self.circumstances(address, purpose.as_deref())?;
                 self.access_matrix(&relations, &classes, &context)
             }
         }
@@ -430,6 +431,16 @@ impl Node {
         Ok(Reply::Nothing {})
     }
 
+    /// Returns the circumstances to assume: now, from an address, for a purpose that people may state.
+    fn circumstances(&self, address: IpAddr, purpose: Option<&str>) -> Result<Context, Refusal> {
+        let snapshot = self.snapshot();
+        let purpose = purpose.map(|name| {
+            let known = snapshot.purposes().iter().map(|purpose| &**purpose);
+            snapshot.purpose(name).ok_or_else(|| crate::commands::no_such("purpose", name, known))
+        });
+        Ok(Context { address, at: self.now(), purpose: purpose.transpose()? })
+    }
+
     /// Says what would become of a statement. The record does not hold its text, which may name a patient.
     async fn explain(
         &self,
@@ -437,7 +448,7 @@ impl Node {
         resource: &str,
         person: &str,
         text: &Sensitive,
-        address: IpAddr,
+        context: Context,
     ) -> Result<Reply, Refusal> {
         let config = self.config.load_full();
         if !config.resources.contains_key(resource) {
@@ -463,7 +474,6 @@ impl Node {
             roles: known.roles.iter().map(|role| role.as_str().into()).collect(),
         };
         let snapshot = self.snapshot();
-        let context = Context { address, at: self.now() };
         let asked = Asked { principal: &principal, snapshot: &snapshot, context };
         let explanation = gateway::explain(&upstream, &credential, asked, text.0.expose()).await;
         let explanation = explanation.map_err(|error| {

@@ -81,6 +81,10 @@ pub(crate) enum Command {
     Inbound(crate::commands::inbound::Inbound),
     /// Prove that nothing in a trail was altered, dropped, reordered or cut off
     Verify(Verify),
+    /// Check a proof that an entry is in a log, without the log
+    VerifyProof(crate::commands::prove::VerifyProof),
+    /// Sign for others which checkpoints of their logs were seen
+    Witness(crate::commands::witness::Witness),
     /// Who may do what
     #[command(subcommand)]
     Access(Access),
@@ -382,6 +386,8 @@ Examples:
         #[command(flatten)]
         place: TrailPlace,
     },
+    /// Write the proof that an entry is in the log, for somebody who has nothing else of it
+    Prove(crate::commands::prove::Prove),
     /// Write the log as a standard tlog-tiles tree, for any verifier of that format
     #[command(after_help = "Example:\n  wardline trail export-tlog /tmp/tree")]
     ExportTlog {
@@ -417,6 +423,7 @@ pub(crate) enum KindName {
     PolicyActivated,
     ConfigActivated,
     KeyDestroyed,
+    EpochHead,
     SignIn,
     SessionOpened,
     SessionClosed,
@@ -533,19 +540,23 @@ Levels:
 
 Examples:
   wardline verify
-  wardline verify --checkpoint /media/usb/checkpoint
+  wardline verify --anchor /media/usb/checkpoint
+  wardline verify --policy witnesses.policy
   wardline verify --trail /mnt/copy/trail --root-key root.key --node gw1 --json
 
 Exit codes: 0 whole, 1 damaged (the first bad entry is named), 2 could not run.")]
 pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) place: TrailPlace,
-    /// Checkpoint held elsewhere; the trail must contain everything below it
-    #[arg(long, value_name = "FILE")]
+    /// Checkpoint held elsewhere, such as a witness's; the trail must contain everything below it
+    #[arg(long, visible_alias = "anchor", value_name = "FILE")]
     pub(crate) checkpoint: Option<PathBuf>,
     /// Public key the checkpoints must be signed with (`name+hash+key`)
     #[arg(long, value_name = "KEY")]
     pub(crate) verifier_key: Option<String>,
+    /// Policy file (C2SP tlog-policy): so many of these witnesses must have signed a checkpoint
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
     /// How deep to look; 5 when the root key is at hand, else 3
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
     pub(crate) level: Option<u8>,
@@ -622,7 +633,7 @@ Example:
 Examples:
   wardline access matrix
   wardline access matrix --person ann --relation public.patients --json
-  wardline access matrix --class ssn --class mrn")]
+  wardline access matrix --class ssn --class mrn --purpose treatment")]
     Matrix {
         /// Only this person; may be given several times
         #[arg(long, value_name = "NAME")]
@@ -639,6 +650,9 @@ Examples:
         /// Client address to assume
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
         address: IpAddr,
+        /// Purpose to assume, one of `policy.purposes`
+        #[arg(long, value_name = "PURPOSE")]
+        purpose: Option<String>,
         #[command(flatten)]
         output: Json,
     },
@@ -683,6 +697,7 @@ What is said holds for a new session: what was prepared or declared before in an
 
 Examples:
   wardline phi explain hospital 'SELECT ssn, sex FROM patients' --as ann
+  wardline phi explain hospital 'SELECT ssn FROM patients' --as ann --purpose research
   wardline phi explain hospital - --as ann --json < query.sql
 
 Exit codes: 0 it was explained, whatever the verdict, 1 refused, 2 could not run.")]
@@ -701,6 +716,9 @@ pub(crate) struct Explain {
     /// Client address to assume
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     pub(crate) address: IpAddr,
+    /// Purpose to assume, one of `policy.purposes`
+    #[arg(long, value_name = "PURPOSE")]
+    pub(crate) purpose: Option<String>,
     /// Write JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -8,6 +8,7 @@
 mod admin;
 mod changes;
 mod cli;
+mod clock;
 mod commands;
 mod config;
 mod control;
@@ -29,6 +30,7 @@ mod sign_in;
 mod standing;
 mod tls;
 mod upstream;
+mod witness;
 
 use std::process::ExitCode;
 

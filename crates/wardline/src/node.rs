@@ -350,6 +350,7 @@ pub(crate) fn compile_with(
         locks,
         resources: &resources,
         classes: &classes,
+        purposes: &config.purposes,
     };
     Snapshot::compile(&sources, version).map_err(|diagnostics| {
         let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();

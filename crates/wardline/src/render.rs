@@ -121,6 +121,7 @@ pub(crate) fn json(entry: &Entry, opened: Option<&Opened>) -> Value {
     put("port", record.port.map(|port| json!(port)));
     put("client", record.client.as_ref().map(|client| json!(client)));
     put("resource", record.resource.as_ref().map(|resource| json!(resource)));
+    put("purpose", record.purpose.as_ref().map(|purpose| json!(purpose)));
     put("action", record.action.map(|action| json!(action.name())));
     put("command", record.command.as_ref().map(|command| json!(command)));
     put("statement", record.statement.as_ref().map(|statement| json!(statement)));
@@ -179,6 +180,7 @@ pub(crate) fn text(entry: &Entry, opened: Option<&Opened>, paint: Paint) -> Stri
     line("source", record.source.as_ref().map(|source| source_of(source, record)));
     line("who", who(record));
     line("resource", resource(record));
+    line("purpose", record.purpose.as_ref().map(|purpose| printable(purpose)));
     line("command", record.command.as_ref().map(|command| printable(command)));
     line("statement", record.statement.as_ref().map(|statement| printable(statement)));
     line("values", values(record, opened));
@@ -224,6 +226,7 @@ fn title(kind: Kind) -> &'static str {
         Kind::SegmentOpened => "segment opened",
         Kind::PolicyActivated => "policy in force",
         Kind::ConfigActivated => "configuration in force",
+        Kind::EpochHead => "where the log stood at the start",
         Kind::KeyDestroyed => "TOMBSTONE: keys destroyed",
         Kind::SignIn => "sign-in",
         Kind::SessionOpened => "session opened",
@@ -371,6 +374,7 @@ mod tests {
         record.objects = vec!["public.patients".into()];
         record.verdict = Some(Verdict::Allow);
         record.policies = vec!["role.nurse.1.read".into()];
+        record.purpose = Some("treatment".into());
         record.policy_version = Some(5);
         record.rows = Some(1);
         record.bytes = Some(120);
@@ -387,6 +391,7 @@ mod tests {
         let expected = "#1042  2026-11-23T09:40:16.000042Z  access, complete
   who        ann (id 00000000000000000000000000000009) from 10.0.0.7 port 51234 with psql\\u{1b}[2J
   resource   hospital  session 00000000000000000000000000000007  operation 3
+  purpose    treatment
   command    SELECT
   statement  SELECT * FROM patients WHERE id = $1
   values     sealed; --open-sealed shows them
@@ -409,6 +414,7 @@ mod tests {
         let value = json(&entry(), None);
         assert_eq!(value["kind"], "operation");
         assert_eq!(value["verdict"], "allow");
+        assert_eq!(value["purpose"], "treatment");
         assert_eq!(value["sealed_bytes"], 3);
         assert!(value.get("literals").is_none() && value.get("detail").is_none());
         let mut failed = entry();

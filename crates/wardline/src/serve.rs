@@ -27,7 +27,7 @@ use crate::exports::Exports;
 use crate::inbound::Inbound;
 use crate::node::Node;
 use crate::standing::Standing;
-use crate::{EXIT_TRAIL_FAILED, logging, output, reload, tls};
+use crate::{EXIT_TRAIL_FAILED, clock, logging, output, reload, tls, witness};
 
 /// Sessions get their error within this, after the trail failed.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -127,15 +127,15 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     let control = Arc::new(ControlSocket::bind(&node.folder, config.operators.as_ref())?);
     let answers = answer_requests(&control, node);
     let repeats = repeat_changes(node);
-    let expiry = expire_access(node);
+    let watches = [expire_access(node), witness::submit::start(node), clock::start(node)];
     let end = signals.obey(node, file).await;
     if let Some(inbound) = inbound {
         inbound.stop().await;
     }
     repeats.abort();
-    expiry.abort();
     answers.abort();
-    let _aborted = (answers.await, repeats.await, expiry.await);
+    watches.iter().for_each(JoinHandle::abort);
+    let _aborted = (answers.await, repeats.await, futures_util::future::join_all(watches).await);
     control.close();
     let code = finish(end, node, listener, config.drain_timeout).await;
     exports.stop().await;

@@ -5,6 +5,9 @@ use super::lexicon::Flags;
 use super::token::{Gap, Kind, Shape};
 use crate::Class;
 
+/// Ages that tell who somebody is.
+const AGES: std::ops::RangeInclusive<u64> = 90..=125;
+
 impl Finder<'_> {
     /// A date that begins at a number or month, and an age at a number.
     pub(super) fn date(&mut self, at: usize) -> Option<usize> {
@@ -79,9 +82,12 @@ impl Finder<'_> {
 
     /// `20200315`
     fn compact(&self, at: usize) -> Option<(usize, u8)> {
-        let announced = self.recent(at, 2, Flags::LABEL) && !self.recent(at, 2, Flags::BEFORE_DATE);
         let text = self.shown(at);
-        (text.len() == 8 && compact(text) && !announced).then_some((at + 1, 70))
+        if text.len() != 8 || !compact(text) {
+            return None;
+        }
+        let announced = self.recent(at, 2, Flags::LABEL) && !self.recent(at, 2, Flags::BEFORE_DATE);
+        (!announced).then_some((at + 1, 70))
     }
 
     /// `March 15, 2020`, `Mar 15th`, `March 2020`.
@@ -138,7 +144,7 @@ impl Finder<'_> {
             return (length <= 2).then_some(value);
         }
         let (digits, rest) = split_digits(self.shown(at));
-        let ordinal = matches!(rest.to_ascii_lowercase().as_str(), "st" | "nd" | "rd" | "th");
+        let ordinal = ["st", "nd", "rd", "th"].iter().any(|ending| rest.eq_ignore_ascii_case(ending));
         ordinal.then(|| digits.parse().ok()).flatten()
     }
 
@@ -158,9 +164,15 @@ impl Finder<'_> {
 
     /// An age from 90: `93 years old`, `93yo`, `93-year-old`, `aged 93`, `93 y/o`.
     fn age(&mut self, at: usize) -> Option<usize> {
+        // Most numbers are none: told apart by their value alone.
+        if self.kind(at) == Some(Kind::Number)
+            && !self.value(at).is_some_and(|(_, value)| AGES.contains(&value))
+        {
+            return None;
+        }
         let (digits, rest) = split_digits(self.shown(at));
         let value: u64 = digits.parse().ok()?;
-        if !(90..=125).contains(&value) || digits.len() > 3 {
+        if !AGES.contains(&value) || digits.len() > 3 {
             return None;
         }
         let unit = |text: &str| {
@@ -185,11 +197,15 @@ impl Finder<'_> {
 
     /// An age from 90 in words: `ninety-three-year-old`, `a centenarian`.
     pub(super) fn spelled_age(&mut self, at: usize) -> Option<usize> {
-        let lower = self.shown(at).to_ascii_lowercase();
-        if matches!(lower.as_str(), "nonagenarian" | "centenarian" | "supercentenarian") {
+        // Which they all have.
+        if !self.flags(at).any(Flags::AGE) {
+            return None;
+        }
+        let is = |word: &&str| self.shown(at).eq_ignore_ascii_case(word);
+        if ["nonagenarian", "centenarian", "supercentenarian"].iter().any(is) {
             return self.found(at, at + 1, Class::Age, 80);
         }
-        if lower != "ninety" && lower != "hundred" {
+        if !["ninety", "hundred"].iter().any(is) {
             return None;
         }
         let years = (at + 1..at + 6).find(|place| {

@@ -51,7 +51,24 @@ impl Finder<'_> {
     }
 
     /// The digits of groups of the given lengths with one separator between them, and the token after.
+    #[inline(always)]
     fn groups(&self, at: usize, lengths: &[usize], separators: &[u8]) -> Option<(Digits, u8, usize)> {
+        // Most numbers stand alone, or have another length: nothing of them is gathered.
+        let first = self.tokens.get(at).filter(|token| token.kind == Kind::Number)?;
+        let next = self.tokens.get(at + 1)?;
+        let separated = match next.kind {
+            Kind::Number => next.gap == Gap::Blank,
+            Kind::Sign(byte) => next.gap == Gap::None && separators.contains(&byte),
+            Kind::Word | Kind::Mixed => false,
+        };
+        if !separated || lengths.first() != Some(&(first.end - first.start)) {
+            return None;
+        }
+        self.gathered(at, lengths, separators)
+    }
+
+    #[inline(never)]
+    fn gathered(&self, at: usize, lengths: &[usize], separators: &[u8]) -> Option<(Digits, u8, usize)> {
         let mut digits = Digits::default();
         let mut separator = None;
         let mut place = at;

@@ -42,7 +42,8 @@ impl Finder<'_> {
             Shape::Capital | Shape::Upper | Shape::Initial => self.capital(at),
             Shape::Lower if token.flags.any(Flags::NAME) => self.lower(at),
             Shape::Lower if token.flags.any(Flags::RELATIVE) => self.relative(at),
-            Shape::Lower | Shape::Other => self.spelled_age(at),
+            Shape::Lower | Shape::Other if token.flags.any(Flags::AGE) => self.spelled_age(at),
+            Shape::Lower | Shape::Other => None,
         }
     }
 

@@ -88,14 +88,11 @@ impl Tokens {
     }
 }
 
-/// What a byte is, by number.
+/// What a byte that begins no word of ASCII is, by number.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Byte {
     Space,
     Line,
-    Lower,
-    Upper,
-    Digit,
     Sign,
     High,
 }
@@ -108,34 +105,8 @@ const BYTES: [Byte; 256] = {
         table[byte] = match byte as u8 {
             b' ' | b'\t' | 11 | 12 => Byte::Space,
             b'\n' | b'\r' => Byte::Line,
-            b'a'..=b'z' => Byte::Lower,
-            b'A'..=b'Z' => Byte::Upper,
-            b'0'..=b'9' => Byte::Digit,
             0x80..=0xff => Byte::High,
             _ => Byte::Sign,
-        };
-        byte += 1;
-    }
-    table
-};
-
-const UPPER: u8 = 1;
-const DIGIT: u8 = 2;
-const PART: u8 = 4;
-const OTHERWISE: u8 = 8;
-
-/// What a byte is within a word: a part of it, a capital, a digit, or what needs the longer way.
-#[allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "evaluated by the compiler")]
-const PARTS: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = match byte as u8 {
-            b'a'..=b'z' => PART,
-            b'A'..=b'Z' => PART | UPPER,
-            b'0'..=b'9' => PART | DIGIT,
-            b'\'' | 0x80..=0xff => OTHERWISE,
-            _ => 0,
         };
         byte += 1;
     }
@@ -148,8 +119,19 @@ pub(super) fn tokens(text: &str, tokens: &mut Tokens) {
     let bytes = text.as_bytes();
     let (mut at, mut gap) = (0, Gap::Line);
     while let Some(byte) = bytes.get(at) {
-        let class = byte_class(*byte);
-        match class {
+        // Nearly always, in turns: asked for first, each is foreseen by the processor.
+        if *byte == b' ' {
+            gap = gap.max(Gap::Blank);
+            at += 1;
+            continue;
+        }
+        if byte.is_ascii_alphanumeric() {
+            let after = ascii_word(text, at, gap, lexicon, tokens);
+            at = after.unwrap_or_else(|| word(text, at, gap, lexicon, tokens));
+            gap = Gap::None;
+            continue;
+        }
+        match byte_class(*byte) {
             Byte::Space => {
                 gap = gap.max(Gap::Blank);
                 at += 1;
@@ -181,10 +163,8 @@ pub(super) fn tokens(text: &str, tokens: &mut Tokens) {
                 gap = Gap::None;
                 continue;
             }
-            Byte::Lower | Byte::Upper | Byte::Digit => {}
         }
-        let after = ascii_word(text, at, gap, lexicon, tokens)
-            .unwrap_or_else(|| word(text, at, gap, lexicon, tokens));
+        let after = word(text, at, gap, lexicon, tokens);
         // INVARIANT: a word has at least the character that began it. Without progress this would never end.
         assert!(after > at, "a word without a character");
         at = after;
@@ -202,43 +182,146 @@ fn sign(start: usize, length: usize, byte: u8, gap: Gap) -> Token {
 }
 
 /// Reads a word or number of ASCII letters and digits only: nearly all of them. `None` where it is something else.
+#[inline(always)]
 fn ascii_word(text: &str, start: usize, gap: Gap, lexicon: &Lexicon, tokens: &mut Tokens) -> Option<usize> {
     let rest = text.as_bytes().get(start..)?;
-    let (mut length, mut upper, mut digit, mut stop) = (0, 0, 0, 0);
-    for byte in rest {
-        let bits = PARTS.get(usize::from(*byte)).copied().unwrap_or(0);
-        if bits & PART == 0 {
-            stop = bits;
-            break;
-        }
-        length += 1;
-        upper += u32::from(bits & UPPER);
-        digit += u32::from(bits & DIGIT) >> 1;
+    let Some(chunk) = rest.first_chunk::<8>() else {
+        return long_word(rest, start, gap, lexicon, tokens);
+    };
+    let chunk = u64::from_le_bytes(*chunk);
+    let eight = Eight::of(chunk);
+    let held = eight.held();
+    if held == 8 {
+        return long_word(rest, start, gap, lexicon, tokens);
     }
-    if stop & OTHERWISE != 0 {
+    let stop = rest.get(held).copied().unwrap_or(0);
+    if stop >= 0x80 || stop == b'\'' {
         return None;
     }
-    let letters = u32::try_from(length).ok()? - digit;
-    let mut count = Count { lower: letters - upper, upper, digit, ..Count::default() };
-    let end = start + length;
-    let upper = |at: usize| rest.get(at).is_some_and(u8::is_ascii_uppercase);
+    let (upper, digit) = (eight.upper & below(held), eight.digit & below(held));
+    let end = start + held;
+    if digit == eight.part & below(held) {
+        let hash = value_of(chunk, held);
+        let (kind, shape, flags) = (Kind::Number, Shape::Lower, Flags::NONE);
+        tokens.push(Token { start, end, kind, shape, gap, flags, hash });
+        return Some(end);
+    }
+    let shape = if upper == 0 { Shape::Lower } else { shape_of(chunk, held, marked(upper), marked(digit)) };
+    let kind = if digit == 0 { Kind::Word } else { Kind::Mixed };
+    let hash = lexicon::mix_ascii(0, chunk, held);
+    tokens.push(Token { start, end, kind, shape, gap, flags: lexicon.lookup(hash), hash });
+    Some(end)
+}
+
+/// The shape of a word by its first letters and what is in it.
+fn shape_of(first: u64, length: usize, upper: u32, digit: u32) -> Shape {
+    let letters = u32::try_from(length).unwrap_or(u32::MAX) - digit;
+    let is_upper = |byte: u64| (b'A'..=b'Z').contains(&byte.to_le_bytes()[0]);
     // Beyond ASCII digits are letters or not, never first: the shape is that of the letters alone.
-    (count.first_upper, count.second_upper) = (upper(0), upper(1) && length > 1);
-    let kind = count.kind();
+    let (first_upper, second_upper) = (is_upper(first), is_upper(first >> 8) && length > 1);
+    Count { lower: letters - upper, upper, digit, first_upper, second_upper }.shape()
+}
+
+/// The same for a word of any length, also where the text ends soon.
+#[inline(never)]
+fn long_word(rest: &[u8], start: usize, gap: Gap, lexicon: &Lexicon, tokens: &mut Tokens) -> Option<usize> {
+    let (mut length, mut upper, mut digit, mut hash) = (0, 0, 0, 0);
+    let mut first = 0;
+    loop {
+        let tail = rest.get(length..).unwrap_or_default();
+        let chunk =
+            tail.first_chunk::<8>().map_or_else(|| lexicon::load(tail), |eight| u64::from_le_bytes(*eight));
+        let eight = Eight::of(chunk);
+        let held = eight.held();
+        if length == 0 {
+            first = chunk;
+        }
+        upper += marked(eight.upper & below(held));
+        digit += marked(eight.digit & below(held));
+        hash = lexicon::mix_ascii(hash, chunk, held);
+        length += held;
+        if held < 8 {
+            let stop = tail.get(held).copied().unwrap_or(0);
+            if stop >= 0x80 || stop == b'\'' {
+                return None;
+            }
+            break;
+        }
+    }
+    let letters = u32::try_from(length).ok()? - digit;
+    let end = start + length;
+    let kind = Count { lower: letters - upper, upper, digit, ..Count::default() }.kind();
+    let shape = shape_of(first, length, upper, digit);
     let (flags, hash) = match kind {
+        Kind::Number if length <= 8 => (Flags::NONE, value_of(first, length)),
         Kind::Number => {
             let digits = rest.iter().take(length);
             let value = digits
                 .fold(0_u64, |value, digit| value.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
             (Flags::NONE, value)
         }
-        Kind::Word | Kind::Mixed | Kind::Sign(_) => {
-            let hash = lexicon::hash_ascii(rest, length);
-            (lexicon.lookup(hash), hash)
-        }
+        Kind::Word | Kind::Mixed | Kind::Sign(_) => (lexicon.lookup(hash), hash),
     };
-    tokens.push(Token { start, end, kind, shape: count.shape(), gap, flags, hash });
+    tokens.push(Token { start, end, kind, shape, gap, flags, hash });
     Some(end)
+}
+
+/// Eight bytes at once: of each byte that is a capital, a digit, or either a letter or a digit, the high bit.
+struct Eight {
+    upper: u64,
+    digit: u64,
+    part: u64,
+}
+
+/// The same byte eight times.
+const fn eight(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+const HIGH: u64 = eight(0x80);
+
+/// The bits of the first `count` bytes, of at most 8.
+fn below(count: usize) -> u64 {
+    if count < 8 { (1 << (8 * count)) - 1 } else { u64::MAX }
+}
+
+/// Returns how many high bits are set, without the instruction for it, which not every processor has.
+#[inline(always)]
+fn marked(bits: u64) -> u32 {
+    let [.., sum] = (bits >> 7).wrapping_mul(eight(1)).to_le_bytes();
+    u32::from(sum)
+}
+
+impl Eight {
+    /// Bytes beyond ASCII are none of them.
+    #[inline(always)]
+    fn of(bytes: u64) -> Eight {
+        let low = bytes & !HIGH;
+        // No byte of `low` is above 127, so that no sum below carries into the next.
+        let from = |bytes: u64, first: u8| bytes + eight(0x80 - first);
+        let between = |bytes: u64, first: u8, last: u8| from(bytes, first) & !from(bytes, last + 1);
+        let ascii = HIGH & !bytes;
+        let letter = between(low | eight(0x20), b'a', b'z') & ascii;
+        let digit = between(low, b'0', b'9') & ascii;
+        let upper = letter & !(bytes << 2);
+        Eight { upper, digit, part: letter | digit }
+    }
+
+    /// Returns how many bytes from the first on are letters and digits.
+    #[inline(always)]
+    fn held(&self) -> usize {
+        let other = !self.part & HIGH;
+        usize::try_from(other.trailing_zeros() / 8).unwrap_or(8)
+    }
+}
+
+/// Returns the number that up to eight digits write, which are the first bytes.
+fn value_of(bytes: u64, length: usize) -> u64 {
+    // The digits at the end, zeros before them; then pairs, fours and all of them are put together.
+    let digits = (bytes << (64 - 8 * length)) & eight(0x0f);
+    let pairs = (digits * 10 + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    (fours * 10_000 + (fours >> 32)) & 0xffff_ffff
 }
 
 /// Counts of a word's letters.
@@ -339,6 +422,31 @@ fn apostrophe(bytes: &[u8], at: usize, length: usize, count: &Count) -> Option<b
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn eight_bytes_at_once_are_what_they_are_one_by_one() {
+        for byte in 0..=255_u8 {
+            for place in 0..8 {
+                let mut bytes = *b"aZ0m9xQ5";
+                bytes[place] = byte;
+                let eight = Eight::of(u64::from_le_bytes(bytes));
+                for (at, byte) in bytes.iter().enumerate() {
+                    let has = |bits: u64| bits >> (8 * at + 7) & 1 == 1;
+                    assert_eq!(has(eight.upper), byte.is_ascii_uppercase(), "{byte:#x} at {at}");
+                    assert_eq!(has(eight.digit), byte.is_ascii_digit(), "{byte:#x} at {at}");
+                    assert_eq!(has(eight.part), byte.is_ascii_alphanumeric(), "{byte:#x} at {at}");
+                }
+                let held = bytes.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+                assert_eq!(eight.held(), held);
+                assert_eq!((eight.upper | eight.digit | eight.part) & !HIGH, 0);
+            }
+        }
+        for number in ["0", "7", "42", "007", "2026", "99999999", "12345678", "00000010"] {
+            assert_eq!(value_of(lexicon::load(number.as_bytes()), number.len()), number.parse().unwrap());
+            let more = format!("{number} and more");
+            assert_eq!(value_of(lexicon::load(more.as_bytes()), number.len()), number.parse().unwrap());
+        }
+    }
 
     #[track_caller]
     fn check(text: &str, expected: &[(&str, Kind, Shape)]) {

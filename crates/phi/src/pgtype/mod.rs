@@ -351,6 +351,38 @@ pub fn canonical(ty: &Type, format: Format, value: &[u8], out: &mut Vec<u8>) -> 
     Some(())
 }
 
+/// Calls with the [`canonical`] form of each element of an array, NULLs left out. In text the elements are taken for
+/// values of the type; in binary they say themselves what they are. `None`, after some calls, where something does not decode.
+pub fn canonical_elements(
+    ty: &Type,
+    format: Format,
+    value: &[u8],
+    each: &mut dyn FnMut(Vec<u8>),
+) -> Option<()> {
+    /// Where the elements' type stands, behind the number of dimensions and the flags.
+    const ELEMENT_AT: usize = 8;
+    let announced = match format {
+        Format::Text => None,
+        Format::Binary => {
+            let oid = value.get(ELEMENT_AT..)?.first_chunk::<4>()?;
+            Some(Type::builtin(u32::from_be_bytes(*oid), -1))
+        }
+    };
+    let ty = announced.as_ref().unwrap_or(ty);
+    let (mut sound, mut unused) = (true, Vec::new());
+    container::array(format, value, &mut unused, &mut |_, cell, _| {
+        if let Some(cell) = cell {
+            let mut form = Vec::new();
+            match canonical(ty, format, cell, &mut form) {
+                Some(()) => each(form),
+                None => sound = false,
+            }
+        }
+        false
+    })?;
+    sound.then_some(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -355,6 +355,7 @@ fn circumstances_are_what_the_schema_says() {
     let at = |address: &str, hours: u64| Context {
         address: address.parse().unwrap(),
         at: Micros(context().at.0 + hours * 3_600_000_000),
+        purpose: None,
     };
     let asked = "Read public.notes";
     check_at(&snapshot, 1, "hospital", asked, &at("10.9.9.9", 0), "allow role.nurse.1.read");
@@ -529,4 +530,67 @@ fn the_digest_tells_sources_apart() {
 fn a_snapshot_can_be_shared() {
     fn shared<T: Send + Sync + 'static>() {}
     shared::<Snapshot>();
+}
+
+#[test]
+fn a_purpose_and_a_date_limit_what_a_rule_allows() {
+    let limited = Rule {
+        purposes: vec!["treatment".to_owned()],
+        until: Some(i64::try_from(context().at.0 / 1_000_000).unwrap() + 3_600),
+        ..unmask("hospital", &["ssn"])
+    };
+    let snapshot = World::new().role("nurse", &[nurse(), limited]).person("ann", &["nurse"]).snapshot();
+    let with = |purpose: Option<&str>, hours: u64| Context {
+        at: Micros(context().at.0 + hours * 3_600_000_000),
+        purpose: purpose.and_then(|purpose| snapshot.purpose(purpose)),
+        ..context()
+    };
+    let asked = "Unmask class ssn";
+    let check = |purpose, hours, expected| {
+        check_at(&snapshot, 1, "hospital", asked, &with(purpose, hours), expected);
+    };
+    check(Some("treatment"), 0, "allow role.nurse.2.unmask");
+    check(Some("research"), 0, "deny");
+    check(None, 0, "deny");
+    check(Some("treatment"), 1, "deny");
+    // Not a purpose that is configured.
+    assert_eq!(snapshot.purpose("marketing"), None);
+    check_at(&snapshot, 1, "hospital", "Read public.notes", &with(None, 9), "allow role.nurse.1.read");
+}
+
+#[test]
+fn a_session_may_be_opened_before_its_purpose_is_stated() {
+    let limited = Rule { purposes: vec!["research".to_owned()], ..read("hospital", &["*"]) };
+    let snapshot = World::new().role("study", &[limited]).person("ann", &["study"]).snapshot();
+    check(&snapshot, 1, "Connect *", "allow role.study.1.connect");
+    check(&snapshot, 1, "Read public.notes", "deny");
+    let research = Context { purpose: snapshot.purpose("research"), ..context() };
+    check_at(&snapshot, 1, "hospital", "Read public.notes", &research, "allow role.study.1.read");
+}
+
+#[test]
+fn cedar_sees_the_purpose() {
+    let text = r#"@id("no-research-on-ssn")
+        forbid (principal, action == Action::"Unmask", resource == Class::"hospital/ssn")
+        when { context.purpose == "research" || context.purpose == "" };"#;
+    let snapshot = World::new()
+        .role("nurse", &[unmask("hospital", &["*"])])
+        .person("ann", &["nurse"])
+        .cedar(text)
+        .snapshot();
+    let asked = "Unmask class ssn";
+    let with = |purpose: &str| Context { purpose: snapshot.purpose(purpose), ..context() };
+    check(&snapshot, 1, asked, "deny no-research-on-ssn");
+    check_at(&snapshot, 1, "hospital", asked, &with("research"), "deny no-research-on-ssn");
+    check_at(&snapshot, 1, "hospital", asked, &with("treatment"), "allow role.nurse.1.unmask");
+}
+
+#[test]
+fn a_rule_names_configured_purposes_only() {
+    let wrong = Rule { purposes: vec!["marketing".to_owned()], ..read("hospital", &["*"]) };
+    let faults = World::new().role("study", &[wrong]).compile().unwrap_err();
+    assert_eq!(
+        crate::world::lines(&faults),
+        "wardline.toml:2:1: role `study` names the purpose `marketing`, which is not configured"
+    );
 }

@@ -8,6 +8,9 @@ use policy::{CedarFile, Diagnostic, Lock, Locked, Pattern, Person, Place, Role, 
 /// The classes of protected values that there are.
 pub(crate) const CLASSES: &[&str] = &["age", "date", "ssn"];
 
+/// The purposes that may be stated.
+pub(crate) const PURPOSES: [&str; 2] = ["treatment", "research"];
+
 /// Monday 2026-11-23 09:30 UTC.
 pub(crate) const MONDAY: Micros = Micros(1_795_426_200_000_000);
 
@@ -65,6 +68,7 @@ impl World {
             locks: &self.locks,
             resources: &self.resources,
             classes: CLASSES,
+            purposes: &PURPOSES.map(Arc::from),
         };
         Snapshot::compile(&sources, 7)
     }
@@ -88,6 +92,8 @@ pub(crate) fn rule(resource: &str) -> Rule {
         transfer: false,
         administer: false,
         unmask: Vec::new(),
+        purposes: Vec::new(),
+        until: None,
         place: Place::default(),
     }
 }
@@ -114,7 +120,7 @@ pub(crate) fn resource(id: &str) -> ResourceId {
 }
 
 pub(crate) fn context() -> Context {
-    Context { address: "10.1.2.3".parse().unwrap(), at: MONDAY }
+    Context { address: "10.1.2.3".parse().unwrap(), at: MONDAY, purpose: None }
 }
 
 /// Reads `*`, `schema.name`, `schema.name()` or `class name`.

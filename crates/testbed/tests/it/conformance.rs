@@ -30,3 +30,5 @@ mod sessions;
 mod setup;
 #[path = "conformance/stage.rs"]
 pub(crate) mod stage;
+#[path = "conformance/witness.rs"]
+mod witness;

@@ -73,11 +73,13 @@ prop_compose! {
         policies in prop::collection::vec(any::<String>(), 0..4), numbers in prop::array::uniform4(any::<Option<u64>>()),
         outcome in outcome(), patients in patients(), unresolved in any::<Option<u64>>(),
         columns in prop::array::uniform2(prop::collection::vec(any::<String>(), 0..3)),
+        purpose in any::<Option<String>>(),
         source in prop::array::uniform2(any::<Option<String>>()),
     ) -> Record<'static> {
         let mut record = record;
         [record.source, record.source_event] = source.map(|text| text.map(Into::into));
         (record.patients, record.unresolved) = (patients, unresolved);
+        record.purpose = purpose.map(Into::into);
         [record.masked, record.unmasked] = columns.map(|list| list.into_iter().map(Into::into).collect());
         record.verdict = verdict;
         record.policies = policies.into_iter().map(Into::into).collect();
@@ -129,6 +131,7 @@ fn refusals_say_what_is_wrong() {
     check(&[30, 0], DecodeError::Field(30));
     // Of version 2, in a record of version 1; and the other way round.
     check(&[27, 1], DecodeError::Version(1));
+    check(&[35, 1, b'a'], DecodeError::Version(1));
     check(&[5, 1, 5, 1], DecodeError::Order(5));
     check(&[12, 1, 5, 1], DecodeError::Order(5));
     check(&[5, 9], DecodeError::Value(5));
@@ -195,7 +198,7 @@ fn the_documented_vectors_hold() {
     }
 }
 
-fn vector_records() -> [(&'static str, Record<'static>); 5] {
+fn vector_records() -> [(&'static str, Record<'static>); 6] {
     let at = Micros(1_795_428_000_000_000);
     let mut refused = Record::new(Kind::SignIn, at);
     refused.person_name = Some("nurse.joy".into());
@@ -208,6 +211,8 @@ fn vector_records() -> [(&'static str, Record<'static>); 5] {
     patients.unresolved = Some(2);
     patients.masked = vec!["public.patients.ssn".into()];
     patients.unmasked = vec!["public.patients.name".into()];
+    let mut purpose = patients.clone();
+    purpose.purpose = Some("treatment".into());
     let mut reported = Record::new(Kind::Reported, at);
     reported.person_name = Some("reported:dr.who".into());
     reported.source = Some("ehr".into());
@@ -217,6 +222,7 @@ fn vector_records() -> [(&'static str, Record<'static>); 5] {
         ("failed sign-in", refused),
         ("read", select(300)),
         ("read with patients", patients),
+        ("read for a purpose", purpose),
         ("reported", reported),
     ]
 }

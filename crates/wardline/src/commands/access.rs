@@ -16,14 +16,17 @@ use crate::output::{self, Paint};
 #[derive(Serialize)]
 struct Matrix<'a> {
     address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    purpose: Option<&'a str>,
     decisions: &'a [CellView],
 }
 
 /// Runs `wardline access …`.
 pub(crate) fn run(file: &Path, command: &Access) -> anyhow::Result<ExitCode> {
     match command {
-        Access::Matrix { person, resource, relation, class, address, output } => {
-            matrix(file, &Wanted { person, resource, relation, class }, *address, output.json)
+        Access::Matrix { person, resource, relation, class, address, purpose, output } => {
+            let wanted = Wanted { person, resource, relation, class };
+            matrix(file, &wanted, *address, purpose.as_deref(), output.json)
         }
         Access::Request { role, resource, purpose, reason, for_s, output } => {
             let request = Request::AccessAsk {
@@ -93,7 +96,13 @@ struct Wanted<'a> {
     class: &'a [String],
 }
 
-fn matrix(file: &Path, wanted: &Wanted<'_>, address: IpAddr, json: bool) -> anyhow::Result<ExitCode> {
+fn matrix(
+    file: &Path,
+    wanted: &Wanted<'_>,
+    address: IpAddr,
+    purpose: Option<&str>,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
     let Wanted { person, resource, relation, class } = *wanted;
     let (relations, classes) = if relation.is_empty() && class.is_empty() {
         let config = configuration(file)?;
@@ -101,7 +110,8 @@ fn matrix(file: &Path, wanted: &Wanted<'_>, address: IpAddr, json: bool) -> anyh
     } else {
         (relation.to_vec(), class.to_vec())
     };
-    administer::ask(file, Request::AccessMatrix { relations, classes, address }, |reply| {
+    let request = Request::AccessMatrix { relations, classes, address, purpose: purpose.map(str::to_owned) };
+    administer::ask(file, request, |reply| {
         let Reply::Matrix(mut cells) = reply else { return administer::unexpected() };
         check_known("person", person, cells.iter().map(|cell| cell.person.as_str()))?;
         check_known("resource", resource, cells.iter().map(|cell| cell.resource.as_str()))?;
@@ -110,7 +120,8 @@ fn matrix(file: &Path, wanted: &Wanted<'_>, address: IpAddr, json: bool) -> anyh
                 && (resource.is_empty() || resource.contains(&cell.resource))
         });
         if json {
-            return output::json(&Matrix { address: address.to_string(), decisions: &cells });
+            let address = address.to_string();
+            return output::json(&Matrix { address, purpose, decisions: &cells });
         }
         output::line(&table(&cells));
         Ok(())

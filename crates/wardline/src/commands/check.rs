@@ -47,6 +47,10 @@ fn surroundings(config: &Config) -> Vec<Problem> {
     if let Err(error) = upstream::check(config) {
         problems.push(Problem::error(&config.file, format!("{error:#}")));
     }
+    if let Some(missing) = crate::witness::submit::standing(config) {
+        let help = "see the log of the running server, and whether the witnesses run";
+        problems.push(Problem::warning(&config.file, missing).help(help));
+    }
     for exception in config.exceptions() {
         problems.push(Problem::warning(&config.file, exception));
     }

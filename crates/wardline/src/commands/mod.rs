@@ -10,10 +10,12 @@ pub(crate) mod operator;
 mod patients;
 mod phi;
 mod place;
+pub(crate) mod prove;
 pub(crate) mod retention;
 pub(crate) mod sessions;
 mod trail;
 mod verify;
+pub(crate) mod witness;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -54,6 +56,8 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Export(command) => export::run(file, command),
         Command::Inbound(command) => inbound::run(file, command),
         Command::Verify(arguments) => verify::run(file, arguments),
+        Command::VerifyProof(arguments) => prove::verify(arguments),
+        Command::Witness(arguments) => witness::run(arguments),
     }
 }
 

@@ -36,6 +36,7 @@ struct Access {
     person_id: Option<String>,
     address: String,
     resource: String,
+    purpose: Option<String>,
     /// The other system that told of it; nothing of it was seen here.
     source: Option<String>,
     command: String,
@@ -61,6 +62,7 @@ impl Access {
             person_id: record.person.map(|id| id.to_string()),
             address: record.address.map(|address| address.to_string()).unwrap_or_default(),
             resource: text(&record.resource),
+            purpose: record.purpose.as_ref().map(ToString::to_string),
             source: record.source.as_ref().map(ToString::to_string),
             command: text(&record.command),
             objects: record.objects.iter().map(ToString::to_string).collect(),
@@ -91,6 +93,7 @@ impl Access {
             "person_name": self.person,
             "address": self.address,
             "resource": self.resource,
+            "purpose": self.purpose,
             "source": self.source,
             "command": self.command,
             "objects": self.objects,
@@ -115,13 +118,14 @@ impl Access {
             place,
             cell(&self.command),
             cell(&self.objects.join(", ")),
+            cell(self.purpose.as_deref().unwrap_or_default()),
             rows,
             self.result.to_owned(),
         ]
     }
 }
 
-const HEADING: [&str; 8] = ["ENTRY", "WHEN", "WHO", "RESOURCE", "WHAT", "OF", "ROWS", "RESULT"];
+const HEADING: [&str; 9] = ["ENTRY", "WHEN", "WHO", "RESOURCE", "WHAT", "OF", "PURPOSE", "ROWS", "RESULT"];
 
 /// Operations by session and number, in the order in which they began.
 #[derive(Debug, Default)]

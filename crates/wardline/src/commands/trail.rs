@@ -41,6 +41,7 @@ pub(crate) fn run(file: &Path, command: &Trail) -> anyhow::Result<ExitCode> {
             let reader = open(&place, Looked::at(what).sealed(view.open_sealed))?;
             show(&reader, *index, *view)
         }
+        Trail::Prove(arguments) => super::prove::prove(file, arguments),
         Trail::ExportTlog { directory, place, output } => export(file, directory, place, output.json),
     }
 }

@@ -7,11 +7,13 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use tlog::Policy;
 use trail::{Damage, DamageKind, Error, Finding, Report, VerifyOptions};
 
 use crate::EXIT_REFUSED;
 use crate::cli::Verify;
 use crate::commands::place::Place;
+use crate::commands::prove::read_policy;
 use crate::output::{self, Paint, printable};
 
 /// The level at which records are decrypted.
@@ -28,14 +30,16 @@ pub(crate) fn run(file: &Path, arguments: &Verify) -> anyhow::Result<ExitCode> {
     let held = arguments.checkpoint.as_deref().map(|path| {
         std::fs::read(path).with_context(|| format!("reading the checkpoint {}", path.display()))
     });
+    let policy = arguments.policy.as_deref().map(read_policy).transpose()?;
     let bar = progress(arguments.json);
     let mut show = |done: u64, total: u64| {
         bar.set_length(total);
         bar.set_position(done);
     };
     let options = VerifyOptions {
-        verifier_key: arguments.verifier_key.clone(),
+        verifier_key: arguments.verifier_key.clone().or_else(|| policy_key(policy.as_ref(), &place)),
         checkpoint: held.transpose()?,
+        policy: policy.as_ref(),
         root_key,
         tree_only: arguments.tree_only,
         progress: Some(&mut show),
@@ -64,6 +68,16 @@ pub(crate) fn run(file: &Path, arguments: &Verify) -> anyhow::Result<ExitCode> {
         result.print()
     }
     Ok(if result.whole() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_REFUSED) })
+}
+
+/// A policy that names this log pins its key; where the log's name is not known from elsewhere, only a policy of one log.
+fn policy_key(policy: Option<&Policy>, place: &Place) -> Option<String> {
+    let logs = policy?.logs();
+    let own = match &place.origin {
+        Some(origin) => logs.iter().find(|log| log.key.name() == origin),
+        None => logs.first().filter(|_| logs.len() == 1),
+    };
+    own.map(|log| log.key.to_string())
 }
 
 fn level(arguments: &Verify, with_key: bool) -> u8 {
@@ -146,10 +160,12 @@ impl Checked {
             object.insert("key_pinned".to_owned(), json!(report.key_pinned));
             object.insert("entries".to_owned(), json!(report.size));
             object.insert("root".to_owned(), json!(report.root.to_string()));
+            object.insert("witnessed_entries".to_owned(), json!(report.witnessed));
             object.insert("frames".to_owned(), json!(report.frames));
             object.insert("records_decrypted".to_owned(), json!(report.records));
             object.insert("node_starts".to_owned(), json!(report.starts));
             object.insert("starts_without_stop".to_owned(), json!(report.crashes));
+            object.insert("explained_silences".to_owned(), json!(report.explained_silences));
             object.insert("records_after_checkpoint".to_owned(), json!(report.tail.records));
             object.insert("expired".to_owned(), json!(report.expired));
             object.insert("expired_and_held".to_owned(), json!(report.held));

@@ -258,6 +258,36 @@ pub(crate) const FIELDS: &[Field] = &[
         "required",
         "Whose identifiers the source names patients by, as in `resource.*.phi.issuer`: `who-saw` finds them together.",
     ),
+    field(
+        "trail.witness.policy",
+        "path",
+        "required in the table",
+        "Policy file (C2SP tlog-policy): witnesses with keys and URLs, groups, and the quorum that must sign the log's checkpoints.",
+    ),
+    field(
+        "trail.witness.ca",
+        "path",
+        "the system's roots",
+        "Certificate authorities to trust for the witnesses, PEM.",
+    ),
+    field(
+        "trail.witness.interval_ms",
+        "100 to 3600000",
+        "`10000`",
+        "How often the newest checkpoint is sent to the witnesses. What was recorded since they last signed is what a thief of all keys could still change.",
+    ),
+    field(
+        "trail.witness.alarm_after_ms",
+        "100 to 86400000",
+        "`300000`",
+        "A quorum that is missing for so long is an incident in the trail and an error in the log.",
+    ),
+    field(
+        "trail.clock.step_ms_max",
+        "100 to 3600000",
+        "`2000`",
+        "A step of the time of day by more, against the machine's own clock, is an incident in the trail and an error in the log.",
+    ),
     field("resource.*.protocol", "`\"postgres\"`", "required", "What the resource speaks."),
     field(
         "resource.*.host",
@@ -409,6 +439,24 @@ pub(crate) const FIELDS: &[Field] = &[
     ),
     field("access.*.approvals", "1 to 5", "`1`", "How many people with the right `approver` must approve."),
     field("access.*.duration_s_max", "1 to 2592000", "`28800`", "For how long it may be had at most."),
+    field(
+        "role.*.allow.purposes",
+        "list of purposes",
+        "`[]`: every purpose, and none",
+        "The rule holds only for sessions whose person states one of these. Opening a session stays allowed, so that one can be stated.",
+    ),
+    field(
+        "role.*.allow.until",
+        "date or time",
+        "none: no end",
+        "The rule holds until then, in UTC: `\"2026-12-31\"` includes that day, `\"2026-12-31T12:00:00Z\"` ends at noon.",
+    ),
+    field(
+        "policy.purposes",
+        "list of names",
+        "`[]`: none can be stated",
+        "What a person may state as the purpose of a session, by `SET wardline.purpose = 'treatment'` or at start-up: `options=-cwardline.purpose=treatment`. Every entry says it.",
+    ),
     field(
         "operators.socket",
         "path",

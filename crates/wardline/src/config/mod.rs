@@ -5,12 +5,14 @@
 //! Absent on purpose: environment variables, includes and defaults that weaken protection.
 
 mod access;
+mod evidence;
 mod fields;
 mod files;
 mod handover;
 mod operators;
 mod problem;
 mod protection;
+mod purposes;
 mod read;
 mod sections;
 #[cfg(test)]
@@ -19,6 +21,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -28,6 +31,8 @@ use phi::Class;
 use policy::{CedarFile, Role, Snapshot, Sources};
 use toml::de::DeTable;
 
+use crate::clock::ClockWatch;
+use crate::witness::submit::Witnessing;
 pub(crate) use access::Askable;
 pub(crate) use fields::FIELDS;
 pub(crate) use handover::{Export, Inbound};
@@ -62,6 +67,11 @@ pub(crate) struct Config {
     pub(crate) resources: BTreeMap<String, Resource>,
     pub(crate) roles: Vec<Role>,
     pub(crate) policies: Vec<CedarFile>,
+    /// What people may state as the purpose of a session.
+    pub(crate) purposes: Vec<Arc<str>>,
+    /// Who signs the log's checkpoints beside the log.
+    pub(crate) witnessing: Option<Witnessing>,
+    pub(crate) clock: ClockWatch,
     /// Who may administer; without it, the server's own account and root.
     /// Which roles may be asked for.
     pub(crate) access: BTreeMap<String, Askable>,
@@ -245,6 +255,7 @@ fn add_policy_problems(draft: &Draft, problems: &mut Vec<Problem>) {
         locks: &[],
         resources: &resources,
         classes: &classes,
+        purposes: &draft.purposes,
     };
     let Err(diagnostics) = Snapshot::compile(&sources, 0) else { return };
     for diagnostic in diagnostics {

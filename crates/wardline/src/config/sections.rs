@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use gateway::Bounds;
@@ -12,7 +13,7 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 use super::read::{At, Section, quoted};
 use super::{
     Askable, Certificate, Config, DEFAULT_ADDRESS, Export, Inbound, Listener, Resource, SignIn, UpstreamTls,
-    access, files, handover, operators, problem, protection, sha256,
+    access, evidence, files, handover, operators, problem, protection, purposes, sha256,
 };
 use crate::operators::Operators;
 
@@ -29,6 +30,7 @@ const TLS_MODES: [&str; 3] = ["verify-full", "no-verify", "disable"];
 pub(super) struct Draft {
     pub(super) roles: Vec<Role>,
     pub(super) policies: Vec<CedarFile>,
+    pub(super) purposes: Vec<Arc<str>>,
     pub(super) resources: BTreeMap<String, Resource>,
     node: Option<String>,
     listener: Option<Listener>,
@@ -38,6 +40,7 @@ pub(super) struct Draft {
     metrics: Option<SocketAddr>,
     exports: BTreeMap<String, Export>,
     inbound: Option<Inbound>,
+    evidence: evidence::Evidence,
     operators: Option<Operators>,
     retention_years: u32,
     access: BTreeMap<String, Askable>,
@@ -60,6 +63,9 @@ impl Draft {
             resources: self.resources,
             roles: self.roles,
             policies: self.policies,
+            purposes: self.purposes,
+            witnessing: self.evidence.witnessing,
+            clock: self.evidence.clock,
             operators: self.operators,
             retention_years: self.retention_years,
             access: self.access,
@@ -78,14 +84,17 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
     let drain_timeout = Duration::from_millis(top.number("drain_timeout_ms", 0..=3_600_000, 30_000));
     let listener = listener(top, base);
     let resources = resources(top, base);
+    let policy = top.section("policy");
     let roles = roles(top, &resources, file);
     Draft {
         operators: operators::operators(top, &roles, base),
         retention_years: operators::retention_years(top),
         access: access::askable(top, &roles, &resources.keys().cloned().collect::<Vec<_>>()),
         roles,
-        policies: policies(top, base),
+        policies: policies(policy.as_ref(), base),
+        purposes: purposes::purposes(policy.as_ref()),
         resources,
+        evidence: evidence::evidence(top, node.as_ref().map(|at| at.value.as_str()), base),
         node: node.map(|at| at.value),
         listener,
         data: base.join(data),
@@ -359,6 +368,8 @@ fn rule(section: &Section<'_, '_>, resources: &BTreeMap<String, Resource>, file:
         transfer: section.boolean("transfer").is_some_and(|at| at.value),
         administer: section.boolean("administer").is_some_and(|at| at.value),
         unmask: classes(section),
+        purposes: section.texts("purposes", "[\"treatment\"]").into_iter().map(|at| at.value).collect(),
+        until: purposes::until(section),
         // The line of the resource, so that policy's own check of it is the same problem at the same place.
         place: place(section, resource.as_ref().map_or(section.offset(), |at| at.offset), file),
         resource: resource?.value,
@@ -386,8 +397,8 @@ fn classes(section: &Section<'_, '_>) -> Vec<String> {
     classes.map(str::to_owned).collect()
 }
 
-fn policies(top: &Section<'_, '_>, base: &Path) -> Vec<CedarFile> {
-    let Some(section) = top.section("policy") else { return Vec::new() };
+fn policies(section: Option<&Section<'_, '_>>, base: &Path) -> Vec<CedarFile> {
+    let Some(section) = section else { return Vec::new() };
     let mut policies: Vec<CedarFile> = Vec::new();
     for at in section.texts("files", "[\"policies/*.cedar\"]") {
         let path = base.join(&at.value);

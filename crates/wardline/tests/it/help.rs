@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 70] = [
+const COMMANDS: [&str; 73] = [
     "",
     "serve",
     "check",
@@ -39,6 +39,7 @@ const COMMANDS: [&str; 70] = [
     "trail",
     "trail tail",
     "trail show",
+    "trail prove",
     "trail export-tlog",
     "who-saw",
     "saw",
@@ -61,6 +62,8 @@ const COMMANDS: [&str; 70] = [
     "lock remove",
     "lock list",
     "verify",
+    "verify-proof",
+    "witness",
     "access",
     "access matrix",
     "access request",

@@ -4,6 +4,8 @@
 //! "Error and Notice Message Fields". Deliberately absent: what a message means for the session
 //! (`track`), and row contents, which pass through as they came.
 
+use phi::Format;
+
 /// Why bytes are not a message of this protocol. Ends the session: there is no resynchronising.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
@@ -383,6 +385,24 @@ pub(crate) fn parameter(parameters: &[u8], at: usize) -> Result<Option<(i16, &[u
         return Ok(None);
     }
     Ok(fields.value()?.map(|value| (format, value)))
+}
+
+/// Returns what a format code says.
+pub(crate) fn format_of(code: i16, message: &'static str) -> Result<Format, Malformed> {
+    match code {
+        0 => Ok(Format::Text),
+        1 => Ok(Format::Binary),
+        _ => Err(Malformed::Layout(message)),
+    }
+}
+
+/// Returns how the value at a place of a row is written: no code means text, one is for all.
+pub(crate) fn format_at(formats: &[i16], at: usize) -> Result<Format, Malformed> {
+    match formats {
+        [] => Ok(Format::Text),
+        [all] => format_of(*all, "DataRow"),
+        each => format_of(*each.get(at).ok_or(Malformed::Layout("DataRow"))?, "DataRow"),
+    }
 }
 
 /// Reads the portal of `Execute`; the row limit passes through.

@@ -27,7 +27,7 @@ use crate::gate::{Sight, decide_over, unmask_of};
 const CATALOGUE_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// What is asked: what becomes of a text that a person sends from an address.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Asked<'a> {
     /// Who.
     pub principal: &'a Principal,

@@ -41,7 +41,7 @@ pub(crate) enum Greeting {
     /// It wants a session.
     Session(Box<Greeted>),
     /// It wants another session's operation cancelled.
-    Cancel { process: u32, key: Vec<u8> },
+    Cancel { stream: Stream, process: u32, key: Vec<u8> },
     /// It is over: it left, or was told why not.
     Left,
 }
@@ -79,7 +79,9 @@ pub(crate) async fn greet(mut socket: TcpStream, config: &ListenerConfig) -> Res
             leave(&mut Stream::Plain(socket), &error).await
         }
         // `libpq` before 17 sends cancel requests in clear, whatever its session does; the key is the proof.
-        Some(FirstPacket::Cancel { process, key }) => Ok(Greeting::Cancel { process, key }),
+        Some(FirstPacket::Cancel { process, key }) => {
+            Ok(Greeting::Cancel { stream: Stream::Plain(socket), process, key })
+        }
         Some(FirstPacket::GssRequest) | None => Ok(Greeting::Left),
     }
 }
@@ -144,7 +146,7 @@ async fn admit(
 ) -> Result<Greeting, Failure> {
     let startup = match packet {
         Some(FirstPacket::Startup(startup)) => startup,
-        Some(FirstPacket::Cancel { process, key }) => return Ok(Greeting::Cancel { process, key }),
+        Some(FirstPacket::Cancel { process, key }) => return Ok(Greeting::Cancel { stream, process, key }),
         Some(FirstPacket::TlsRequest | FirstPacket::GssRequest) => {
             return Err(Failure::ClientMalformed("asked for encryption within TLS".into()));
         }
@@ -338,6 +340,15 @@ pub(crate) async fn say<S: AsyncWrite + Unpin>(stream: &mut S, error: &WireError
     let told: Result<io::Result<()>, _> = tokio::time::timeout(FAREWELL_TIMEOUT, telling).await;
     if !matches!(told, Ok(Ok(()))) {
         tracing::debug!("client did not take its last message");
+    }
+}
+
+/// Closes a connection that is told nothing: within TLS with the word for it, without which the client takes the end for
+/// an attack.
+pub(crate) async fn part<S: AsyncWrite + Unpin>(stream: &mut S) {
+    let closed = tokio::time::timeout(FAREWELL_TIMEOUT, stream.shutdown()).await;
+    if !matches!(closed, Ok(Ok(()))) {
+        tracing::debug!("client was gone before its connection was closed");
     }
 }
 

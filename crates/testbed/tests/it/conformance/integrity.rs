@@ -23,7 +23,7 @@ fn row_24_no_way_to_edit_or_delete() {
 
     // The commands about the trail are these, and all of them read.
     let commands = subcommands(&gateway, &["trail"]);
-    assert_eq!(commands, ["tail", "show", "export-tlog"]);
+    assert_eq!(commands, ["tail", "show", "prove", "export-tlog"]);
     for words in all_commands(&gateway) {
         for forbidden in ["delete", "remove", "purge", "truncate", "edit", "rewrite", "clear"] {
             let about_trail = words.iter().any(|word| word == "trail" || word == "verify");
@@ -78,7 +78,7 @@ fn fuzz_cli(gateway: &Gateway) {
         &["-n", "0", "--json"],
     ];
     for words in all_commands(gateway) {
-        if ["serve", "init"].contains(&words[0].as_str()) {
+        if ["serve", "init", "witness"].contains(&words[0].as_str()) {
             continue;
         }
         for more in arguments {
@@ -230,11 +230,14 @@ fn rewrite(gateway: &mut Gateway, earlier: &Path, held: &Path) {
     std::fs::rename(&aside, &trail).expect("a rename");
 }
 
-/// The same trail, exported, is judged by the Go project's own code: whole as it is, damaged when a tile is.
+/// The same trail, exported, is judged by the Go project's own code, and by a reader in Python that was written from the
+/// specifications: whole as it is, damaged when a tile is.
 fn foreign_verifier(gateway: &Gateway, held: &Path) {
     let tree = held.parent().expect("the exported tree");
-    let (good, words) = go(gateway, tree);
-    assert!(good, "the foreign verifier refuses a whole tree: {words}");
+    for (name, judge) in FOREIGN {
+        let (good, words) = judge(gateway, tree);
+        assert!(good, "{name} refuses a whole tree: {words}");
+    }
     let tile = stage::files(tree).into_iter().find(|file| file.display().to_string().contains("/tile/0/"));
     let tile = tile.expect("a tile of the lowest level");
     let whole = std::fs::read(&tile).expect("a tile");
@@ -242,9 +245,28 @@ fn foreign_verifier(gateway: &Gateway, held: &Path) {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&tile, bytes).expect("a tile");
-    let (good, words) = go(gateway, tree);
-    assert!(!good, "the foreign verifier accepts a damaged tree: {words}");
+    for (name, judge) in FOREIGN {
+        let (good, words) = judge(gateway, tree);
+        assert!(!good && words.contains("refused: "), "{name} accepts a damaged tree: {words}");
+    }
     std::fs::write(&tile, whole).expect("a tile");
+}
+
+type Judge = fn(&Gateway, &Path) -> (bool, String);
+
+const FOREIGN: [(&str, Judge); 2] = [("Go's x/mod", go), ("the reader in Python", python)];
+
+fn python(gateway: &Gateway, tree: &Path) -> (bool, String) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tlog/tests/foreign/verify.py");
+    let key = std::fs::read_to_string(gateway.data().join("trail/verifier.txt")).expect("the log's key");
+    // Beside a Python from elsewhere, Debian's has the package.
+    for python in ["python3", "/usr/bin/python3"] {
+        let output = Command::new(python).arg(&source).arg(tree).arg(key.trim()).output().expect("Python");
+        if output.status.code() != Some(2) {
+            return (output.status.success(), format!("{}{}", out(&output), err(&output)));
+        }
+    }
+    panic!("this test needs Python with `cryptography` (Debian: python3 python3-cryptography)");
 }
 
 /// Runs the verifier that is built from Go's own packages, with the key that the log says to verify with.

@@ -27,6 +27,7 @@ pub(super) fn run(file: &Path, arguments: &Explain) -> anyhow::Result<ExitCode> 
         person: arguments.person.clone(),
         text: Sensitive(Secret::new(text)),
         address: arguments.address,
+        purpose: arguments.purpose.clone(),
     };
     administer::ask(file, request, |reply| {
         let Reply::Explained(view) = reply else {

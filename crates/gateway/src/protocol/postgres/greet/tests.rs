@@ -118,8 +118,10 @@ async fn in_clear(tls: ListenerTls, sent: &[u8]) -> (Result<Greeting, Failure>, 
     client.write_all(sent).await.unwrap();
     client.shutdown().await.unwrap();
     let mut greeting = greet(accepted, &config(tls)).await;
-    if let Ok(Greeting::Session(greeted)) = &mut greeting {
-        greeted.stream.shutdown().await.unwrap();
+    match &mut greeting {
+        Ok(Greeting::Session(greeted)) => greeted.stream.shutdown().await.unwrap(),
+        Ok(Greeting::Cancel { stream, .. }) => part(stream).await,
+        Ok(Greeting::Left) | Err(_) => {}
     }
     let mut answered = Vec::new();
     // A reset after refused bytes is as good as a close.
@@ -189,7 +191,7 @@ async fn plaintext_is_refused_where_tls_is_required_but_cancel_passes() {
     let mut cancel = Vec::new();
     codec::put_cancel(&mut cancel, 9, &[1, 2, 3, 4]);
     let (greeting, answered) = in_clear(ListenerTls::Tls(tls.clone()), &cancel).await;
-    assert!(matches!(greeting, Ok(Greeting::Cancel { process: 9, key }) if key == [1, 2, 3, 4]));
+    assert!(matches!(greeting, Ok(Greeting::Cancel { process: 9, key, .. }) if key == [1, 2, 3, 4]));
     assert!(answered.is_empty());
 
     let (greeting, _) = in_clear(ListenerTls::Tls(tls), b"").await;

@@ -7,7 +7,7 @@
 //! Deliberately absent: rights, and making tokens of identifiers, which is the trail's.
 
 use foldhash::HashSet;
-use phi::pgtype::canonical;
+use phi::pgtype::{canonical, canonical_elements};
 use phi::{Format, Type};
 
 use super::copies::style;
@@ -67,29 +67,56 @@ pub(crate) struct Parameters<'a> {
     pub(crate) types: &'a [u32],
 }
 
-impl Parameters<'_> {
-    /// Returns the canonical form of what a column of this type is compared with.
-    fn identifier(&self, ty: (u32, i32), operand: &Operand) -> Option<Box<[u8]>> {
+impl<'a> Parameters<'a> {
+    /// Adds the canonical forms of what a column of this type is compared with; `None` where that cannot be told.
+    fn identifiers(&self, ty: (u32, i32), operand: &Operand, named: &mut Vec<Box<[u8]>>) -> Option<()> {
         let column = Type::builtin(ty.0, ty.1);
         let mut form = Vec::new();
         match operand {
-            Operand::Literal(text) => canonical(&column, Format::Text, text.as_bytes(), &mut form)?,
+            Operand::Element(array) => {
+                let (format, value, _) = self.value(array)?;
+                return canonical_elements(&column, format, value, &mut |form| named.push(form.into()));
+            }
+            Operand::Text(text) => {
+                let (format, value, given) = self.value(text)?;
+                let is_text = given.is_none_or(|oid| matches!(Type::builtin(oid, -1), Type::Text { .. }));
+                canonical(&column, Format::Text, value, &mut form)?;
+                // Written in another way it is no row's.
+                let alone = is_written_alone(&column) && form == value;
+                (alone && (format == Format::Text || is_text)).then_some(())?;
+            }
+            Operand::Literal(_) | Operand::Parameter(_) => {
+                let (format, value, given) = self.value(operand)?;
+                let given = given.filter(|_| format == Format::Binary);
+                let ty = given.map_or(column, |oid| Type::builtin(oid, -1));
+                canonical(&ty, format, value, &mut form)?;
+            }
+        }
+        named.push(form.into());
+        Some(())
+    }
+
+    /// Returns a value as it is written, and the type that `Parse` gave it.
+    fn value<'v>(&self, operand: &'v Operand) -> Option<(Format, &'v [u8], Option<u32>)>
+    where
+        'a: 'v,
+    {
+        match operand {
+            Operand::Literal(text) => Some((Format::Text, text.as_bytes(), None)),
             Operand::Parameter(number) => {
                 let at = number.checked_sub(1)?;
                 let (format, value) = codec::parameter(self.wire, at).ok()??;
                 let given = self.types.get(at).copied().filter(|given| *given != 0);
-                match format {
-                    0 => canonical(&column, Format::Text, value, &mut form)?,
-                    1 => {
-                        let ty = given.map_or(column, |oid| Type::builtin(oid, -1));
-                        canonical(&ty, Format::Binary, value, &mut form)?;
-                    }
-                    _ => return None,
-                }
+                Some((codec::format_of(format, "Bind").ok()?, value, given))
             }
+            Operand::Element(_) | Operand::Text(_) => None,
         }
-        Some(form.into())
     }
+}
+
+/// Tells whether values of the type are written in one way only.
+fn is_written_alone(ty: &Type) -> bool {
+    matches!(ty, Type::Int2 | Type::Int4 | Type::Int8 | Type::Uuid | Type::Text { .. })
 }
 
 impl Protection {
@@ -103,9 +130,8 @@ impl Protection {
             if !self.patients.columns.contains(column) {
                 continue;
             }
-            match parameters.identifier(self.type_of(*column), operand) {
-                Some(identifier) => named.push(identifier),
-                None => drop(unknown.insert(*column)),
+            if parameters.identifiers(self.type_of(*column), operand, &mut named).is_none() {
+                unknown.insert(*column);
             }
         }
         known.extend(constants.iter().map(|(column, _)| *column));

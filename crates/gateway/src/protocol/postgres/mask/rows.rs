@@ -5,7 +5,7 @@
 
 use foldhash::HashSet;
 use phi::detect::{self, Budget, Detector, Features, Scratch, Screened};
-use phi::{Class, Format, Keys, Mask, Outcome, RowContext, Type, copy};
+use phi::{Class, Keys, Mask, Outcome, RowContext, Type, copy};
 
 use super::plan::{Plan, Protection, Shown};
 use crate::limits::DETECT_CELL_BYTES_MAX;
@@ -212,11 +212,11 @@ impl Rows {
                 }
                 (Cell::Absent, _) | (_, None) => out.extend_from_slice(&NULL),
                 (Cell::Screened(ty), Some(value)) => {
-                    let cell = detect::Cell { ty, format: format_of(formats, at)?, value };
+                    let cell = detect::Cell { ty, format: codec::format_at(formats, at)?, value };
                     screened_cell(self.screen.as_deref_mut(), at, cell, out)?;
                 }
                 (Cell::Masked(mask), Some(value)) => {
-                    let format = format_of(formats, at)?;
+                    let format = codec::format_at(formats, at)?;
                     let at = out.len();
                     out.extend_from_slice(&NULL);
                     match mask.apply(format, Some(value), context, out) {
@@ -269,19 +269,6 @@ fn screened_cell(
 
 /// The length of a NULL.
 const NULL: [u8; 4] = (-1_i32).to_be_bytes();
-
-fn format_of(formats: &[i16], at: usize) -> Result<Format, Unshowable> {
-    let code = match formats {
-        [] => 0,
-        [all] => *all,
-        each => *each.get(at).ok_or(Malformed::Layout("DataRow"))?,
-    };
-    match code {
-        0 => Ok(Format::Text),
-        1 => Ok(Format::Binary),
-        _ => Err(Malformed::Layout("DataRow").into()),
-    }
-}
 
 fn put_length(out: &mut Vec<u8>, length: usize) -> Result<(), Unshowable> {
     let length = i32::try_from(length).map_err(|_| Malformed::Layout("DataRow"))?;

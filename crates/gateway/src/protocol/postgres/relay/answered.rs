@@ -531,16 +531,18 @@ impl<C: Control> Relay<C> {
     /// not what the resource runs.
     fn setting(&mut self, frame: &[u8]) -> Result<(), Failure> {
         let (name, value) = codec::parameter_status(frame).map_err(malformed)?;
-        let safe = match name {
-            b"standard_conforming_strings" => value == b"on",
-            b"client_encoding" => super::super::dial::is_read_as_sent(&String::from_utf8_lossy(value)),
-            _ => true,
-        };
-        if !safe {
-            return Err(Failure::Ours(format!(
-                "the session set {} to a value that is not supported",
-                String::from_utf8_lossy(name)
-            )));
+        match name {
+            b"standard_conforming_strings" if value != b"on" => {
+                return Err(Failure::Unsupported(
+                    "the session has turned `standard_conforming_strings` off, which is not supported: leave it on",
+                ));
+            }
+            b"client_encoding" if !super::super::dial::is_read_as_sent(&String::from_utf8_lossy(value)) => {
+                return Err(Failure::Unsupported(
+                    "the session has set a `client_encoding` that is not supported: stay with UTF8",
+                ));
+            }
+            _ => {}
         }
         // What a trigger may set to any text: people who do not see everything are not told after a change of theirs.
         const FREE_TEXT: [&[u8]; 2] = [b"application_name", b"search_path"];

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use model::{Action, Micros, Need, Object, Outcome, SqlState, Verdict};
+use model::{Action, Micros, Need, Object, Verdict};
 use tokio::time::Instant;
-use trail::Pending;
 
 use super::super::buffers::Housekeeping;
 use super::super::catalogues::Versioned;
-use super::super::codec::{self, Front, HEADER, Malformed, Severity, Target, WireError, front_header};
+use super::super::codec::{self, Front, Malformed, Target, front_header};
 use super::super::mask::{Parameters, Refusal};
-use super::super::sql::{CopyDirection, Effect, Inspection, Known, SessionEffect, Unreadable};
-use super::super::track::{Announced, Closed, Expect, Portal, Statement, is_plain};
-use super::masking::{Concerns, Masking, Results, refused};
-use super::{Goodbye, Plain, REFRESH_PAUSE, Relay, Stalled, now, state};
-use crate::about::About;
+use super::super::sql::{Effect, Inspection, Known, SessionEffect, Unreadable};
+use super::super::track::{Announced, Closed, Expect, Statement, is_plain};
+use super::masking::{Concerns, Masking, refused};
+use super::purpose::{parse_of, stand_in};
+use super::refused::{FAILING_NAME, denied};
+use super::sent::reads_copy;
+use super::{Goodbye, Plain, REFRESH_PAUSE, Relay, Stalled};
 use crate::control::Control;
 use crate::error::{Ending, Failure};
 use crate::gate::{Admission, Operation, Subject};
@@ -34,13 +35,13 @@ pub(super) enum Then {
 /// How the results of a portal are written, how they are masked, and whom they are about.
 #[derive(Debug)]
 pub(super) struct Bound {
-    formats: Arc<[i16]>,
-    masking: Option<Arc<Masking>>,
-    concerns: Concerns,
+    pub(super) formats: Arc<[i16]>,
+    pub(super) masking: Option<Arc<Masking>>,
+    pub(super) concerns: Concerns,
 }
 
 impl Then {
-    fn inspection(&self) -> Option<Arc<Inspection>> {
+    pub(super) fn inspection(&self) -> Option<Arc<Inspection>> {
         match self {
             Then::Query { inspection, masking: _ } => Some(inspection.clone()),
             Then::Bind { statement, .. } => statement.inspection.clone(),
@@ -51,7 +52,7 @@ impl Then {
 }
 
 /// What became of a message.
-enum Step {
+pub(super) enum Step {
     /// It is dealt with: take the next.
     Done,
     /// It stays the first of the inbox until something is ready.
@@ -63,16 +64,7 @@ enum Step {
 /// A text without parameters.
 const NO_PARAMETERS: Parameters<'static> = Parameters { wire: &[], types: &[] };
 
-/// A text that PostgreSQL answers with a syntax error: the transaction fails as if the refused statement had.
-const FAILING_TEXT: &str = "wardline: refused";
-/// The same, where the error is at the end of the text: PostgreSQL raises that one on another line of its source.
-const FAILING_TEXT_AT_END: &str = "(";
-/// A `Describe` of a statement that does not exist: the extended query fails and is skipped up to `Sync`.
-const FAILING_DESCRIBE: &[u8] = b"Swardline: refused\0";
-/// The name of that statement.
-const FAILING_NAME: &[u8] = b"wardline: refused";
-
-fn malformed(error: Malformed) -> Failure {
+pub(super) fn malformed(error: Malformed) -> Failure {
     Failure::ClientMalformed(error.to_string())
 }
 
@@ -144,6 +136,9 @@ impl<C: Control> Relay<C> {
         }
         if self.copying.is_some() && !belongs_to_copy(kind) {
             return Err(Failure::ClientMalformed("a message that has no place in copied data".into()));
+        }
+        if self.awaits_purpose(kind) {
+            return Ok(Step::WaitsForAnswers);
         }
         match kind {
             Front::Query => self.query(frame, at),
@@ -221,7 +216,7 @@ impl<C: Control> Relay<C> {
     }
 
     /// Returns what the resource's objects stand over, as far as it is known: not what this transaction changed.
-    fn structure(&self) -> Arc<Versioned> {
+    pub(super) fn structure(&self) -> Arc<Versioned> {
         if self.redefined { self.catalogue.unknown() } else { self.catalogue.current() }
     }
 
@@ -263,6 +258,10 @@ impl<C: Control> Relay<C> {
         }
         if inspection.statements > 0 {
             self.stir(at);
+        }
+        if let Some((error, pending)) = self.refused_setting(&inspection, at)? {
+            self.refuse_query(error, Some(pending));
+            return Ok(Step::Done);
         }
         let concerns = self.concerns(Some(&inspection), None, NO_PARAMETERS);
         let mut about = self.about(&concerns);
@@ -308,96 +307,6 @@ impl<C: Control> Relay<C> {
         Arc::new(RunsNamed { inspection: inspection.clone(), objects: objects.into() })
     }
 
-    /// Records that a statement could show what its person may not see.
-    fn record_unshowable(
-        &mut self,
-        subject: Arc<dyn Subject>,
-        about: About,
-        at: Micros,
-    ) -> Result<Option<Pending>, Failure> {
-        let needs = [Need { action: Action::Unmask, object: Object::Resource }];
-        let operation = Operation { subject, parameters: Vec::new(), changes: true, about };
-        let structure = self.structure();
-        match self.gate.admit(operation, &needs, &*structure, at).map_err(Failure::Trail)? {
-            Admission::Refused(pending) => Ok(Some(pending)),
-            // The policy changed between the two questions: refused all the same, and asked again by the client.
-            Admission::Now(_) | Admission::Recorded(_) => Ok(None),
-        }
-    }
-
-    fn refuse_query_unreadable(&mut self, unreadable: &Unreadable, at: Micros) -> Result<Step, Failure> {
-        let (error, pending) = self.unreadable(unreadable, at)?;
-        self.refuse_query(error, Some(pending));
-        Ok(Step::Done)
-    }
-
-    fn unreadable(&mut self, unreadable: &Unreadable, at: Micros) -> Result<(WireError, Pending), Failure> {
-        let state = state(unreadable.sqlstate);
-        let pending = self.gate.reject("", &unreadable.to_string(), state, at).map_err(Failure::Trail)?;
-        let error = WireError::new(Severity::Error, &state.0, unreadable.message.clone())
-            .position(unreadable.position);
-        Ok((error, pending))
-    }
-
-    fn refuse_query(&mut self, error: WireError, pending: Option<Pending>) {
-        let mut bytes = Vec::new();
-        codec::message(&mut bytes, b'Q', |out| codec::put_cstr(out, failing_text(&error).as_bytes()));
-        self.upbox.housekeeping(Housekeeping::Failing, &bytes);
-        self.track.expected.push_back(Expect::RefusedQuery { error, pending });
-    }
-
-    /// Refuses a message of an extended query: it fails at the resource, and the rest up to `Sync` is dropped.
-    fn refuse_extended(&mut self, error: WireError, pending: Option<Pending>) -> Step {
-        let mut bytes = Vec::new();
-        codec::message(&mut bytes, b'D', |out| out.extend_from_slice(FAILING_DESCRIBE));
-        self.refuse_by(&bytes, error, pending)
-    }
-
-    /// Refuses a text that is to be prepared, by one that PostgreSQL cannot read: what was prepared without a name is
-    /// gone then, as after any other failure.
-    fn refuse_parse(&mut self, name: &[u8], error: WireError, pending: Option<Pending>) -> Step {
-        let mut bytes = Vec::new();
-        codec::message(&mut bytes, b'P', |out| {
-            codec::put_cstr(out, name);
-            codec::put_cstr(out, failing_text(&error).as_bytes());
-            out.extend_from_slice(&[0, 0]);
-        });
-        self.refuse_by(&bytes, error, pending)
-    }
-
-    fn refuse_by(&mut self, failing: &[u8], error: WireError, pending: Option<Pending>) -> Step {
-        self.upbox.housekeeping(Housekeeping::Failing, failing);
-        self.track.expected.push_back(Expect::Refused { error, pending });
-        self.skipping = true;
-        Step::Done
-    }
-
-    fn refuse_unknown(&mut self, code: &[u8; 5], what: &'static str, at: Micros) -> Result<Step, Failure> {
-        let state = model::SqlState(*code);
-        let pending = self.gate.reject("", what, state, at).map_err(Failure::Trail)?;
-        Ok(self.refuse_extended(WireError::new(Severity::Error, code, what), Some(pending)))
-    }
-
-    fn refuse_name(&mut self, at: Micros) -> Result<Step, Failure> {
-        self.refuse_unknown(b"42602", "the name is longer than 63 bytes, not ASCII, or reserved", at)
-    }
-
-    /// Refuses a name that the resource does not have, in PostgreSQL's own words; the name is not recorded.
-    fn refuse_missing(
-        &mut self,
-        code: &[u8; 5],
-        what: &'static str,
-        name: &[u8],
-        at: Micros,
-    ) -> Result<Step, Failure> {
-        let pending = self.gate.reject("", what, SqlState(*code), at).map_err(Failure::Trail)?;
-        let words = match (what, name) {
-            ("prepared statement", b"") => "unnamed prepared statement does not exist".to_owned(),
-            (what, name) => format!("{what} \"{}\" does not exist", String::from_utf8_lossy(name)),
-        };
-        Ok(self.refuse_extended(WireError::new(Severity::Error, code, words), Some(pending)))
-    }
-
     fn parse(&mut self, frame: &[u8], at: Micros) -> Result<Step, Failure> {
         let parsed = codec::parse(frame).map_err(malformed)?;
         let codec::Parse { name, text, user_types, .. } = parsed;
@@ -414,6 +323,9 @@ impl<C: Control> Relay<C> {
         };
         if self.track.statements.len() >= NAMES_MAX || !self.track.has_room(&inspection) {
             return self.refuse_unknown(b"53400", "too many prepared statements in this session", at);
+        }
+        if let Some((error, pending)) = self.refused_setting(&inspection, at)? {
+            return Ok(self.refuse_parse(name, error, Some(pending)));
         }
         let mut resolved = inspection.resolve(|n| self.track.prepared(n), |n| self.track.cursor(n));
         if user_types && !self.catalogue.current().catalogue.all_types_plain() {
@@ -453,9 +365,10 @@ impl<C: Control> Relay<C> {
         }
         let announced = self.target.protected.as_ref().map(|_| Announced::default());
         let types = if announced.is_some() { parsed.types().collect() } else { Arc::default() };
+        let ours = stand_in(&inspection).map(|text| parse_of(name, text));
         let statement =
             Statement { inspection: Some(inspection), known, announced: announced.clone(), types };
-        self.upbox.statement(&allowed, frame);
+        self.upbox.statement(&allowed, ours.as_deref().unwrap_or(frame));
         let previous = self.track.statements.insert(name.into(), statement);
         self.track.expected.push_back(Expect::Parse { name: name.into(), previous });
         if let Some(announced) = announced {
@@ -490,6 +403,11 @@ impl<C: Control> Relay<C> {
         if self.is_outdated(&statement) {
             return self.refuse_outdated(at);
         }
+        if let Some(inspection) = &statement.inspection
+            && let Some((error, pending)) = self.refused_setting(inspection, at)?
+        {
+            return Ok(self.refuse_extended(error, Some(pending)));
+        }
         let asks = self.target.protected.is_some() || self.gate.asks_about_structure();
         if asks && !self.redefined && !self.catalogue.is_fresh() && self.may_refresh() {
             self.refresh_catalogue();
@@ -508,23 +426,6 @@ impl<C: Control> Relay<C> {
         let admission = self.admit_statement(&statement, parameters, (&concerns, masking.as_deref()), at)?;
         let bound = Bound { formats, masking, concerns };
         self.admitted(admission, Then::Bind { portal, statement, bound }, frame)
-    }
-
-    /// Refuses to run a statement that could show what its person may not see.
-    fn refuse_statement(
-        &mut self,
-        statement: &Statement,
-        refusal: Refusal,
-        concerns: &Concerns,
-        at: Micros,
-    ) -> Result<Step, Failure> {
-        let subject: Arc<dyn Subject> = match &statement.inspection {
-            Some(inspection) => inspection.clone(),
-            None => plain(&statement.known),
-        };
-        let about = self.about(concerns);
-        let pending = self.record_unshowable(subject, about, at)?;
-        Ok(self.refuse_extended(refused(refusal), pending))
     }
 
     /// Tells whether a text runs, by EXECUTE, a statement of which it is not known yet what it is.
@@ -639,6 +540,7 @@ impl<C: Control> Relay<C> {
         running.awaited += 1;
         self.upbox.operation(&running.permit, frame);
         self.track.expected.push_back(Expect::Execute { operation: number });
+        self.restate(number, statement.inspection.as_deref(), true);
         if reads_copy(statement.inspection.as_deref()) {
             self.copy_ahead = Some(number);
         }
@@ -673,10 +575,6 @@ impl<C: Control> Relay<C> {
         let version = self.catalogue.current().version;
         self.target.protected.is_some()
             && inspection.is_some_and(|inspection| inspection.catalogue != version)
-    }
-
-    fn refuse_outdated(&mut self, at: Micros) -> Result<Step, Failure> {
-        self.refuse_unknown(b"0A000", "the resource's objects have changed: prepare the statement again", at)
     }
 
     fn still_allowed(&mut self, statement: &Statement, at: Micros) -> bool {
@@ -749,213 +647,6 @@ impl<C: Control> Relay<C> {
         self.track.expected.push_back(Expect::Close { undo });
         Ok(Step::Done)
     }
-
-    /// A stalled operation has its permit: its message, the first of the inbox, goes out.
-    pub(super) fn proceed(&mut self, then: Then, permit: crate::gate::Permit) -> Result<(), Failure> {
-        let length = self.stalled_length()?;
-        let inbox = std::mem::take(&mut self.inbox);
-        self.sent(then, permit, inbox.bytes().get(..length).unwrap_or_default());
-        self.inbox = inbox;
-        self.inbox.take(length);
-        Ok(())
-    }
-
-    /// A stalled operation has its permit and is void: an error before it makes the resource drop all up to `Sync`.
-    pub(super) fn drop_stalled(
-        &mut self,
-        state: SqlState,
-        permit: crate::gate::Permit,
-    ) -> Result<(), Failure> {
-        let length = self.stalled_length()?;
-        self.inbox.take(length);
-        let number = self.open(permit, None);
-        self.settle(number, Outcome::Failed(state), Some("skipped after an error"))
-    }
-
-    fn stalled_length(&self) -> Result<usize, Failure> {
-        let limit = self.shared.config.limits.message_bytes_max;
-        let header = front_header(self.inbox.bytes(), limit).map_err(malformed)?;
-        Ok(header.map_or(HEADER, |header| header.length))
-    }
-
-    /// Sends an admitted operation and notes what will answer it.
-    fn sent(&mut self, then: Then, permit: crate::gate::Permit, frame: &[u8]) {
-        self.upbox.operation(&permit, frame);
-        let changes = !permit.withholds();
-        let inspection = then.inspection();
-        if let Some(inspection) = &inspection {
-            self.forget(inspection);
-            if inspection.changes_catalogue {
-                self.redefined = true;
-                self.catalogue.stale();
-                self.refresh_tried = None;
-            }
-        }
-        if self.redefined && self.change.is_none() {
-            self.change = Some(self.catalogue.change());
-        }
-        self.wrote |= changes;
-        let copies = reads_copy(inspection.as_deref());
-        let number = self.open(permit, inspection);
-        self.mask(number, &then);
-        let expect = match then {
-            Then::Query { .. } => Expect::Query { operation: number },
-            Then::Call => Expect::Call { operation: number },
-            Then::Bind { portal, statement, bound: Bound { formats, masking: _, concerns } } => {
-                let made = Portal { statement, operation: number, live: false, formats, concerns };
-                let previous = self.track.portals.insert(portal.clone(), made);
-                Expect::Bind { name: portal, previous, operation: number }
-            }
-            Then::Execute { portal, statement, masking: _ } => {
-                if statement.is_some() {
-                    self.reassign(&portal, number);
-                }
-                Expect::Execute { operation: number }
-            }
-        };
-        if !matches!(expect, Expect::Bind { .. }) {
-            if let Some(running) = self.running.get_mut(&number) {
-                running.executed = true;
-                running.awaited = 1;
-            }
-            // One before it that failed is settled, and wants no data any more.
-            if copies {
-                self.copy_ahead = Some(number);
-            }
-        }
-        self.track.expected.push_back(expect);
-    }
-
-    /// Notes how an operation's results are read and masked.
-    fn mask(&mut self, number: u64, then: &Then) {
-        let (masking, formats, announced) = match then {
-            Then::Query { inspection: _, masking } => (masking, Arc::default(), None),
-            Then::Bind { portal: _, statement, bound } => {
-                (&bound.masking, bound.formats.clone(), statement.announced.clone())
-            }
-            Then::Execute { portal, statement, masking } => {
-                let formats = self.track.portals.get(portal).map(|portal| portal.formats.clone());
-                let announced = statement.as_ref().and_then(|statement| statement.announced.clone());
-                (masking, formats.unwrap_or_default(), announced)
-            }
-            Then::Call => return,
-        };
-        let results = masking.clone().map(|by| Box::new(Results::new(by, formats, announced)));
-        if let Some(running) = self.running.get_mut(&number) {
-            running.results = results;
-        }
-    }
-
-    /// Makes a portal that of another operation. What it was bound for never ran, or ran to its end.
-    fn reassign(&mut self, name: &[u8], number: u64) {
-        let Some(portal) = self.track.portals.get_mut(name) else { return };
-        let before = std::mem::replace(&mut portal.operation, number);
-        let unsettled = self.running.get(&before);
-        if unsettled.is_some_and(|running| running.permit.withholds() && !running.executed) {
-            self.running.remove(&before);
-        }
-        for expect in &mut self.track.expected {
-            if let Expect::Bind { operation, .. } = expect
-                && *operation == before
-            {
-                *operation = number;
-            }
-        }
-    }
-
-    /// Forgets the names that a text is about to change, until it is known what came of it.
-    fn forget(&mut self, inspection: &Inspection) {
-        for effect in &inspection.session {
-            match effect {
-                SessionEffect::Prepare { name, .. } | SessionEffect::Deallocate(Some(name)) => {
-                    self.track.forget_statement(Some(name));
-                }
-                SessionEffect::Deallocate(None) => self.track.forget_statement(None),
-                SessionEffect::DiscardAll => {
-                    self.track.forget_statement(None);
-                    self.track.forget_cursor(None);
-                }
-                SessionEffect::Declare { name, .. } | SessionEffect::Close(Some(name)) => {
-                    self.track.forget_cursor(Some(name));
-                }
-                SessionEffect::Close(None)
-                | SessionEffect::Rollback { .. }
-                | SessionEffect::RollbackTo(_)
-                | SessionEffect::PrepareTransaction => self.track.forget_cursor(None),
-                SessionEffect::Begin
-                | SessionEffect::Commit { .. }
-                | SessionEffect::Savepoint(_)
-                | SessionEffect::Release(_)
-                | SessionEffect::Execute { .. }
-                | SessionEffect::Fetch { .. }
-                | SessionEffect::DiscardOther
-                | SessionEffect::Listen(_)
-                | SessionEffect::Unlisten(_)
-                | SessionEffect::SetRole
-                | SessionEffect::Set { .. }
-                | SessionEffect::Reset(_) => {}
-            }
-        }
-    }
-
-    /// Takes up the names that a text made, once it succeeded.
-    pub(super) fn applied(&mut self, inspection: Option<&Inspection>, succeeded: bool) {
-        let Some(inspection) = inspection.filter(|_| succeeded) else { return };
-        for (at, effect) in inspection.session.iter().enumerate() {
-            // What a later statement of the same text may have undone stays unknown.
-            let last = at + 1 == inspection.session.len();
-            match effect {
-                SessionEffect::Prepare { name, statement } if last => {
-                    let made = Statement::named(statement.clone());
-                    self.track.statements.insert(name.as_bytes().into(), made);
-                }
-                SessionEffect::Declare { name, query, .. }
-                    if last && self.track.cursors.len() < NAMES_MAX =>
-                {
-                    self.track.cursors.insert(name.clone(), query.clone());
-                }
-                SessionEffect::Prepare { .. }
-                | SessionEffect::Declare { .. }
-                | SessionEffect::Begin
-                | SessionEffect::Commit { .. }
-                | SessionEffect::Rollback { .. }
-                | SessionEffect::Savepoint(_)
-                | SessionEffect::Release(_)
-                | SessionEffect::RollbackTo(_)
-                | SessionEffect::PrepareTransaction
-                | SessionEffect::Execute { .. }
-                | SessionEffect::Deallocate(_)
-                | SessionEffect::Fetch { .. }
-                | SessionEffect::Close(_)
-                | SessionEffect::DiscardAll
-                | SessionEffect::DiscardOther
-                | SessionEffect::Listen(_)
-                | SessionEffect::Unlisten(_)
-                | SessionEffect::SetRole
-                | SessionEffect::Set { .. }
-                | SessionEffect::Reset(_) => {}
-            }
-        }
-    }
-
-    /// Settles an operation as done.
-    pub(super) fn completed(&mut self, number: u64) -> Result<(), Failure> {
-        let failed = self.running.get(&number).and_then(|running| running.failed);
-        self.settle(number, failed.map_or(Outcome::Completed, Outcome::Failed), None)
-    }
-
-    /// Records that more is about to leave, and withholds what follows until that is durable.
-    pub(super) fn advance(&mut self, number: u64) -> Result<(), Failure> {
-        let at = now(self);
-        let window = self.shared.config.limits.hold_window_bytes as u64;
-        let Some(running) = self.running.get_mut(&number) else { return Ok(()) };
-        // Less than the window, or than half of all that was released, is not announced at any time.
-        running.progress_at = running.bytes.saturating_add(running.bytes.max(window));
-        let report = running.report();
-        let pending = self.gate.progress(&mut running.permit, &report, at).map_err(Failure::Trail)?;
-        self.outbox.gate(pending);
-        Ok(())
-    }
 }
 
 /// Messages that a client may send while the resource reads copied data.
@@ -976,25 +667,6 @@ fn belongs_to_copy(kind: Front) -> bool {
         | Front::Password
         | Front::Query => false,
     }
-}
-
-/// Tells whether the resource may read copied data for this text.
-fn reads_copy(inspection: Option<&Inspection>) -> bool {
-    inspection.is_some_and(|inspection| match inspection.copy {
-        Some(CopyDirection::In) => true,
-        Some(CopyDirection::Out) => inspection.statements > 1,
-        None => false,
-    })
-}
-
-/// Returns a text that fails at the resource as the refused one would.
-fn failing_text(error: &WireError) -> &'static str {
-    if error.message.ends_with(" at end of input") { FAILING_TEXT_AT_END } else { FAILING_TEXT }
-}
-
-fn denied() -> WireError {
-    WireError::new(Severity::Error, b"42501", "refused by policy")
-        .hint("Ask for access, or for what your roles allow: `wardline access matrix` shows it.")
 }
 
 /// A text that runs what was named before.
@@ -1022,7 +694,7 @@ impl Subject for RunsNamed {
     }
 }
 
-fn plain(known: &Known) -> Arc<dyn Subject> {
+pub(super) fn plain(known: &Known) -> Arc<dyn Subject> {
     let action = known.needs.iter().map(|need| need.action).max().unwrap_or(Action::Connect);
     Arc::new(Plain {
         action,

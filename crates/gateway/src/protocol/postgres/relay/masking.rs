@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use model::Micros;
-use phi::{Format, RowContext, Type};
+use phi::{RowContext, Type};
 
 use super::super::catalogues::Slot;
 use super::super::codec::{self, HEADER, Malformed, Severity, WireError};
@@ -301,11 +301,7 @@ fn names(naming: &mut [Naming], formats: &[i16], row: &[u8], about: &mut About) 
             read += 1;
         }
         let Some(value) = value else { continue };
-        let format = match formats {
-            [] => Format::Text,
-            [all] => format_of(*all)?,
-            each => format_of(*each.get(*at).ok_or(Malformed::Layout("DataRow"))?)?,
-        };
+        let format = codec::format_at(formats, *at)?;
         let mut form = Vec::new();
         if phi::pgtype::canonical(ty, format, value, &mut form).is_none() {
             continue;
@@ -321,14 +317,6 @@ fn names(naming: &mut [Naming], formats: &[i16], row: &[u8], about: &mut About) 
         };
     }
     Ok(whose)
-}
-
-fn format_of(code: i16) -> Result<Format, Malformed> {
-    match code {
-        0 => Ok(Format::Text),
-        1 => Ok(Format::Binary),
-        _ => Err(Malformed::Layout("DataRow")),
-    }
 }
 
 fn malformed(error: Malformed) -> Failure {

@@ -1,7 +1,7 @@
 //! Carries one session: reads, admits, forwards, withholds, settles.
 //!
 //! One task, one poll function, both directions; an idle session owns no buffers. The client's side is in `asked`,
-//! the resource's in `answered`.
+//! what is not sent in `refused`, what is in `sent`, the resource's side in `answered`.
 //!
 //! INVARIANT: an operation reaches `Upbox` only with a `Permit`; what came of it leaves `Outbox` only past its gate.
 //! What stands between `answered` and the outbox for people who do not see everything is in `masking`.
@@ -9,6 +9,9 @@
 mod answered;
 mod asked;
 mod masking;
+mod purpose;
+mod refused;
+mod sent;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -138,6 +141,8 @@ pub(crate) struct Relay<C: Control> {
     /// The resource said why it ends the session.
     fatal: bool,
     goodbye: Option<Goodbye>,
+    /// What the session is for is about to change.
+    restating: Option<purpose::Restating>,
 }
 
 impl<C: Control> std::fmt::Debug for Relay<C> {
@@ -196,6 +201,7 @@ impl<C: Control> Relay<C> {
             leaving: false,
             fatal: false,
             goodbye: None,
+            restating: None,
         }
     }
 
@@ -499,6 +505,8 @@ impl<C: Control> Relay<C> {
     /// Records what came of an operation, and withholds its answers until that is durable.
     fn settle(&mut self, number: u64, outcome: Outcome, detail: Option<&'static str>) -> Result<(), Failure> {
         let Some(running) = self.running.remove(&number) else { return Ok(()) };
+        let restated = self.restated(number, outcome == Outcome::Completed);
+        let detail = restated.as_deref().or(detail);
         let mut report = Report { outcome: Some(outcome), detail, ..running.report() };
         // What is not followed may have told something without a row: in a notice, a setting, how long it took.
         let runs = running.executed && running.results.as_ref().is_some_and(|results| results.runs());
@@ -592,6 +600,7 @@ fn last_words(failure: &Failure) -> (Ending, Option<WireError>) {
         Failure::Trail(_) => {
             (Ending::TrailLost, fatal(b"58030", "access is stopped: the trail cannot record"))
         }
+        Failure::Unsupported(what) => (Ending::Unsupported, fatal(b"0A000", what)),
         Failure::Ours(_) => (Ending::Unsupported, fatal(b"0A000", "wardline cannot protect this session")),
     }
 }

@@ -5,11 +5,12 @@ mod beneath;
 mod masking;
 mod order;
 mod patients;
+mod purpose;
 mod states;
 
 use std::net::SocketAddr;
 
-use model::{PersonId, Principal, ResourceId, Secret, SessionId};
+use model::{PersonId, Phase, Principal, ResourceId, Secret, SessionId};
 use parking_lot::Mutex;
 use policy::{CedarFile, Person, Place, Role, Rule, Snapshot, Sources};
 use tokio::io::AsyncReadExt;
@@ -89,6 +90,9 @@ fn policy_with(version: u64, all: bool, disabled: bool) -> Arc<Snapshot> {
     policy_and(version, all, disabled, &[])
 }
 
+/// What Nora's sessions may be for.
+const PURPOSES: [&str; 2] = ["treatment", "research"];
+
 fn policy_and(version: u64, all: bool, disabled: bool, cedar: &[CedarFile]) -> Arc<Snapshot> {
     policy_of(version, all, disabled, false, cedar)
 }
@@ -106,13 +110,22 @@ fn policy_of(version: u64, all: bool, disabled: bool, unmasks: bool, cedar: &[Ce
         transfer: all,
         administer: all,
         unmask: if unmasks { vec!["*".to_owned()] } else { Vec::new() },
+        purposes: Vec::new(),
+        until: None,
         place: place.clone(),
     };
     let roles = [Role { name: "nurse".into(), rules: vec![rule], place }];
     let nora = Person { id: PersonId(1), name: "nora".into(), roles: vec!["nurse".into()], disabled };
     let resources = [ResourceId("hospital".into())];
-    let sources =
-        Sources { roles: &roles, cedar, people: &[nora], locks: &[], resources: &resources, classes: &[] };
+    let sources = Sources {
+        roles: &roles,
+        cedar,
+        people: &[nora],
+        locks: &[],
+        resources: &resources,
+        classes: &[],
+        purposes: &PURPOSES.map(Into::into),
+    };
     Arc::new(Snapshot::compile(&sources, version).unwrap())
 }
 
@@ -281,6 +294,7 @@ impl Scene {
             client: "test".into(),
             since: Micros(1),
             pulse: Pulse::since(Micros(1)),
+            purpose: crate::session::Stated::first(None),
         });
         let cancel = CancelTarget {
             session: session.clone(),

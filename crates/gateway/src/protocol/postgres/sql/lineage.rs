@@ -204,6 +204,10 @@ pub(crate) enum Operand {
     Literal(Box<str>),
     /// The parameter of this number, from 1.
     Parameter(usize),
+    /// One of the elements of this array.
+    Element(Box<Operand>),
+    /// Compared, as text, with how the column's value is written.
+    Text(Box<Operand>),
 }
 
 /// Where rows are copied, and how they are written.

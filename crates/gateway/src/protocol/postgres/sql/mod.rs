@@ -13,6 +13,7 @@ mod builtin;
 mod catalogue;
 pub(crate) mod lineage;
 mod normalise;
+pub(crate) mod purpose;
 mod shape;
 mod statement;
 mod walk;
@@ -184,6 +185,8 @@ pub(crate) enum SessionEffect {
     },
     /// `RESET name`, or `ALL`.
     Reset(Option<Box<str>>),
+    /// `SET wardline.purpose`, and what else is asked of Wardline's own settings.
+    Purpose(purpose::Stated),
 }
 
 /// What running a prepared statement, or fetching from a cursor, needs and does.
@@ -265,7 +268,8 @@ impl Inspection {
             | SessionEffect::Unlisten(_)
             | SessionEffect::SetRole
             | SessionEffect::Set { .. }
-            | SessionEffect::Reset(_) => false,
+            | SessionEffect::Reset(_)
+            | SessionEffect::Purpose(_) => false,
         })
     }
 
@@ -446,7 +450,7 @@ fn read(text: &str, catalogue: &Catalogue, limits: &Limits) -> Result<Inspection
         }
         let outcome = statement::statement(&mut walk, &mut whole.session, raw.stmt());
         whole.changes_catalogue |= walk.defines;
-        whole.add(&outcome, part(text, raw.stmt_location, raw.stmt_len, outcome.secret));
+        whole.add(&outcome, part(text, raw.stmt_location, raw.stmt_len, &outcome));
     }
     if walk.too_deep {
         return Err(Unreadable::new(Reason::TooDeep));
@@ -536,11 +540,11 @@ fn part_bytes(text: &str, length: i32) -> usize {
 }
 
 /// Returns where in the text a statement is; a length of 0 means up to the end.
-fn part(text: &str, location: i32, length: i32, secret: Secret) -> normalise::Part {
+fn part(text: &str, location: i32, length: i32, outcome: &Outcome) -> normalise::Part {
     let start = usize::try_from(location).unwrap_or(0);
     let length = usize::try_from(length).unwrap_or(0);
     let end = if length == 0 { text.len() } else { start.saturating_add(length) };
-    normalise::Part { range: start..end, secret }
+    normalise::Part { range: start..end, secret: outcome.secret, sets: outcome.sets }
 }
 
 fn strongest(needs: &[Need]) -> Action {

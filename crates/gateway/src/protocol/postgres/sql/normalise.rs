@@ -3,7 +3,8 @@
 //! Works on the text, by the rules of PostgreSQL's scanner (`scan.l`) for `standard_conforming_strings = on`, so that
 //! *every* string, number and bit string is taken out, wherever the grammar allows one. Comments go, white space
 //! becomes one space; identifiers stay, cut at the 63 bytes that PostgreSQL keeps of them. A name in double quotes that the
-//! resource does not have is taken out as well: `WHERE name = "Miller"` is a slip, and a patient's name.
+//! resource does not have is taken out as well: `WHERE name = "Miller"` is a slip, and a patient's name. So are the bare words that a setting of
+//! somebody's own is set to.
 //!
 //! # Encoding of the literals
 //!
@@ -42,6 +43,29 @@ pub(super) struct Normalised {
 pub(super) struct Part {
     pub(super) range: Range<usize>,
     pub(super) secret: super::statement::Secret,
+    /// It sets a setting of somebody's own: bare words behind `=` or `TO` are values too.
+    pub(super) sets: bool,
+}
+
+/// Finds the bare words that are values: `SET app.patient = miller`.
+struct Values<I: Iterator<Item = Range<usize>>> {
+    parts: std::iter::Peekable<I>,
+    /// The name of the setting is behind.
+    begun: bool,
+}
+
+impl<I: Iterator<Item = Range<usize>>> Values<I> {
+    fn has(&mut self, token: Token, source: &str, at: usize) -> bool {
+        while self.parts.next_if(|part| part.end <= at).is_some() {
+            self.begun = false;
+        }
+        if !self.parts.peek().is_some_and(|part| part.contains(&at)) {
+            return false;
+        }
+        let begun = self.begun;
+        self.begun |= source == "=" || source.eq_ignore_ascii_case("to");
+        begun && token == Token::Word && !source.eq_ignore_ascii_case("default")
+    }
 }
 
 /// Normalises `text`; literals in secret parts, given in order, are withheld. The statement is cut at `bytes_max`.
@@ -53,6 +77,8 @@ pub(super) fn normalise(
     is_name: impl Fn(&str) -> bool,
 ) -> Normalised {
     let mut withheld = parts.iter().filter(|part| is_secret(text, part)).map(|part| &part.range).peekable();
+    let sets = parts.iter().filter(|part| part.sets).map(|part| part.range.clone());
+    let mut values = Values { parts: sets.peekable(), begun: false };
     let mut number = highest_parameter(text);
     let mut out = String::with_capacity(text.len().min(bytes_max).saturating_add(16));
     let mut literals = Vec::new();
@@ -67,8 +93,9 @@ pub(super) fn normalise(
         }
         end = range.end;
         let source = text.get(range.clone()).unwrap_or_default();
+        let value = values.has(token, source, range.start);
         let slip = token == Token::Word && !is_plain_name(source, &is_name);
-        let token = if slip { Token::Literal } else { token };
+        let token = if value || slip { Token::Literal } else { token };
         if token == Token::Literal {
             number = number.saturating_add(1);
             while withheld.next_if(|part| part.end <= range.start).is_some() {}

@@ -12,7 +12,7 @@ use pg_raw_parse::nodes::{
 use pg_raw_parse::raw::{AlterTableType, DiscardMode, ObjectType, TransactionStmtKind, VariableSetKind};
 
 use super::walk::{Walk, constant, is_absent, is_own_setting, names};
-use super::{CopyDirection, Effect, Known, SessionEffect, lineage};
+use super::{CopyDirection, Effect, Known, SessionEffect, lineage, purpose};
 
 /// What one statement came to, besides what its walk gathered.
 pub(super) struct Outcome {
@@ -24,6 +24,8 @@ pub(super) struct Outcome {
     pub(super) copy: Option<CopyDirection>,
     /// A password or the like can be in the text of it.
     pub(super) secret: Secret,
+    /// It gives a setting of somebody's own a value.
+    pub(super) sets: bool,
 }
 
 /// Whether a statement's literals may be kept.
@@ -39,7 +41,15 @@ pub(super) enum Secret {
 
 impl Outcome {
     fn new(command: &'static str, effect: Effect) -> Outcome {
-        Outcome { command, effect, effect_apart: effect, returns_rows: false, copy: None, secret: Secret::No }
+        Outcome {
+            command,
+            effect,
+            effect_apart: effect,
+            returns_rows: false,
+            copy: None,
+            secret: Secret::No,
+            sets: false,
+        }
     }
 
     fn control(command: &'static str) -> Outcome {
@@ -52,6 +62,10 @@ impl Outcome {
 
     fn secret(self, secret: Secret) -> Outcome {
         Outcome { secret, ..self }
+    }
+
+    fn sets(self, sets: bool) -> Outcome {
+        Outcome { sets, ..self }
     }
 
     fn rows(self) -> Outcome {
@@ -69,10 +83,13 @@ pub(super) fn statement<'a>(
     let settings_before = walk.settings.len();
     let mut outcome = data(walk, session, node);
     for (name, value) in walk.settings.iter().skip(settings_before) {
-        session.push(SessionEffect::Set {
-            name: Box::from(*name),
-            value: plain_value(name, Some(*value)),
-            local: false,
+        session.push(match purpose::is_ours(name) {
+            true => purpose::unsupported("set_config of a setting of Wardline"),
+            false => SessionEffect::Set {
+                name: Box::from(*name),
+                value: plain_value(name, Some(*value)),
+                local: false,
+            },
         });
     }
     // Whoever runs code of unknown effect may also make objects with it.
@@ -245,7 +262,12 @@ fn in_session<'a>(walk: &mut Walk<'a>, session: &mut Vec<SessionEffect>, node: N
     match node {
         Node::TransactionStmt(statement) => transaction(walk, session, statement),
         Node::VariableSetStmt(set) => variable_set(walk, session, set),
-        Node::VariableShowStmt(_) => Outcome::new("SHOW", Effect::Read).rows(),
+        Node::VariableShowStmt(show) => {
+            if show.name().is_some_and(purpose::is_ours) {
+                session.push(purpose::unsupported("SHOW of a setting of Wardline"));
+            }
+            Outcome::new("SHOW", Effect::Read).rows()
+        }
         Node::ExecuteStmt(execute) => {
             walk.exprs(execute.params());
             session.push(SessionEffect::Execute { name: name(execute.name()) });
@@ -355,6 +377,10 @@ fn variable_set<'a>(
         return Outcome::control(command);
     }
     let value = set.args().first().and_then(constant);
+    if purpose::is_ours(setting) {
+        session.push(purpose::set(setting, value, set));
+        return Outcome::control(command).secret(Secret::Suspect).sets(true);
+    }
     if matches!(setting, "role" | "session_authorization") {
         session.push(SessionEffect::SetRole);
         // Back to the role of the log-in is no more than that.
@@ -372,11 +398,9 @@ fn variable_set<'a>(
             local: set.is_local,
         }
     });
-    if is_own_setting(setting, value) {
-        Outcome::control(command).secret(Secret::Suspect)
-    } else {
-        administer(walk, command).secret(Secret::Suspect)
-    }
+    let outcome =
+        if is_own_setting(setting, value) { Outcome::control(command) } else { administer(walk, command) };
+    outcome.secret(Secret::Suspect).sets(setting.contains('.'))
 }
 
 /// Returns the value of a setting of PostgreSQL itself; a site's own may be given a password or a patient's datum.

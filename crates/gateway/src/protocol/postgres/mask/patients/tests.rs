@@ -49,6 +49,12 @@ fn the_text_names_a_patient_for_every_row() {
         ("SELECT name FROM patients WHERE '17' = id AND born > now()", Reach::Text, &["17"]),
         ("SELECT name FROM patients WHERE id = 17::bigint", Reach::Text, &["17"]),
         ("SELECT name FROM patients WHERE id IN (17, 4)", Reach::Text, &["17", "4"]),
+        ("SELECT name FROM patients WHERE id = ANY (ARRAY[17, 4])", Reach::Text, &["17", "4"]),
+        ("SELECT name FROM patients WHERE id = ANY ('{4,17,NULL}')", Reach::Text, &["17", "4"]),
+        ("SELECT name FROM patients WHERE id = ANY ('{4}'::bigint[])", Reach::Text, &["4"]),
+        ("SELECT name FROM patients WHERE id = ANY ('{}')", Reach::Text, &[]),
+        ("SELECT name FROM patients WHERE id::text = '17'", Reach::Text, &["17"]),
+        ("SELECT name FROM patients WHERE '17'::text = id::varchar", Reach::Text, &["17"]),
         ("SELECT count(*) FROM encounters WHERE patient_id = 17", Reach::Text, &["17"]),
         ("SELECT note FROM (SELECT * FROM encounters WHERE patient_id = 17) e", Reach::Text, &["17"]),
         (
@@ -109,6 +115,15 @@ fn what_is_not_tied_to_a_patient_is_not_known() {
         "SELECT count(*) FROM patients",
         "SELECT name FROM patients WHERE id > 17",
         "SELECT name FROM patients WHERE NOT id = 17",
+        "SELECT name FROM patients WHERE id <> ANY ('{17}')",
+        "SELECT name FROM patients WHERE id = ALL ('{17}')",
+        "SELECT name FROM patients WHERE id = ANY (ARRAY[17, length(name)])",
+        "SELECT name FROM patients WHERE id = ANY (SELECT patient_id FROM encounters)",
+        // No row is written so, but nobody is named for a row that is not there.
+        "SELECT name FROM patients WHERE id::text = '017'",
+        "SELECT name FROM patients WHERE id::text = '17' OR name = 'x'",
+        "SELECT name FROM patients WHERE id::varchar(1) = '1'",
+        "SELECT name FROM patients WHERE (id + 1)::text = '17'",
         "SELECT name FROM patients WHERE id = 17 OR name = 'x'",
         "SELECT id::text || name FROM patients",
         "SELECT reveal(1)",
@@ -201,6 +216,10 @@ fn an_identifier_has_one_form() {
         concern("SELECT name FROM patients WHERE id IN (17, 17.5)"),
         (Reach::Unknown, vec!["17".to_owned()])
     );
+    assert_eq!(
+        concern("SELECT name FROM patients WHERE id = ANY ('{17,x}')"),
+        (Reach::Unknown, vec!["17".to_owned()])
+    );
 }
 
 #[test]
@@ -227,5 +246,31 @@ fn parameters_are_read_in_both_formats() {
         assert_eq!(reach, expected, "{wire:?} {types:?}");
         let found: Vec<_> = found.iter().map(|name| std::str::from_utf8(name).unwrap()).collect();
         assert_eq!(found, Vec::from_iter(named), "{wire:?} {types:?}");
+    }
+}
+
+#[test]
+fn arrays_of_parameters_are_read_in_both_formats() {
+    let text = "SELECT name FROM patients WHERE id = ANY ($1)";
+    let one = |format: u8, value: &[u8]| {
+        let length = u32::try_from(value.len()).unwrap().to_be_bytes();
+        [&[0, 1, 0, format, 0, 1], &length[..], value].concat()
+    };
+    // One dimension, no NULL, of int8: 17 and 4.
+    let elements = b"\0\0\0\x08\0\0\0\0\0\0\0\x11\0\0\0\x08\0\0\0\0\0\0\0\x04";
+    let binary = [b"\0\0\0\x01\0\0\0\0\0\0\0\x14\0\0\0\x02\0\0\0\x01", &elements[..]].concat();
+    let floats = [b"\0\0\0\x01\0\0\0\0\0\0\x02\xbd\0\0\0\x02\0\0\0\x01", &elements[..]].concat();
+    for (wire, named) in [
+        (one(0, b"{17,4}"), &["17", "4"][..]),
+        (one(1, &binary), &["17", "4"]),
+        // Of float8, whose form is not one.
+        (one(1, &floats), &[]),
+        (one(0, b"{17"), &[]),
+    ] {
+        let Concern { reach, named: found, .. } = concern_with(text, Parameters { wire: &wire, types: &[] });
+        let known = if named.is_empty() { Reach::Unknown } else { Reach::Text };
+        assert_eq!(reach, known, "{wire:?}");
+        let found: Vec<_> = found.iter().map(|name| std::str::from_utf8(name).unwrap()).collect();
+        assert_eq!(found, named, "{wire:?}");
     }
 }

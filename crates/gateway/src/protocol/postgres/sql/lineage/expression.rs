@@ -416,10 +416,29 @@ impl<'a> Follow<'a> {
                 let column = self.value(expr.lexpr());
                 self.tie_list(&column, expr);
             }
+            Node::A_Expr(expr)
+                if every && expr.kind == A_Expr_Kind::AEXPR_OP_ANY && names(expr.name()).1 == "=" =>
+            {
+                let origin = self.value(node);
+                self.depends(&origin);
+                let column = self.value(expr.lexpr());
+                self.tie_any(&column, expr.rexpr());
+            }
             _ => {
                 let origin = self.value(node);
                 self.depends(&origin);
             }
+        }
+    }
+
+    /// `id::text = '17'`: every row's value is written so.
+    fn tie_written(&mut self, side: Node<'a>, value: Node<'a>) {
+        let Node::TypeCast(cast) = side else { return };
+        if !is_text(cast.type_name()) || !matches!(cast.arg(), Node::ColumnRef(_)) {
+            return;
+        }
+        if let (Origin::Column(column), Some(operand)) = (self.value(cast.arg()), operand(value)) {
+            self.tie_constant(column, Operand::Text(Box::new(operand)));
         }
     }
 
@@ -444,6 +463,11 @@ impl<'a> Follow<'a> {
             None => {
                 if let (true, Origin::Column(one), Origin::Column(other)) = (every, &left, &right) {
                     self.tie_columns(*one, *other);
+                }
+                if every && right.is_constant() {
+                    self.tie_written(expr.lexpr(), expr.rexpr());
+                } else if every && left.is_constant() {
+                    self.tie_written(expr.rexpr(), expr.lexpr());
                 }
                 self.equal(&left, &right);
             }

@@ -64,6 +64,9 @@ fn shown(lineage: &Lineage) -> (String, String) {
         Use::Equality { operand: Operand::Literal(text), every } => {
             format!("{}={text}{}", name(*column), if *every { "" } else { "?" })
         }
+        Use::Equality { operand: Operand::Element(_) | Operand::Text(_), every: _ } => {
+            panic!("only ties are of these")
+        }
         Use::Equality { operand: Operand::Parameter(number), every } => {
             format!("{}=${number}{}", name(*column), if *every { "" } else { "?" })
         }

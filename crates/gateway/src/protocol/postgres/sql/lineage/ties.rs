@@ -96,6 +96,23 @@ impl Follow<'_> {
         self.ties.bounded();
     }
 
+    /// A condition that every row fulfils compares a column with the elements of an array.
+    pub(super) fn tie_any(&mut self, column: &Origin, array: Node<'_>) {
+        let Origin::Column(column) = column else { return };
+        let listed = match array {
+            Node::TypeCast(cast) => cast.arg(),
+            other => other,
+        };
+        if let Node::A_ArrayExpr(listed) = listed {
+            let operands: Option<Vec<Operand>> =
+                listed.elements().iter().map(super::expression::operand).collect();
+            self.ties.constants.extend(operands.into_iter().flatten().map(|operand| (*column, operand)));
+        } else if let Some(operand) = super::expression::operand(array) {
+            self.ties.constants.push((*column, Operand::Element(Box::new(operand))));
+        }
+        self.ties.bounded();
+    }
+
     /// A column of rows that are changed is given a value.
     pub(super) fn tie_given(&mut self, column: Column, value: Node<'_>) {
         self.ties.moved.push(column);

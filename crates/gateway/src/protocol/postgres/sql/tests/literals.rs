@@ -41,6 +41,13 @@ fn literals_are_taken_out_wherever_they_stand() {
         "SELECT $1, $2, $3, $4, $5, $6, $7",
         &["1.5", ".5", "1e-3", "1_000", "0x1F", "0b1", "2."],
     );
+    check("SET app.patient = miller", "SET app.patient = $1", &["miller"]);
+    check(
+        "SET LOCAL app.patient TO Miller, 'x'; SET search_path = a",
+        "SET LOCAL app.patient TO $1, $2; SET search_path = a",
+        &["Miller", "'x'"],
+    );
+    check("SET app.patient TO DEFAULT; SELECT a", "SET app.patient TO DEFAULT; SELECT a", &[]);
     check("SELECT -1, a-1, a -- c\n-1", "SELECT -$1, a-$2, a -$3", &["1", "1", "1"]);
     check("SELECT 'a'\n  'b' , 'c'\r\n\t'd'", "SELECT $1 , $2", &["'a'\n  'b'", "'c'\r\n\t'd'"]);
     check("SELECT $2, 'x', $1", "SELECT $2, $3, $1", &["'x'"]);

@@ -200,7 +200,7 @@ impl Bench {
         warm.sort_unstable();
         println!(
             "wardline {name}: cold {cold:.3?}, warm {:.3?} (median of {REPEATS}), {count} rows",
-            warm[REPEATS / 2]
+            warm.get(REPEATS / 2).copied().unwrap_or_default()
         );
     }
 
@@ -259,7 +259,7 @@ impl Bench {
                 "address": record.address.unwrap().to_string(), "port": record.port, "client": "psql",
                 "resource": text(&record.resource), "action": "read", "command": "SELECT",
                 "statement": text(&record.statement), "objects": record.objects, "rows": record.rows,
-                "bytes": record.bytes, "duration_us": record.duration_us, "patients": [tokens[0].to_string()],
+                "bytes": record.bytes, "duration_us": record.duration_us, "patients": tokens.iter().take(1).map(ToString::to_string).collect::<Vec<_>>(),
             });
             writeln!(out, "{line}").unwrap();
         }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Write};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, ObjectStoreExt as _, PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
+use parking_lot::Mutex;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
@@ -192,7 +193,7 @@ impl SealedStore {
 
     async fn opened(&self, location: &Path) -> object_store::Result<Arc<Opened>> {
         let name = location.as_ref().to_owned();
-        let known = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
+        let known = self.opened.lock().get(&name).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
@@ -214,7 +215,7 @@ impl SealedStore {
         }
         opened.meta.size = opened.plain_length();
         let opened = Arc::new(opened);
-        let mut known = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.opened.lock();
         known.insert(name, Arc::clone(&opened));
         Ok(opened)
     }

@@ -522,11 +522,11 @@ mod tests {
         assert_eq!(ranges, [(103, 0, 20), (101, 20, 30)]);
         assert!(!archive.overlaps());
         assert_eq!(archive.gaps(30), []);
-        assert_eq!(archive.gaps(35), [30..35]);
+        assert_eq!(archive.gaps(35), vec![Range { start: 30, end: 35 }]);
         assert_eq!(archive.to_string().parse(), Ok(archive.clone()));
         archive.take(104, manifest(40, 50));
         assert_eq!(archive.gaps(60), [30..40, 50..60]);
-        assert_eq!(archive.gaps(35), [30..35]);
+        assert_eq!(archive.gaps(35), vec![Range { start: 30, end: 35 }]);
         archive.take(105, manifest(5, 25));
         assert!(archive.overlaps());
     }

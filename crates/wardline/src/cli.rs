@@ -397,7 +397,7 @@ Examples:
         place: TrailPlace,
     },
     /// Find entries, in the archive and behind it
-    Search(crate::commands::search::Search),
+    Search(Box<crate::commands::search::Search>),
     /// Answer an SQL query over the trail; for reading only
     Sql(crate::commands::search::Sql),
     /// Bring entries into the archive, from which searches over years are fast

@@ -54,7 +54,7 @@ enum What {
     /// Remove what no manifest names; a line with how many files.
     Tidy {},
     /// Find archived entries; writes them as frames.
-    Search { question: Question, latest: Option<usize>, timeout_s: u64, memory_mib: usize },
+    Search { question: Box<Question>, latest: Option<usize>, timeout_s: u64, memory_mib: usize },
     /// Answer a query.
     Sql { query: String, form: Form, timeout_s: u64, memory_mib: usize },
     /// Write the entries that follow on standard input, as frames, to a Parquet file that is not encrypted.

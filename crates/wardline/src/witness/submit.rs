@@ -209,7 +209,7 @@ async fn ask(
         match address.submit(submission.to_string()).await? {
             Answered::Lines(lines) => {
                 let signed = lines.lines().filter_map(Signature::parse);
-                let own = signed.filter(|line| key.verify(head.note.text(), line).is_some()).last();
+                let own = signed.rev().find(|line| key.verify(head.note.text(), line).is_some());
                 return own.map(Told::Signed).context("it answered without a right signature of its key");
             }
             Answered::Stands(stands) if stands > size => {

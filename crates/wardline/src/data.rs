@@ -102,6 +102,11 @@ impl DataFolder {
         self.path.join("vault.json")
     }
 
+    /// Who may report events, with their tokens' digests.
+    pub(crate) fn inbound(&self) -> PathBuf {
+        self.path.join("inbound.json")
+    }
+
     pub(crate) fn tls(&self) -> PathBuf {
         self.path.join("tls")
     }

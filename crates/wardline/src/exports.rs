@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::admin::{Actor, Refusal, Reply};
 use crate::config::{Config, Export};
+use crate::keep;
 use crate::node::{DETAIL_BYTES_MAX, Node, load_root_key};
 use crate::output::{clipped, printable};
 
@@ -71,7 +72,7 @@ fn follower(
 ) -> anyhow::Result<Follower> {
     let receiver = Receiver::new(export.format, &address(export)?)?;
     let root = load_root_key(&node.folder.root_key())?;
-    let reader = trail::Reader::open(&node.folder.trail(), &root)?;
+    let reader = trail::Reader::open_on(keep::disk(&node.config.load())?, &root)?;
     let plan = Plan {
         name: name.to_owned(),
         format: export.format,

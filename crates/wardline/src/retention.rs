@@ -12,6 +12,7 @@ use trail::{OpenedPatients, Reader};
 use crate::admin::{Actor, AgreementView, HoldView, KeyView, MonthView, NewHold, Refusal, Reply};
 use crate::changes::{Change, detail};
 use crate::commands::patient_forms;
+use crate::keep;
 use crate::node::{Node, load_root_key};
 use crate::output;
 
@@ -363,11 +364,13 @@ impl Node {
         let holds = self.holds_in_force().await?;
         let root =
             load_root_key(&self.folder.root_key()).map_err(|error| Refusal::new(format!("{error:#}")))?;
-        let (trail, folder) = (self.trail.clone(), self.folder.trail());
+        let trail = self.trail.clone();
+        // What is held may lie in the store alone.
+        let disk = keep::disk(&self.config.load()).map_err(|error| Refusal::new(format!("{error:#}")))?;
         blocking(move || {
             let row = trail.months()?.into_iter().find(|row| row.month == month);
             let mut operations = Operations::new();
-            let reader = Reader::open(&folder, &root)?;
+            let reader = Reader::open_on(disk, &root)?;
             if let Some(row) = row.filter(|row| row.tombstone.is_none() && !holds.is_empty()) {
                 for entry in reader.entries(row.first)? {
                     let entry = entry?;

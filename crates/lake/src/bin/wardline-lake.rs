@@ -33,6 +33,8 @@ const EXPORT_ROW_GROUP_ROWS: usize = 1 << 20;
 /// Everything that can be asked for.
 #[derive(Deserialize)]
 struct Job {
+    /// How many kinds of records `wardline` knows: another build may know others, and could not give them back.
+    kinds: usize,
     trail: PathBuf,
     archive: PathBuf,
     /// The root key, as 64 hexadecimal digits.
@@ -97,9 +99,12 @@ fn run() -> Result<(), Error> {
     let mut input = BufReader::new(io::stdin());
     input.read_line(&mut line).map_err(io_error("read what to do"))?;
     // The parser's message may quote what it could not read, and with it the key.
-    let job: Job = serde_json::from_str(&line).map_err(|_| {
-        Error::Question("this `wardline-lake` is not of the `wardline` that runs it".to_owned())
-    })?;
+    let stranger =
+        || Error::Question("this `wardline-lake` is not of the `wardline` that runs it".to_owned());
+    let job: Job = serde_json::from_str(&line).map_err(|_| stranger())?;
+    if job.kinds != model::Kind::ALL.len() {
+        return Err(stranger());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(io_error("start"))?.block_on(perform(job, input))
 }

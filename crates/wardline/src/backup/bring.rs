@@ -86,8 +86,8 @@ impl<'a> Bringing<'a> {
     ) -> anyhow::Result<Brought> {
         create_private(folder)?;
         for part in &self.manifest().parts {
-            let beside =
-                part.name == "registry.sqlite" || part.name == "vault.json" || part.name.starts_with("tls/");
+            let beside = ["registry.sqlite", "vault.json", "inbound.json"].contains(&part.name.as_str())
+                || part.name.starts_with("tls/");
             if beside {
                 let path = folder.join(plain_path(&part.name)?);
                 let bytes = read_part(self.store, &self.cipher, part)?;

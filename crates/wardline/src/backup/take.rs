@@ -129,6 +129,9 @@ impl<'a> Taking<'a> {
         if folder.vault().exists() {
             self.file("vault.json", &folder.vault())?;
         }
+        if folder.inbound().exists() {
+            self.file("inbound.json", &folder.inbound())?;
+        }
         for path in files_in(&folder.tls())? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             self.file(&format!("tls/{name}"), &path)?;

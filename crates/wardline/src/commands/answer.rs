@@ -287,7 +287,7 @@ fn left_out(
         root_key: Some(place.needed_key()?),
         ..VerifyOptions::default()
     };
-    let report = trail::verify(&place.folder, options)?;
+    let report = trail::verify_on(&*place.disk, options)?;
     if let Some(finding) = report.findings.first() {
         return Ok(Some(format!("the trail is damaged: {}", finding.damage)));
     }

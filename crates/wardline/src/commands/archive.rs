@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -57,7 +58,7 @@ pub(crate) fn run(file: &Path, arguments: &ArchiveArguments) -> anyhow::Result<E
     let Some(_held) = archive.hold(true)? else {
         bail!("the archive is being read or written by somebody else; try again when they are done");
     };
-    let reader = Reader::open(&place.folder, place.needed_key()?)?;
+    let reader = Reader::open_on(Arc::clone(&place.disk), place.needed_key()?)?;
     let mut run = Run { config, archive, reader, files: 0, rows: 0 };
     run.tidy()?;
     let archived = run.write(arguments)?;
@@ -200,7 +201,7 @@ pub(crate) fn level_4(place: &Place) -> anyhow::Result<Level4> {
         return Ok(Level4::default());
     }
     let _held = archive.hold(false)?;
-    let reader = Reader::open(&place.folder, place.needed_key()?)?;
+    let reader = Reader::open_on(Arc::clone(&place.disk), place.needed_key()?)?;
     let mut index = ArchiveIndex::default();
     for (at, manifest) in reader.manifests(0..reader.durable_at_least()?)? {
         index.take(at, manifest);

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
@@ -103,7 +104,7 @@ fn to_file(file: &Path, format: Format, asked: &ToFile) -> anyhow::Result<ExitCo
     }
     let patients = if asked.identifiers { Shown::Identifiers } else { Shown::Tokens };
     let place = Place::of(file, &asked.place)?;
-    let reader = Reader::open(&place.folder, place.needed_key()?)?;
+    let reader = Reader::open_on(Arc::clone(&place.disk), place.needed_key()?)?;
     if let Some(expected) = &place.origin
         && expected != reader.origin()
     {

@@ -100,7 +100,7 @@ impl Archive {
     /// Starts the program with something to do.
     pub(crate) fn run(&self, manifests: &[&Manifest], what: Value) -> anyhow::Result<Lake> {
         let mut job = json!({
-            "trail": self.trail, "archive": self.folder, "key": output::hex(self.key.expose()),
+            "kinds": model::Kind::ALL.len(), "trail": self.trail, "archive": self.folder, "key": output::hex(self.key.expose()),
             "manifests": manifests.iter().map(ToString::to_string).collect::<Vec<_>>(),
         });
         if let (Some(job), Value::Object(what)) = (job.as_object_mut(), what) {

@@ -33,6 +33,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::Config;
+use crate::keep;
 use crate::node::{Node, load_root_key};
 use crate::{output, tls};
 use answer::{Answer, Form};
@@ -74,7 +75,7 @@ impl Inbound {
     pub(crate) async fn start(node: &Arc<Node>, config: &Config) -> anyhow::Result<Option<Inbound>> {
         let Some(inbound) = &config.inbound else { return Ok(None) };
         let (server, fingerprint) = tls::https(&node.folder, &inbound.certificate, inbound.address.ip())?;
-        let reader = trail::Reader::open(&node.folder.trail(), &load_root_key(&node.folder.root_key())?)?;
+        let reader = trail::Reader::open_on(keep::disk(config)?, &load_root_key(&node.folder.root_key())?)?;
         let seen = tokio::task::spawn_blocking(move || Seen::of(&reader)).await??;
         let listener = TcpListener::bind(inbound.address).await;
         let listener = listener.with_context(|| format!("listening on {}", inbound.address))?;

@@ -54,7 +54,7 @@ pub(crate) struct Sources {
 
 impl Sources {
     pub(crate) fn of(folder: &DataFolder) -> Sources {
-        Sources { path: folder.path().join("inbound.json") }
+        Sources { path: folder.inbound() }
     }
 
     /// Returns whose token it is, and the token's id.

@@ -137,29 +137,30 @@ impl Run {
 
     /// Records the manifest of each file as it is written; returns how many entries are in them.
     fn take(&mut self, mut lake: Lake) -> anyhow::Result<u64> {
-        let mut entries = 0;
+        let (mut entries, mut recorded) = (0, 0);
+        let before = self.reader.durable_at_least()?;
         while let Some(line) = lake.line()? {
             let text = line.get("manifest").and_then(Value::as_str).unwrap_or_default();
             let manifest: Manifest = text.parse().context("the archive's program wrote no manifest")?;
             let request = Request::ArchiveManifest { manifest: manifest.to_string() };
             control::ask(self.config.clone(), request)?
                 .context("the files are not in the archive unrecorded")?;
+            recorded += 1;
             self.files += 1;
             self.rows += manifest.rows;
             entries += manifest.end - manifest.first;
             lake.tell("recorded")?;
         }
         lake.end()?;
-        self.wait_for_checkpoint()?;
+        self.wait_for_checkpoint(before, recorded)?;
         Ok(entries)
     }
 
-    /// A manifest is in the index once a checkpoint covers it; the server signs one every second.
-    fn wait_for_checkpoint(&self) -> anyhow::Result<()> {
-        let mut entries = self.reader.entries(self.reader.durable_at_least()?)?;
-        let end = entries.by_ref().last().transpose()?.map_or(0, |entry| entry.index + 1);
+    /// A manifest is in the index once a checkpoint covers it; the server signs one every second. Nobody else records
+    /// manifests while the archive is held.
+    fn wait_for_checkpoint(&self, from: u64, recorded: usize) -> anyhow::Result<()> {
         for _ in 0..CHECKPOINT_TRIES {
-            if self.reader.durable_at_least()? >= end {
+            if self.reader.manifests(from..self.reader.durable_at_least()?)?.len() >= recorded {
                 return Ok(());
             }
             std::thread::sleep(CHECKPOINT_PAUSE);

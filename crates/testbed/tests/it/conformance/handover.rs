@@ -159,7 +159,7 @@ fn expected(gateway: &Gateway, last_statement: &str) -> BTreeSet<u64> {
         let last = entries.iter().rposition(|entry| entry["objects"][0] == last_statement)?;
         Some(entries.into_iter().take(last + 1).collect::<Vec<Value>>())
     });
-    let internal = ["heartbeat", "segment-opened"];
+    let internal = ["heartbeat", "segment-opened", "segment-sealed", "epoch-head", "archive-manifest"];
     let handed =
         entries.iter().filter(|entry| !internal.contains(&entry["kind"].as_str().unwrap_or_default()));
     handed.map(|entry| entry["index"].as_u64().expect("an index")).collect()

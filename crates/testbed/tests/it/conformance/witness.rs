@@ -135,6 +135,8 @@ fn row_26_a_rewritten_history_contradicts_its_anchor() {
     for part in ["segments", "tree"] {
         std::fs::remove_dir_all(trail.join(part)).expect("removed");
     }
+    // Also where segments and checkpoints are kept besides, which is a folder of the same disk.
+    std::fs::remove_dir_all(watched.gateway.data().join("store")).expect("removed");
     let gateway = &mut watched.gateway;
     gateway.serve().expect("the attacker's node starts");
     for n in 0..80 {

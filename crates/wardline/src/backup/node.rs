@@ -26,6 +26,12 @@ impl Node {
         let sealed = tokio::task::spawn_blocking(move || kept.pass(&trail, local)).await;
         let sealed = sealed.map_err(|error| Refusal::because(&error))?;
         let sealed = sealed.map_err(|error| Refusal::because(&error))?;
+        // Whoever seals wants what is sealed to be covered there, too.
+        self.checkpoint_of_now().await?;
+        let (trail, kept) = (self.trail.clone(), self.kept.clone());
+        let left = tokio::task::spawn_blocking(move || trail.keep_checkpoint(&*kept.target.store())).await;
+        let left = left.map_err(|error| Refusal::because(&error))?;
+        left.map_err(|error| Refusal::because(&error))?;
         Ok(Reply::Sealed { segments: sealed.iter().map(ToString::to_string).collect() })
     }
 

@@ -341,7 +341,13 @@ pub(crate) fn compile_with(
     version: u64,
 ) -> anyhow::Result<Snapshot> {
     let defined = |role: &str| config.roles.iter().any(|known| known.name == role);
-    let given = grants.iter().filter_map(|grant| Some((grant.person, granted_role(config, grant)?)));
+    // A lock on a role is on whoever has it by a grant, too: their role has another name here.
+    let locked =
+        |role: &str| locks.iter().any(|lock| matches!(&lock.what, Locked::Role(name) if name == role));
+    let given = grants
+        .iter()
+        .filter(|grant| !locked(&grant.role))
+        .filter_map(|grant| Some((grant.person, granted_role(config, grant)?)));
     let given: Vec<(PersonId, Role)> = given.collect();
     let roles: Vec<Role> =
         config.roles.iter().cloned().chain(given.iter().map(|(_, role)| role.clone())).collect();

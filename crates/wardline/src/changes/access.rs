@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use registry::{Closed, NewRequest, RequestRow};
 
+use super::sessions::{REASON_BYTES_MAX, reason_shown};
 use super::{Change, quoted};
 use crate::admin::{ActingPerson, Actor, Refusal, Reply, RequestView};
 use crate::commands::no_such;
@@ -11,8 +12,6 @@ use crate::config::{Askable, Config};
 use crate::node::Node;
 use crate::output;
 
-/// Longest reason that is taken; it goes into the trail.
-const REASON_BYTES_MAX: usize = 1_000;
 /// Shortest reason: fewer letters explain nothing.
 const REASON_CHARS_MIN: usize = 5;
 /// Longest word for a purpose.
@@ -265,8 +264,4 @@ fn shown(request: &RequestRow) -> String {
         quoted(&request.role),
         quoted(&request.resource)
     )
-}
-
-fn reason_shown(reason: &str) -> String {
-    output::clipped(&output::printable(reason), REASON_BYTES_MAX)
 }

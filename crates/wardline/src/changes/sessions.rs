@@ -14,7 +14,7 @@ use crate::node::Node;
 use crate::output;
 
 /// Longest reason that is taken; it goes into the trail.
-const REASON_BYTES_MAX: usize = 1_000;
+pub(super) const REASON_BYTES_MAX: usize = 1_000;
 
 impl Node {
     pub(super) fn session_list(&self) -> Reply {
@@ -190,7 +190,7 @@ fn check_reason(reason: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn reason_shown(reason: &str) -> String {
+pub(super) fn reason_shown(reason: &str) -> String {
     output::clipped(&output::printable(reason), REASON_BYTES_MAX)
 }
 

@@ -134,6 +134,11 @@ fn row_36_nobody_approves_for_themselves_or_twice() {
     stage::refused(&amy, "select count(*) from patients");
     assert_eq!(text(&done(&gateway, "lou", &["access", "approve", "1", "--json"]), "state"), "granted");
     assert_eq!(stage::answer(&amy, "select count(*) from patients"), "200");
+    // A lock on the role is on whoever has it by a grant, too.
+    gateway.cli(&["lock", "add", "--role", "clerk", "--reason", "case 12"]).expect("locked");
+    stage::refused(&amy, "select count(*) from patients");
+    gateway.cli(&["lock", "remove", "1", "--reason", "solved"]).expect("lifted");
+    assert_eq!(stage::answer(&amy, "select count(*) from patients"), "200");
     gateway.cli(&["access", "revoke", "1", "--reason", "left the ward"]).expect("revoked");
     stage::refused(&amy, "select count(*) from patients");
 

@@ -19,6 +19,7 @@ mod gate;
 mod hashing;
 mod inbound;
 mod keep;
+mod leavers;
 mod logging;
 mod node;
 mod operators;

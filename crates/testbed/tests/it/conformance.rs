@@ -12,6 +12,8 @@ mod handover;
 mod identifiers;
 #[path = "conformance/integrity.rs"]
 mod integrity;
+#[path = "conformance/leavers.rs"]
+mod leavers;
 #[path = "conformance/masking.rs"]
 mod masking;
 #[path = "conformance/minimisation.rs"]

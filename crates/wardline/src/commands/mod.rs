@@ -15,6 +15,7 @@ mod patients;
 mod phi;
 mod place;
 pub(crate) mod prove;
+pub(crate) mod report;
 pub(crate) mod retention;
 pub(crate) mod search;
 pub(crate) mod sessions;
@@ -52,6 +53,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Retention(command) => retention::run(file, command),
         Command::Vault(command) => administer::vault(file, command),
         Command::Access(command) => access::run(file, command),
+        Command::Report(command) => report::run(file, command),
         Command::Phi(command) => phi::run(file, command),
         Command::Session(command) => sessions::session(file, command),
         Command::Lock(command) => sessions::lock(file, command),
@@ -135,6 +137,7 @@ mod tests {
         "session watch",
         "lock list",
         "access list",
+        "report leavers",
     ];
     /// These change people, credentials and keys, and add entries that say so.
     const ADD_ENTRIES: &[&str] = &[

@@ -12,8 +12,9 @@ use crate::graph::{self, Built};
 use crate::run::{self, cargo, on_path, root};
 
 /// The lockfile's budget: more crates than this need a better reason than convenience. The query engine of `lake` and what
-/// it stands on are about 100 of them (decision 0027).
-const CRATES_LOCKED_MAX: usize = 580;
+/// it stands on are about 100 of them (decision 0027), signing in by
+/// other people's standards, mail and the API another 95 (decision 0053).
+const CRATES_LOCKED_MAX: usize = 680;
 
 /// Checks, and says what is wrong, all of it at once.
 pub(crate) fn run() -> Result<()> {

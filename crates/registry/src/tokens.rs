@@ -74,6 +74,14 @@ impl Registry {
         rows.iter().map(|row| token_row(&Reader(row))).collect()
     }
 
+    /// Returns the login name of whom the token belongs to, whatever its state.
+    pub async fn token_holder(&self, token: [u8; 16]) -> Result<Option<String>, Error> {
+        let sql = "SELECT people.name AS name FROM tokens JOIN people ON people.id = tokens.person \
+                   WHERE tokens.id = $1 AND people.deleted_at IS NULL";
+        let row = sqlx::query(sql).bind(token.to_vec()).fetch_optional(&self.readers).await?;
+        row.map(|row| Reader(&row).text("name")).transpose()
+    }
+
     /// Returns the token with that id, whatever its state.
     pub async fn token(&self, token: [u8; 16]) -> Result<Option<TokenRow>, Error> {
         let sql =

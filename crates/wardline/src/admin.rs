@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use model::{PersonId, Record, Secret};
@@ -589,6 +589,9 @@ pub(crate) struct Asked {
     pub(crate) request: Request,
 }
 
+/// No account of the operating system.
+const NOBODY: u32 = u32::MAX;
+
 /// Who asks: an account of the operating system, as the kernel says, and the person who proved to sit there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Actor {
@@ -620,6 +623,12 @@ impl Actor {
     /// Stands for the passing of time, by which grants end.
     pub(crate) fn time() -> Actor {
         Actor { uid: rustix::process::getuid().as_raw(), name: "wardline".to_owned(), person: None }
+    }
+
+    /// Stands for nobody who calls from that address, until a person is proven.
+    pub(crate) fn on_the_web(peer: Option<SocketAddr>) -> Actor {
+        let name = peer.map_or("web".to_owned(), |peer| format!("web {}", peer.ip()));
+        Actor { uid: NOBODY, name, person: None }
     }
 
     /// Returns the account this process runs for.

@@ -17,6 +17,7 @@ mod data;
 mod exports;
 mod gate;
 mod hashing;
+mod https;
 mod inbound;
 mod keep;
 mod leavers;
@@ -33,6 +34,7 @@ mod sign_in;
 mod standing;
 mod tls;
 mod upstream;
+mod web;
 mod witness;
 
 use std::process::ExitCode;

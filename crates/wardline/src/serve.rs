@@ -28,6 +28,7 @@ use crate::inbound::Inbound;
 use crate::keep::{self, Begin};
 use crate::node::Node;
 use crate::standing::Standing;
+use crate::web::Web;
 use crate::{EXIT_TRAIL_FAILED, clock, leavers, logging, output, reload, tls, witness};
 
 /// Sessions get their error within this, after the trail failed.
@@ -138,6 +139,7 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     warn_of_missing_credentials(node, &config);
     let exports = Exports::start(node, &config)?;
     let inbound = Inbound::start(node, &config).await?;
+    let web = Web::start(node, &config).await?;
     let workers = Workers::start(std::thread::available_parallelism().map_or(1, Into::into))?;
     let listener = listen(node, &config, &workers).await?;
     let control = Arc::new(ControlSocket::bind(&node.folder, config.operators.as_ref())?);
@@ -147,6 +149,9 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     let end = signals.obey(node, file).await;
     if let Some(inbound) = inbound {
         inbound.stop().await;
+    }
+    if let Some(web) = web {
+        web.stop().await;
     }
     repeats.abort();
     answers.abort();

@@ -345,6 +345,32 @@ pub(crate) const FIELDS: &[Field] = &[
         "required",
         "Whose identifiers the source names patients by, as in `resource.*.phi.issuer`: `who-saw` finds them together.",
     ),
+    field(
+        "web.address",
+        "address:port",
+        "required in the section",
+        "Where the API is served, by HTTPS; see `../api/openapi.json`.",
+    ),
+    field(
+        "web.url",
+        "URL",
+        "`https://` and the address",
+        "How people reach it: `https://NAME` or `https://NAME:PORT`.",
+    ),
+    field(
+        "web.tls",
+        "`\"self-signed\"` or table",
+        "`\"self-signed\"`",
+        "Certificate shown there, as for the listener.",
+    ),
+    field("web.tls.certificate", "path", "required in the table", "Certificate chain, PEM."),
+    field(
+        "web.tls.key",
+        "path",
+        "required in the table",
+        "Private key of the certificate, PEM, not readable by group or others.",
+    ),
+    field("web.connections_max", "1 to 10000", "`256`", "Connections at once; others wait to be accepted."),
     field("resource.*.protocol", "`\"postgres\"`", "required", "What the resource speaks."),
     field(
         "resource.*.host",

@@ -18,6 +18,7 @@ mod read;
 mod sections;
 #[cfg(test)]
 mod tests;
+mod web;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -42,6 +43,7 @@ pub(crate) use problem::{Problem, Problems, Severity, nearest};
 pub(crate) use protection::Protection;
 use read::{Reader, Section};
 use sections::Draft;
+pub(crate) use web::Web;
 
 use crate::operators::Operators;
 
@@ -66,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) exports: BTreeMap<String, Export>,
     pub(crate) inbound: Option<Inbound>,
+    /// Where the API is served.
+    pub(crate) web: Option<Web>,
     pub(crate) resources: BTreeMap<String, Resource>,
     pub(crate) roles: Vec<Role>,
     pub(crate) policies: Vec<CedarFile>,

@@ -13,8 +13,8 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 use super::read::{At, Section, quoted};
 use super::{
     Askable, Certificate, Config, DEFAULT_ADDRESS, Export, Inbound, Listener, Resource, SignIn, StorePlace,
-    TrailStore, UpstreamTls, access, evidence, files, handover, keep, operators, problem, protection,
-    purposes, sha256,
+    TrailStore, UpstreamTls, Web, access, evidence, files, handover, keep, operators, problem, protection,
+    purposes, sha256, web,
 };
 use crate::operators::Operators;
 
@@ -42,6 +42,7 @@ pub(super) struct Draft {
     evidence: evidence::Evidence,
     exports: BTreeMap<String, Export>,
     inbound: Option<Inbound>,
+    web: Option<Web>,
     operators: Option<Operators>,
     retention_years: u32,
     access: BTreeMap<String, Askable>,
@@ -63,6 +64,7 @@ impl Draft {
             metrics: self.metrics,
             exports: self.exports,
             inbound: self.inbound,
+            web: self.web,
             resources: self.resources,
             roles: self.roles,
             policies: self.policies,
@@ -110,6 +112,7 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
         backup: keep::backup(top, base),
         exports: handover::exports(top, base),
         inbound: handover::inbound(top, base),
+        web: web::web(top, base),
     }
 }
 

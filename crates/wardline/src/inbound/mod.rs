@@ -16,49 +16,32 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::header::AUTHORIZATION;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{Method, Request, Response};
 use model::{Kind, Record};
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
 use crate::config::Config;
+use crate::https::{Answers, Https, Place};
 use crate::keep;
 use crate::node::{Node, load_root_key};
-use crate::{output, tls};
+use crate::output;
 use answer::{Answer, Form};
 use read::Reported;
 use seen::Seen;
 use sources::Sources;
 
-/// From the connection to the end of its TLS handshake, and for the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// For the body of a request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-/// A connection ends after this long, whatever it does.
-const CONNECTION_LIFETIME_MAX: Duration = Duration::from_mins(10);
-/// How long requests may finish when the server ends.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// After a failure to accept, such as too many open files.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// The period of `requests_per_minute_max`.
 const RATE_PERIOD: Duration = Duration::from_mins(1);
 
-/// The listener and its task.
-pub(crate) struct Inbound {
-    stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
-}
+/// The listener.
+pub(crate) struct Inbound(Https);
 
 /// What every request needs.
 struct Desk {
@@ -74,14 +57,8 @@ impl Inbound {
     /// Starts to listen, where the configuration says so.
     pub(crate) async fn start(node: &Arc<Node>, config: &Config) -> anyhow::Result<Option<Inbound>> {
         let Some(inbound) = &config.inbound else { return Ok(None) };
-        let (server, fingerprint) = tls::https(&node.folder, &inbound.certificate, inbound.address.ip())?;
         let reader = trail::Reader::open_on(keep::disk(config)?, &load_root_key(&node.folder.root_key())?)?;
         let seen = tokio::task::spawn_blocking(move || Seen::of(&reader)).await??;
-        let listener = TcpListener::bind(inbound.address).await;
-        let listener = listener.with_context(|| format!("listening on {}", inbound.address))?;
-        let address = listener.local_addr()?;
-        tracing::info!(%address, fingerprint, "taking reports of other systems");
-        output::line(&format!("wardline: reports on https://{address}, certificate SHA-256 {fingerprint}"));
         let desk = Arc::new(Desk {
             node: Arc::clone(node),
             config: inbound.clone(),
@@ -89,92 +66,35 @@ impl Inbound {
             seen: tokio::sync::Mutex::new(seen),
             rates: Mutex::default(),
         });
-        let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(accept(listener, TlsAcceptor::from(server), desk, stopped));
-        Ok(Some(Inbound { stop, task }))
+        let place = Place {
+            what: "inbound",
+            address: inbound.address,
+            certificate: &inbound.certificate,
+            connections_max: inbound.connections_max,
+        };
+        let https = Https::start(&node.folder, place, desk).await?;
+        let (address, fingerprint) = (https.address(), https.fingerprint());
+        tracing::info!(%address, fingerprint, "taking reports of other systems");
+        output::line(&format!("wardline: reports on https://{address}, certificate SHA-256 {fingerprint}"));
+        Ok(Some(Inbound(https)))
     }
 
     /// Takes nothing new, and lets requests finish for a moment.
     pub(crate) async fn stop(self) {
-        self.stop.send_replace(true);
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "the way in ended by itself");
-        }
+        self.0.stop().await;
     }
 }
 
-async fn accept(listener: TcpListener, tls: TlsAcceptor, desk: Arc<Desk>, mut stop: watch::Receiver<bool>) {
-    let slots = Arc::new(Semaphore::new(desk.config.connections_max));
-    let mut connections = JoinSet::new();
-    loop {
-        let slot = tokio::select! {
-            slot = Arc::clone(&slots).acquire_owned() => slot,
-            () = stopped(&mut stop) => break,
-        };
-        let Ok(slot) = slot else { break };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stopped(&mut stop) => break,
-        };
-        while connections.try_join_next().is_some() {}
-        match accepted {
-            Ok((stream, peer)) => {
-                let (tls, desk, stop) = (tls.clone(), Arc::clone(&desk), stop.clone());
-                connections.spawn(async move {
-                    connection(stream, peer, tls, desk, stop).await;
-                    drop(slot);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the way in does not accept");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-    drop(listener);
-    let _finished = timeout(DRAIN_TIMEOUT, async { while connections.join_next().await.is_some() {} }).await;
-}
+impl Answers for Desk {
+    type Body = Full<Bytes>;
 
-/// Completes when it is time to end.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    drop(stop.wait_for(|stop| *stop).await);
-}
-
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    tls: TlsAcceptor,
-    desk: Arc<Desk>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let stream = match timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%peer, %error, "no TLS on the way in"),
-        Err(_) => return tracing::debug!(%peer, "no TLS on the way in, in time"),
-    };
-    let service = service_fn(move |request| {
-        let desk = Arc::clone(&desk);
-        async move { Ok::<_, std::convert::Infallible>(desk.answer(request, peer).await.into_response()) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = timeout(CONNECTION_LIFETIME_MAX, connection.as_mut()) => ended.unwrap_or(Ok(())),
-        () = stopped(&mut stop) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "a connection on the way in broke");
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+        self.answer_to(request, peer).await.into_response()
     }
 }
 
 impl Desk {
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+    async fn answer_to(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
         let path = request.uri().path().trim_end_matches('/');
         let form = match path {
             "/v1/events" => Form::Own,

@@ -1,0 +1,128 @@
+//! The HTTP API, over TLS: what administrators and people ask for by a program or, later, by a page.
+//!
+//! A route proves who calls, makes the `Request` that the command of the same name makes, and hands it to
+//! `Node::perform`: rights, records and words are the same on both ways. `docs/api/openapi.json` is written from the
+//! code and compared by a test. Deliberately absent: anything that only the account of the server may do.
+
+mod caller;
+mod people;
+mod problem;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, DefaultBodyLimit};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::IntoResponse as _;
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use tokio::time::timeout;
+use tower_service::Service as _;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::config::Config;
+use crate::https::{Answers, Https, Place};
+use crate::node::Node;
+use crate::output;
+use problem::Problem;
+
+/// Longest body of a request.
+const BODY_BYTES_MAX: usize = 1 << 20;
+/// From the head of a request to its answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Said with every answer: nothing here is cached, framed, sniffed or told to other sites.
+const HEADERS: [(HeaderName, HeaderValue); 5] = [
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
+             form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+        ),
+    ),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000")),
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+];
+
+/// What every route is handed.
+pub(crate) type Desk = Arc<Node>;
+
+/// The API as a document; the routes add themselves.
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Wardline",
+    description = "Everything the command line does to a running server, by HTTPS. Send `Authorization: Bearer TOKEN` \
+                   with a token of `wardline login`. Every call is recorded."
+))]
+struct Document;
+
+/// Returns all routes, with what they say of themselves.
+fn routes() -> OpenApiRouter<Desk> {
+    OpenApiRouter::with_openapi(Document::openapi()).merge(people::routes())
+}
+
+/// The listener of the API.
+#[derive(Debug)]
+pub(crate) struct Web(Https);
+
+struct Api {
+    router: Router,
+}
+
+impl Web {
+    /// Starts to listen, where the configuration says so.
+    pub(crate) async fn start(node: &Arc<Node>, config: &Config) -> anyhow::Result<Option<Web>> {
+        let Some(web) = &config.web else { return Ok(None) };
+        let (router, _document) = routes().split_for_parts();
+        let router = router
+            .fallback(|| async { Problem::new(404, "there is nothing at this address") })
+            .method_not_allowed_fallback(|| async { Problem::new(405, "this is not done here") })
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .with_state(Arc::clone(node));
+        let place = Place {
+            what: "web",
+            address: web.address,
+            certificate: &web.certificate,
+            connections_max: web.connections_max,
+        };
+        let https = Https::start(&node.folder, place, Arc::new(Api { router })).await?;
+        let (address, fingerprint) = (https.address(), https.fingerprint());
+        tracing::info!(%address, fingerprint, "serving the API");
+        output::line(&format!("wardline: API on https://{address}, certificate SHA-256 {fingerprint}"));
+        Ok(Some(Web(https)))
+    }
+
+    /// Takes nothing new, and lets requests finish for a moment.
+    pub(crate) async fn stop(self) {
+        self.0.stop().await;
+    }
+}
+
+impl Answers for Api {
+    type Body = Body;
+
+    async fn answer(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let mut response = match timeout(ANSWER_TIMEOUT, self.router.clone().call(request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            Err(_) => Problem::new(503, "the answer was not ready in time").into_response(),
+        };
+        for (name, value) in HEADERS {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}

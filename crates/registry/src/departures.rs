@@ -62,7 +62,8 @@ impl Registry {
         let tokens = end_tokens(&mut transaction, new.person, at).await?;
         let sql = "UPDATE people SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL";
         let barred = sqlx::query(sql).bind(id(new.person)).bind(time(at)).execute(&mut *transaction).await?;
-        let known = if barred.rows_affected() == 0 { latest(&mut transaction, new.person).await? } else { None };
+        let known =
+            if barred.rows_affected() == 0 { latest(&mut transaction, new.person).await? } else { None };
         let number = match known {
             Some(known) => {
                 let sql = "UPDATE departures SET ended_at = coalesce(ended_at, $2), tokens = tokens + $3 WHERE number = $1";
@@ -105,12 +106,8 @@ impl Registry {
         let sql = "SELECT number, person, name, source, told_by, told_at, ended_at, sessions, tokens, cut_at \
                    FROM departures WHERE told_at >= $1 AND told_at < $2 ORDER BY number DESC LIMIT $3";
         let most = i64::try_from(DEPARTURES_SHOWN_MAX).unwrap_or(i64::MAX);
-        let rows = sqlx::query(sql)
-            .bind(time(from))
-            .bind(time(to))
-            .bind(most)
-            .fetch_all(&mut *transaction)
-            .await?;
+        let rows =
+            sqlx::query(sql).bind(time(from)).bind(time(to)).bind(most).fetch_all(&mut *transaction).await?;
         rows.iter().rev().map(|row| departure(&Reader(row))).collect()
     }
 }
@@ -121,7 +118,8 @@ async fn end_tokens(
     at: Micros,
 ) -> Result<u64, Error> {
     // What had expired was dead before.
-    let sql = "SELECT count(*) AS alive FROM tokens WHERE person = $1 AND revoked_at IS NULL AND expires_at > $2";
+    let sql =
+        "SELECT count(*) AS alive FROM tokens WHERE person = $1 AND revoked_at IS NULL AND expires_at > $2";
     let alive = sqlx::query(sql).bind(id(person)).bind(time(at)).fetch_one(&mut **transaction).await?;
     let sql = "UPDATE tokens SET revoked_at = $2 WHERE person = $1 AND revoked_at IS NULL";
     sqlx::query(sql).bind(id(person)).bind(time(at)).execute(&mut **transaction).await?;

@@ -43,7 +43,10 @@ async fn when_it_was_is_added_later_and_not_changed() {
     let registry = &opened.registry;
     let first = registry.depart(&leaving(None), Micros(NOW.0 + 5)).await.unwrap();
     let second = registry.depart(&leaving(Some(3)), Micros(NOW.0 + 6)).await.unwrap();
-    assert_eq!((second.number, second.told_at, second.ended_at), (first.number, first.told_at, Some(Micros(3))));
+    assert_eq!(
+        (second.number, second.told_at, second.ended_at),
+        (first.number, first.told_at, Some(Micros(3)))
+    );
     let third = registry.depart(&leaving(Some(4)), Micros(NOW.0 + 7)).await.unwrap();
     assert_eq!((third.number, third.ended_at), (first.number, Some(Micros(3))));
 

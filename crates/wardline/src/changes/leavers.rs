@@ -286,7 +286,11 @@ mod tests {
         ];
         for (row, minutes, late, finding) in cases {
             let view = leaver_view(&row, now);
-            assert_eq!((view.minutes_from_end, view.late, view.finding.as_str()), (minutes, late, finding), "{row:?}");
+            assert_eq!(
+                (view.minutes_from_end, view.late, view.finding.as_str()),
+                (minutes, late, finding),
+                "{row:?}"
+            );
         }
     }
 
@@ -294,7 +298,8 @@ mod tests {
     fn the_entry_says_what_ended_and_when() {
         let record = cut_off(&row(Some(100), 170, Some(170)), Micros(170 * MINUTE_US + 400_000));
         let said = record.detail.expect("words").into_owned();
-        let expected = "sessions ended 2, tokens ended 1, after 0.4 s; 70 min after the employment ended, which is late";
+        let expected =
+            "sessions ended 2, tokens ended 1, after 0.4 s; 70 min after the employment ended, which is late";
         assert!(said.contains(expected), "{said}");
     }
 

@@ -226,9 +226,10 @@ fn person(file: &Path, request: Request, verb: &str, json: bool) -> anyhow::Resu
 
 fn described(verb: &str, person: &PersonView) -> String {
     let roles = if person.roles.is_empty() { "no role".to_owned() } else { person.roles.join(", ") };
-    let ended = person.departure.as_ref().map(|departure| {
-        format!("\nended: {} sessions, {} tokens", departure.sessions, departure.tokens)
-    });
+    let ended = person
+        .departure
+        .as_ref()
+        .map(|departure| format!("\nended: {} sessions, {} tokens", departure.sessions, departure.tokens));
     format!("{verb} {} ({roles}; id {}){}", person.name, person.id, ended.unwrap_or_default())
 }
 

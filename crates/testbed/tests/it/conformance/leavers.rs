@@ -84,13 +84,18 @@ fn row_35_who_leaves_is_cut_off_within_a_minute_and_the_report_says_when() {
     ];
     let his = Open::psql(&gateway.conninfo("ben", HOSPITAL).expect("a person"), "select 1");
     wait_for("four sessions", || backends(&cluster) == 4);
-    let sleeping = "select count(*) from pg_stat_activity where query like 'select pg_sleep%' and state = 'active'";
+    let sleeping =
+        "select count(*) from pg_stat_activity where query like 'select pg_sleep%' and state = 'active'";
     wait_for("the long statement", || cluster.psql(sleeping).expect("psql") == "1");
 
     let ended = "2020-02-03T16:00:00Z";
     let said = gateway.cli(&["user", "disable", "ann", "--ended-at", ended, "--json"]).expect("disabled");
     let said: Value = serde_json::from_str(&said).expect("JSON");
-    assert_eq!((&said["disabled"], &said["departure"]["tokens"]), (&Value::Bool(true), &Value::from(1)), "{said}");
+    assert_eq!(
+        (&said["disabled"], &said["departure"]["tokens"]),
+        (&Value::Bool(true), &Value::from(1)),
+        "{said}"
+    );
     wait_for("the end of her connections to the database", || backends(&cluster) == 1);
     for open in [&ann, &token] {
         assert!(!psql(open, "select 1").status.success(), "somebody who left got in");
@@ -109,7 +114,8 @@ fn row_35_who_leaves_is_cut_off_within_a_minute_and_the_report_says_when() {
     assert_eq!(text(line, "finding"), "more than 60 minutes after the end");
 
     // Somebody whose employment ended just now is not flagged; a token does not come to life again with its person.
-    let now = cluster.psql("select to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS')").expect("psql");
+    let now =
+        cluster.psql("select to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS')").expect("psql");
     gateway.cli(&["user", "disable", "ben", "--ended-at", &now]).expect("disabled");
     wait_for("the end of his connection to the database", || backends(&cluster) == 0);
     wait_for("the entry", || cuts(&gateway).len() == 2);

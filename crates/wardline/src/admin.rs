@@ -48,6 +48,8 @@ pub(crate) enum Request {
     UserRoles { name: String, roles: Vec<String> },
     /// List the people.
     UserList {},
+    /// The programs that sign in by themselves.
+    WorkloadList {},
     /// Who was barred, and how long it took, told from one time to before another.
     ReportLeavers { from_us: u64, to_us: u64 },
     /// Exchange a password for a token.
@@ -211,6 +213,8 @@ pub(crate) enum Reply {
     Person(PersonView),
     /// Everybody.
     People(Vec<PersonView>),
+    /// Programs.
+    Workloads(Vec<WorkloadView>),
     /// Who was barred.
     Leavers(Vec<LeaverView>),
     /// A fresh token.
@@ -350,6 +354,18 @@ pub(crate) struct DepartureView {
     pub(crate) sessions: u64,
     pub(crate) tokens: u64,
     pub(crate) ended_at: Option<String>,
+}
+
+/// A program that signs in by itself.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct WorkloadView {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) owner: String,
+    pub(crate) roles: Vec<String>,
+    pub(crate) means: Vec<String>,
+    /// What is not as it should be, in words; empty where nothing is.
+    pub(crate) finding: String,
 }
 
 /// Somebody who was barred.

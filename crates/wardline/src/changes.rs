@@ -78,6 +78,7 @@ impl Node {
             Request::UserDelete { name } => self.user_delete(actor, &name).await,
             Request::UserRoles { name, roles } => self.user_roles(actor, &name, roles).await,
             Request::UserList {} => self.user_list().await,
+            Request::WorkloadList {} => self.workload_list().await,
             Request::ReportLeavers { from_us, to_us } => self.report_leavers(from_us, to_us).await,
             Request::Login { name, password, life_s } => self.login(actor, &name, password.0, life_s).await,
             Request::TokenRevoke { id } => self.token_revoke(actor, &id).await,
@@ -690,6 +691,7 @@ impl Node {
             | Request::UserRoles { .. }
             | Request::UserList {}
             | Request::ReportLeavers { .. }
+            | Request::WorkloadList {}
             | Request::Login { .. }
             | Request::TokenRevoke { .. }
             | Request::TokensRevoke { .. }
@@ -722,6 +724,7 @@ fn waits_for_turn(request: &Request) -> bool {
             | Request::SessionList {}
             | Request::SessionKill { .. }
             | Request::ReportLeavers { .. }
+            | Request::WorkloadList {}
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::TrailSeal {}

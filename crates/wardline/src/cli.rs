@@ -90,6 +90,9 @@ pub(crate) enum Command {
     /// Who may do what
     #[command(subcommand)]
     Access(Access),
+    /// Programs that sign in by themselves
+    #[command(subcommand)]
+    Workload(crate::commands::workload::WorkloadCommand),
     /// Reports for auditors
     #[command(subcommand)]
     Report(crate::commands::report::Report),

@@ -36,6 +36,7 @@ mod tls;
 mod upstream;
 mod web;
 mod witness;
+mod workloads;
 
 use std::process::ExitCode;
 

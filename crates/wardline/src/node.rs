@@ -30,7 +30,7 @@ use crate::hashing::Hashing;
 use crate::keep::{self, Begin, Kept};
 use crate::output::{self, hex};
 use crate::standing::{Known, Standing};
-use crate::upstream;
+use crate::{upstream, workloads};
 
 /// Longest `detail` that this crate records; far below the trail's own limit.
 pub(crate) const DETAIL_BYTES_MAX: usize = 4 << 10;
@@ -364,8 +364,10 @@ pub(crate) fn compile_with(
             name: person.name.as_str().into(),
             roles: held.chain(mine.map(|(_, role)| role.name.as_str().into())).collect(),
             disabled: person.disabled_at.is_some(),
+            program: false,
         });
     }
+    members.extend(workloads::members(config));
     let resources: Vec<ResourceId> = config.resource_ids();
     let classes = Class::ALL.map(Class::name);
     let sources = Sources {

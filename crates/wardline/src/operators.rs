@@ -137,6 +137,7 @@ fn needed(request: &Request) -> Needed {
         }
         Request::UserList {}
         | Request::ReportLeavers { .. }
+        | Request::WorkloadList {}
         | Request::AccessMatrix { .. }
         | Request::SessionList {}
         | Request::LockList {} => (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review),
@@ -181,6 +182,7 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::LockList {} => change("lock list"),
         Request::UserList {} => change("user list"),
         Request::ReportLeavers { .. } => change("report leavers"),
+        Request::WorkloadList {} => change("workload list"),
         Request::TokenRevoke { .. } => change("token revoke"),
         Request::VaultList {} => change("vault list"),
         Request::AccessMatrix { .. } => change("access matrix"),

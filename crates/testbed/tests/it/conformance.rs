@@ -20,6 +20,8 @@ mod masking;
 mod minimisation;
 #[path = "conformance/patients.rs"]
 mod patients;
+#[path = "conformance/programs.rs"]
+mod programs;
 #[path = "conformance/recording.rs"]
 mod recording;
 #[path = "conformance/requests.rs"]

@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 84] = [
+const COMMANDS: [&str; 86] = [
     "",
     "serve",
     "check",
@@ -83,6 +83,8 @@ const COMMANDS: [&str; 84] = [
     "access list",
     "report",
     "report leavers",
+    "workload",
+    "workload list",
     "phi",
     "phi scan",
     "phi explain",

@@ -322,7 +322,8 @@ async fn refuse(stream: &mut Stream, denial: &Denial, began: Instant) -> Result<
     let error = match denial {
         Denial::Refused { reference } => {
             WireError::new(Severity::Fatal, b"28P01", format!("access refused (reference {reference})")).hint(
-                "Check the name, the password or token, and the database; or ask your administrator, with the reference.",
+                "Check the name, the password or token, and the database. If you lack the right: `wardline access request`, \
+                 or ask your administrator, with the reference.",
             )
         }
         Denial::TrailLost => {

@@ -140,6 +140,8 @@ pub(crate) enum Request {
     },
     /// End the segment that is written to, and bring all complete ones to the store.
     TrailSeal {},
+    /// Fill the registry, which must be empty, from a file.
+    RegistryImport { file: PathBuf },
     /// Make what a backup begins with: a copy of the registry, and the checkpoint that goes with it.
     BackupBegin { to: String },
     /// Record that a backup is whole.
@@ -231,6 +233,8 @@ pub(crate) enum Reply {
     Explained(ExplainView),
     /// Segments that were sealed.
     Sealed { segments: Vec<String> },
+    /// How many people the registry has now.
+    Imported { people: usize },
     /// Where the copy of the registry is, and the checkpoint that goes with it.
     Snapshot { registry: PathBuf, checkpoint: String, change: u64 },
     /// Who may do what with Wardline itself.

@@ -5,11 +5,11 @@
 //! secret. Used by the server for its control socket and by commands when no server runs.
 
 mod access;
+mod fill;
 mod sessions;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use model::{
     Secret, SqlState, Verdict,
 };
 use phi::Class;
-use registry::{Closed, NewPerson, PersonRow, TokenRow, Verifiers};
+use registry::{Closed, Home, NewPerson, PersonRow, TokenRow, Verifiers};
 use vault::Credential;
 
 use crate::admin::{
@@ -130,6 +130,7 @@ impl Node {
                 self.survey_end(actor, &resource, what, rows, failed).await
             }
             Request::TrailSeal {} => self.trail_seal(actor).await,
+            Request::RegistryImport { file } => self.registry_import(actor, &file).await,
             Request::BackupBegin { to } => self.backup_begin(actor, &to).await,
             Request::BackupEnd { what } => self.backup_end(actor, Kind::BackedUp, &what).await,
             Request::DrillEnd { what } => self.backup_end(actor, Kind::Restored, &what).await,
@@ -681,6 +682,8 @@ impl Node {
             | Request::KeyList {}
             | Request::KeyRotate {}
             | Request::TrailSeal {}
+            // What a missing registry needs.
+            | Request::RegistryImport { .. }
             | Request::BackupBegin { .. }
             | Request::BackupEnd { .. }
             | Request::DrillEnd { .. }
@@ -716,7 +719,7 @@ impl Node {
             | Request::AccessRevoke { .. }
             | Request::AccessList { .. }
             | Request::Explain { .. }
-            | Request::AccessMatrix { .. } => Err(older_registry(&self.folder.registry(), registry, trail)),
+            | Request::AccessMatrix { .. } => Err(older_registry(self.registry.home(), registry, trail)),
         }
     }
 }
@@ -749,11 +752,10 @@ fn waits_for_turn(request: &Request) -> bool {
 }
 
 /// Says that a registry is older than its trail, and how to go on.
-pub(crate) fn older_registry(path: &Path, registry: u64, trail: u64) -> Refusal {
+pub(crate) fn older_registry(home: &Home, registry: u64, trail: u64) -> Refusal {
     let message = format!(
-        "the registry {} is older than the trail: it is at change {registry}, the trail says that change {trail} was \
-         made; whom a later change has barred would get in",
-        path.display()
+        "the registry {home} is older than the trail: it is at change {registry}, the trail says that change {trail} was \
+         made; whom a later change has barred would get in"
     );
     Refusal::new(message).help(
         "bring the registry of that time back, or run `wardline serve --accept-older-registry \"reason\"`; what changed \

@@ -57,6 +57,9 @@ pub(crate) enum Command {
     /// For how long entries are kept
     #[command(subcommand)]
     Retention(retention::Retention),
+    /// The registry as a whole
+    #[command(subcommand)]
+    Registry(crate::commands::registry::RegistryCommand),
     /// Credentials of the resources; no client ever sees them
     #[command(subcommand)]
     Vault(Vault),

@@ -104,6 +104,7 @@ fn needed(request: &Request) -> Needed {
         | Request::VaultSet { .. }
         | Request::VaultRemove { .. }
         | Request::TrailSeal {}
+        | Request::RegistryImport { .. }
         | Request::BackupBegin { .. }
         | Request::BackupEnd { .. }
         | Request::DrillEnd { .. }
@@ -184,6 +185,7 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::AccessMatrix { .. } => change("access matrix"),
         Request::Login { .. } => change("login"),
         Request::TrailSeal {} => change("trail seal"),
+        Request::RegistryImport { .. } => change("registry import"),
         Request::BackupBegin { .. } | Request::BackupEnd { .. } => change("backup"),
         Request::DrillEnd { .. } => change("drill"),
         Request::OperatorRights {} => change("operator rights"),

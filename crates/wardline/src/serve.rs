@@ -125,7 +125,7 @@ async fn check_registry(node: &Node, accepted: Option<&str>) -> anyhow::Result<(
             node.accept_older_registry(&Actor::ourselves(), reason).await
         }
         (Standing::Older { registry, trail }, None) => {
-            Err(older_registry(&node.folder.registry(), registry, trail).into())
+            Err(older_registry(node.registry.home(), registry, trail).into())
         }
     }
 }

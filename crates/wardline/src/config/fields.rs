@@ -226,6 +226,12 @@ pub(crate) const FIELDS: &[Field] = &[
         "How many complete segments stay in the data folder; older ones are read from the store.",
     ),
     field(
+        "registry.url_file",
+        "path",
+        "none: `registry.sqlite` in the data folder",
+        "File of mode 0600 with one line, `postgres://user:password@host:port/database?sslmode=verify-full&sslrootcert=FILE`: people and what they may are kept there. Without TLS on a loopback address or socket only.",
+    ),
+    field(
         "backup.to",
         "path or `\"s3://BUCKET/PREFIX\"`",
         "required in the section",

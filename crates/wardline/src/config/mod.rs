@@ -9,6 +9,7 @@ mod evidence;
 mod fields;
 mod files;
 mod handover;
+mod home;
 mod keep;
 mod operators;
 mod problem;
@@ -88,6 +89,8 @@ pub(crate) struct Config {
     pub(crate) trail_store: TrailStore,
     /// Where backups go.
     pub(crate) backup: Option<StorePlace>,
+    /// Where people are kept, if not in the data folder.
+    pub(crate) registry: Option<registry::Server>,
 }
 
 /// Where and how PostgreSQL clients are received.
@@ -234,6 +237,9 @@ impl Config {
         let mut exceptions = Vec::new();
         if self.listener.plaintext {
             exceptions.push(format!("clients connect without TLS on {}", self.listener.address));
+        }
+        if let Some(server) = self.registry.as_ref().filter(|server| server.is_plain()) {
+            exceptions.push(format!("the registry {server} is reached without TLS, on this machine"));
         }
         for (name, resource) in &self.resources {
             match &resource.tls {

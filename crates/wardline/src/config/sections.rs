@@ -13,8 +13,8 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 use super::read::{At, Section, quoted};
 use super::{
     Askable, Certificate, Config, DEFAULT_ADDRESS, Export, Inbound, Listener, Resource, SignIn, StorePlace,
-    TrailStore, UpstreamTls, Web, access, evidence, files, handover, keep, operators, problem, protection,
-    purposes, sha256, web,
+    TrailStore, UpstreamTls, Web, access, evidence, files, handover, home, keep, operators, problem,
+    protection, purposes, sha256, web,
 };
 use crate::operators::Operators;
 
@@ -43,6 +43,7 @@ pub(super) struct Draft {
     exports: BTreeMap<String, Export>,
     inbound: Option<Inbound>,
     web: Option<Web>,
+    registry: Option<registry::Server>,
     operators: Option<Operators>,
     retention_years: u32,
     access: BTreeMap<String, Askable>,
@@ -65,6 +66,7 @@ impl Draft {
             exports: self.exports,
             inbound: self.inbound,
             web: self.web,
+            registry: self.registry,
             resources: self.resources,
             roles: self.roles,
             policies: self.policies,
@@ -113,6 +115,7 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
         exports: handover::exports(top, base),
         inbound: handover::inbound(top, base),
         web: web::web(top, base),
+        registry: home::registry(top, base),
     }
 }
 

@@ -51,7 +51,21 @@ pub(crate) enum Request {
     /// End all tokens of a person.
     TokensRevoke { name: String },
     /// Store a resource's credential.
-    VaultSet { resource: String, user: String, password: Sensitive },
+    VaultSet {
+        resource: String,
+        user: String,
+        password: Sensitive,
+        /// The account that takes turns with the first.
+        #[serde(default)]
+        second: bool,
+    },
+    /// Change the password of a resource's account.
+    VaultRotate {
+        resource: String,
+        /// Of both accounts, where there are two.
+        #[serde(default)]
+        all: bool,
+    },
     /// Forget a resource's credential.
     VaultRemove { resource: String },
     /// List the resources that have a credential.
@@ -203,6 +217,8 @@ pub(crate) enum Reply {
     Nothing {},
     /// The credential is stored; whether the resource is in the configuration in force.
     Stored { in_force: bool },
+    /// The account whose password was changed, and which is in use now.
+    Rotated { users: Vec<String> },
     /// The person as they are now.
     Person(PersonView),
     /// Everybody.

@@ -80,8 +80,12 @@ impl Node {
             Request::Login { name, password, life_s } => self.login(actor, &name, password.0, life_s).await,
             Request::TokenRevoke { id } => self.token_revoke(actor, &id).await,
             Request::TokensRevoke { name } => self.tokens_revoke(actor, &name).await,
-            Request::VaultSet { resource, user, password } => {
-                self.vault_set(actor, resource, user, password.0).await
+            Request::VaultSet { resource, user, password, second } => {
+                self.vault_set(actor, resource, Credential { user, password: password.0 }, second).await
+            }
+            Request::VaultRotate { resource, all: false } => self.vault_rotate(actor, &resource).await,
+            Request::VaultRotate { resource, all: true } => {
+                self.rotate_after_emergency(actor, &resource).await
             }
             Request::VaultRemove { resource } => self.vault_remove(actor, resource).await,
             Request::VaultList {} => self.vault_list(),
@@ -337,10 +341,11 @@ impl Node {
         &self,
         actor: &Actor,
         resource: String,
-        user: String,
-        password: Secret,
+        credential: Credential,
+        second: bool,
     ) -> Result<Reply, Refusal> {
-        let what = format!("store the credential of resource {}", quoted(&resource));
+        let which = if second { "second credential" } else { "credential" };
+        let what = format!("store the {which} of resource {}", quoted(&resource));
         let change = Change::new(actor, "vault set", what);
         let config = self.config.load_full();
         let in_force = config.resources.contains_key(&resource);
@@ -349,7 +354,12 @@ impl Node {
         self.or_refuse(&change, known).await?;
         self.admitted(&change).await?;
         let id = ResourceId(resource.into());
-        let stored = self.vault_writer.lock().set(&id, &Credential { user, password });
+        // Not while the one before is being changed.
+        let _alone = self.rotating.lock().await;
+        let stored = match second {
+            true => self.vault_writer.lock().set_standby(&id, &credential),
+            false => self.vault_writer.lock().set(&id, &credential),
+        };
         self.done(&change, stored.and_then(|()| self.vault.reload())).await?;
         Ok(Reply::Stored { in_force })
     }
@@ -690,6 +700,7 @@ impl Node {
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::VaultSet { .. }
+            | Request::VaultRotate { .. }
             | Request::VaultRemove { .. }
             | Request::VaultList {} => Ok(()),
             Request::HoldAdd { .. }
@@ -737,6 +748,8 @@ fn waits_for_turn(request: &Request) -> bool {
             | Request::ArchiveManifest { .. }
             | Request::SessionList {}
             | Request::SessionKill { .. }
+            // It waits for a resource.
+            | Request::VaultRotate { .. }
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::TrailSeal {}

@@ -53,6 +53,8 @@ pub(crate) struct Node {
     pub(crate) kept: Arc<Kept>,
     pub(crate) vault: Vault,
     pub(crate) vault_writer: Mutex<VaultWriter>,
+    /// One change of a resource's password at a time; the resource may be slow, so it is not the turn of all changes.
+    pub(crate) rotating: tokio::sync::Mutex<()>,
     pub(crate) salts: Salts,
     pub(crate) hashing: Hashing,
     /// What is open on all listeners.
@@ -136,6 +138,7 @@ impl Node {
             kept: Arc::new(kept),
             vault,
             vault_writer: Mutex::new(vault_writer),
+            rotating: tokio::sync::Mutex::new(()),
             _lock: lock,
         })
     }

@@ -102,6 +102,7 @@ fn needed(request: &Request) -> Needed {
         | Request::TokenRevoke { .. }
         | Request::TokensRevoke { .. }
         | Request::VaultSet { .. }
+        | Request::VaultRotate { .. }
         | Request::VaultRemove { .. }
         | Request::TrailSeal {}
         | Request::RegistryImport { .. }
@@ -163,6 +164,7 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::UserRoles { name, .. } => named("user roles", name),
         Request::TokensRevoke { name } => named("token revoke", name),
         Request::VaultSet { resource, .. } => named("vault set", resource),
+        Request::VaultRotate { resource, .. } => named("vault rotate", resource),
         Request::VaultRemove { resource } => named("vault remove", resource),
         Request::SurveyBegin { resource, .. } | Request::SurveyEnd { resource, .. } => {
             named("phi scan", resource)

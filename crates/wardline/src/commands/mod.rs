@@ -152,6 +152,7 @@ mod tests {
         "token revoke",
         "vault set",
         "vault remove",
+        "vault rotate",
         "registry import",
         "key rotate",
         "retention expire",

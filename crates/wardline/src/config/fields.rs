@@ -393,6 +393,24 @@ pub(crate) const FIELDS: &[Field] = &[
         "A shorter idle timeout for this resource.",
     ),
     field(
+        "resource.*.upstream_identity",
+        "`\"none\"`, `\"application_name\"` or `\"set-role\"`",
+        "`\"none\"`",
+        "How the resource is told who acts: by `application_name = wardline:NAME`, or also by acting as a role of the person's own.",
+    ),
+    field(
+        "resource.*.upstream_role",
+        "text with `{name}`",
+        "`{name}`",
+        "Name of a person's role at the resource, for `set-role`.",
+    ),
+    field(
+        "resource.*.rotation.every",
+        "`\"10m\"` to `\"366d\"`",
+        "required in the section",
+        "How often Wardline changes its own password at the resource: `d` days, `h` hours, `m` minutes. The account must be Wardline's alone.",
+    ),
+    field(
         "resource.*.session_lifetime_s_max",
         "1 to 2592000",
         "the listener's",

@@ -19,6 +19,7 @@ mod read;
 mod sections;
 #[cfg(test)]
 mod tests;
+mod upstream;
 mod web;
 
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use gateway::Bounds;
+use gateway::{Bounds, UpstreamIdentity};
 use model::ResourceId;
 use phi::Class;
 use policy::{CedarFile, Role, Snapshot, Sources};
@@ -163,6 +164,10 @@ pub(crate) struct Resource {
     pub(crate) tls: UpstreamTls,
     /// How long its sessions may last, where that is less than the listener allows.
     pub(crate) bounds: Bounds,
+    /// How it is told who acts.
+    pub(crate) identity: UpstreamIdentity,
+    /// How often Wardline's own password there changes by itself.
+    pub(crate) rotation: Option<Duration>,
     /// What of its content is protected; without it results leave as they come.
     pub(crate) protection: Option<Protection>,
 }

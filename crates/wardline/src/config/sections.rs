@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::Bounds;
+use gateway::{Bounds, UpstreamIdentity};
 use phi::Class;
 use policy::{CedarFile, Pattern, Place, Role, Rule};
 
@@ -14,7 +14,7 @@ use super::read::{At, Section, quoted};
 use super::{
     Askable, Certificate, Config, DEFAULT_ADDRESS, Export, Inbound, Listener, Resource, SignIn, StorePlace,
     TrailStore, UpstreamTls, Web, access, evidence, files, handover, home, keep, operators, problem,
-    protection, purposes, sha256, web,
+    protection, purposes, sha256, upstream, web,
 };
 use crate::operators::Operators;
 
@@ -255,6 +255,8 @@ fn placeholder() -> Resource {
         database: String::new(),
         tls: UpstreamTls::VerifyFull { ca: None },
         bounds: Bounds::default(),
+        identity: UpstreamIdentity::None,
+        rotation: None,
         protection: None,
     }
 }
@@ -279,8 +281,19 @@ fn resource(name: &str, section: &Section<'_, '_>, base: &Path) -> Option<Resour
         Some(_) => section.section("tls").and_then(|tls| upstream_tls(&tls, base)),
     };
     let protection = protection::protection(section);
+    let (identity, rotation) = (upstream::identity(section), upstream::rotation(section));
+    let bounds = bounds(section);
     protocol?;
-    Some(Resource { host: host?.value, port, database, tls: tls?, bounds: bounds(section), protection })
+    Some(Resource {
+        host: host?.value,
+        port,
+        database,
+        tls: tls?,
+        bounds,
+        identity: identity?,
+        rotation,
+        protection,
+    })
 }
 
 fn bounds(section: &Section<'_, '_>) -> Bounds {

@@ -471,6 +471,13 @@ pub(crate) const FIELDS: &[Field] = &[
         "Clean columns whose text is not looked through, such as the telephone numbers of wards: written as in `clean`.",
     ),
     field(
+        "resource.*.phi.trusted_views",
+        "list of columns",
+        "`[]`",
+        "Views that people may read though their definitions choose rows by protected columns, because which rows there are \
+         tells nothing: `schema.view.*` or `schema.*`.",
+    ),
+    field(
         "resource.*.phi.record_numbers",
         "list of texts",
         "`[]`",

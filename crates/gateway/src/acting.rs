@@ -123,7 +123,9 @@ mod tests {
         ] {
             assert_eq!(application_name(&person("ann"), own), expected);
             assert!(is_of(&person("ann"), expected.as_bytes()));
-            assert!(!is_of(&person("an"), expected.as_bytes()) && !is_of(&person("anna"), expected.as_bytes()));
+            assert!(
+                !is_of(&person("an"), expected.as_bytes()) && !is_of(&person("anna"), expected.as_bytes())
+            );
         }
         let long = "n".repeat(63);
         assert_eq!(application_name(&person(&long), ""), format!("wardline:#{:032x}", 0xab));
@@ -137,10 +139,7 @@ mod tests {
         let pattern = "p_{name}".into();
         UpstreamIdentity::SetRole { pattern }.announce(&person("ann"), &mut asked).unwrap();
         let asked: Vec<_> = asked.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(
-            asked,
-            [("timezone", "UTC"), ("application_name", "wardline:ann b"), ("role", "p_ann")]
-        );
+        assert_eq!(asked, [("timezone", "UTC"), ("application_name", "wardline:ann b"), ("role", "p_ann")]);
         let long = UpstreamIdentity::SetRole { pattern: "role_of_{name}".into() };
         assert!(long.announce(&person(&"n".repeat(60)), &mut Vec::new()).is_err());
     }

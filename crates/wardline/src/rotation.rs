@@ -55,7 +55,10 @@ impl std::fmt::Display for Error {
             }
             Error::NoneLogsIn { user } => {
                 let user = output::printable(user);
-                write!(f, "account `{user}` does not log in with what the vault holds: `wardline vault set` it again")
+                write!(
+                    f,
+                    "account `{user}` does not log in with what the vault holds: `wardline vault set` it again"
+                )
             }
             Error::Random => f.write_str("no random bytes"),
         }
@@ -89,11 +92,15 @@ impl Node {
     /// Changes the password of a resource's account now: of the second one where there are two, which is then in use.
     pub(crate) async fn vault_rotate(&self, actor: &Actor, resource: &str) -> Result<Reply, Refusal> {
         let shown = output::clipped(&output::printable(resource), registry::NAME_BYTES_MAX);
-        let change = Change::new(actor, "vault rotate", format!("rotate the credential of resource `{shown}`"));
+        let change =
+            Change::new(actor, "vault rotate", format!("rotate the credential of resource `{shown}`"));
         let upstream = self.upstreams.load().get(resource).cloned();
         let Some(upstream) = upstream else {
-            let refusal = Refusal::new(format!("there is no resource `{shown}` in the configuration in force"));
-            return Err(self.refused(&change, refusal.help("`wardline check` shows what is configured")).await);
+            let refusal =
+                Refusal::new(format!("there is no resource `{shown}` in the configuration in force"));
+            return Err(self
+                .refused(&change, refusal.help("`wardline check` shows what is configured"))
+                .await);
         };
         // One at a time; whoever comes second changes it once more.
         let _alone = self.rotating.lock().await;
@@ -116,7 +123,11 @@ impl Node {
     }
 
     /// Changes every password of a resource's accounts: after an emergency somebody may know any of them.
-    pub(crate) async fn rotate_after_emergency(&self, actor: &Actor, resource: &str) -> Result<Reply, Refusal> {
+    pub(crate) async fn rotate_after_emergency(
+        &self,
+        actor: &Actor,
+        resource: &str,
+    ) -> Result<Reply, Refusal> {
         let id = ResourceId(resource.into());
         let accounts = self.vault.accounts(&id).map_err(|error| Refusal::because(&error))?;
         let twice = accounts.is_some_and(|accounts| accounts.standby.is_some());

@@ -145,7 +145,13 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     let control = Arc::new(ControlSocket::bind(&node.folder, config.operators.as_ref())?);
     let answers = answer_requests(&control, node);
     let repeats = repeat_changes(node);
-    let watches = [expire_access(node), rotation::start(node), witness::submit::start(node), clock::start(node), keep::start(node)];
+    let watches = [
+        expire_access(node),
+        rotation::start(node),
+        witness::submit::start(node),
+        clock::start(node),
+        keep::start(node),
+    ];
     let end = signals.obey(node, file).await;
     if let Some(inbound) = inbound {
         inbound.stop().await;

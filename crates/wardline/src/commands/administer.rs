@@ -147,7 +147,10 @@ pub(crate) fn vault(file: &Path, command: &Vault) -> anyhow::Result<ExitCode> {
                     return output::json(&json!({ "done": true, "users": users }));
                 }
                 for user in users {
-                    output::line(&format!("changed the password of {} at {resource}", output::printable(&user)));
+                    output::line(&format!(
+                        "changed the password of {} at {resource}",
+                        output::printable(&user)
+                    ));
                 }
                 Ok(())
             })

@@ -41,11 +41,17 @@ fn check_pattern(section: &Section<'_, '_>, way: &str, at: &At<String>) -> Optio
         None
     };
     if way != "set-role" {
-        return wrong(format!("`{field}` is of no use without `upstream_identity = \"set-role\"`"), "add it, or remove this");
+        return wrong(
+            format!("`{field}` is of no use without `upstream_identity = \"set-role\"`"),
+            "add it, or remove this",
+        );
     }
     // A role that is the same for everybody would name nobody.
     if at.value.matches(PERSON).count() != 1 || at.value.len() >= ROLE_BYTES_MAX {
-        return wrong(format!("`{field}` must have `{PERSON}` in it once, and be short"), "write `person_{name}`");
+        return wrong(
+            format!("`{field}` must have `{PERSON}` in it once, and be short"),
+            "write `person_{name}`",
+        );
     }
     if at.value.contains(|c: char| c.is_control()) {
         return wrong(format!("`{field}` cannot be the name of a role"), "write `person_{name}`");
@@ -60,7 +66,11 @@ pub(super) fn rotation(section: &Section<'_, '_>) -> Option<Duration> {
     let every = duration(&at.value).filter(|every| (EVERY_MIN..=EVERY_MAX).contains(every));
     if every.is_none() {
         let message = format!("`{}` is no such time: `{}`", section.child("every"), at.value);
-        section.reader().error(at.offset, message, "write days, hours or minutes, such as \"30d\", \"12h\" or \"10m\"");
+        section.reader().error(
+            at.offset,
+            message,
+            "write days, hours or minutes, such as \"30d\", \"12h\" or \"10m\"",
+        );
     }
     every
 }
@@ -85,9 +95,8 @@ mod tests {
     use crate::config::Config;
 
     fn read(lines: &str) -> Result<(UpstreamIdentity, Option<Duration>), String> {
-        let text = format!(
-            "node = \"gw1\"\n[resource.hospital]\nprotocol = \"postgres\"\nhost = \"h\"\n{lines}\n"
-        );
+        let text =
+            format!("node = \"gw1\"\n[resource.hospital]\nprotocol = \"postgres\"\nhost = \"h\"\n{lines}\n");
         let loaded = Config::parse(Path::new("wardline.toml"), &text);
         let config = loaded.config.ok_or_else(|| loaded.problems.to_string())?;
         let resource = &config.resources["hospital"];

@@ -54,8 +54,9 @@ impl<C: Control> Relay<C> {
         let state = SqlState(*b"0A000");
         let words = format!("not supported: {what}");
         let pending = self.gate.reject(&inspection.command, &words, state, at).map_err(Failure::Trail)?;
-        let error = WireError::new(Severity::Error, &state.0, words)
-            .hint("`RESET ALL` and `DISCARD TEMP` reset a session; `SET application_name = '…'` stands alone.");
+        let error = WireError::new(Severity::Error, &state.0, words).hint(
+            "`RESET ALL` and `DISCARD TEMP` reset a session; `SET application_name = '…'` stands alone.",
+        );
         Ok(Some((error, pending)))
     }
 

@@ -9,12 +9,13 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 /// All migrations, oldest first. A released one is never edited: its checksum is in every database.
-const MIGRATIONS: [(i64, &str, &str); 5] = [
+const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "people", include_str!("../migrations/0001_people.sql")),
     (2, "changes", include_str!("../migrations/0002_changes.sql")),
     (3, "agreements", include_str!("../migrations/0003_agreements.sql")),
     (4, "locks", include_str!("../migrations/0004_locks.sql")),
     (5, "access", include_str!("../migrations/0005_access.sql")),
+    (10, "departures", include_str!("../migrations/0010_departures.sql")),
 ];
 
 /// The words that PostgreSQL says otherwise.
@@ -29,14 +30,14 @@ pub(crate) enum Dialect {
 
 /// Returns the migrations for a database.
 pub(crate) fn migrations(dialect: Dialect) -> Migrator {
-    let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
+    let migration = |&(version, name, sql): &(i64, &'static str, &'static str)| {
         let sql = match dialect {
             Dialect::Sqlite => sql.into_sql_str(),
             Dialect::Postgres => AssertSqlSafe(for_postgres(sql)).into_sql_str(),
         };
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql, false)
     };
-    Migrator::with_migrations(MIGRATIONS.into_iter().map(migration).collect())
+    Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect())
 }
 
 fn for_postgres(sql: &str) -> String {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use futures_util::TryStreamExt as _;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Row as _};
+use sqlx::{AnyConnection, AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
 
 use crate::Registry;
 use crate::database::{Home, Reader, file_options, private_file};
@@ -86,7 +86,6 @@ impl Registry {
 }
 
 async fn connect(path: &Path) -> Result<AnyConnection, Error> {
-    use sqlx::ConnectOptions as _;
     Ok(file_options(path, "rw")?.connect().await?)
 }
 

@@ -3,13 +3,17 @@
 //!
 //! It reads the start-up message and looks for `ALTER ROLE`, so the connection must be in clear.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::Result;
+
+/// How often a connection that stands still looks whether it still has to.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
 /// What happens to connections that rotate; all others pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,8 +94,16 @@ fn pass(mut client: TcpStream, port: u16, state: &Arc<State>) {
     let held = rotates && (state.holds(Hold::Every) || (state.holds(Hold::AfterFirst) && number > 0));
     if held {
         state.held.fetch_add(1, Ordering::SeqCst);
-        // Until whoever waits goes away.
-        while let Ok(1..) = client.read(&mut piece) {}
+        // Until whoever waits goes away, or something else is held.
+        let _timed = client.set_read_timeout(Some(LOOK_PAUSE));
+        let mode = state.hold.load(Ordering::SeqCst);
+        while state.hold.load(Ordering::SeqCst) == mode {
+            match client.read(&mut piece) {
+                Ok(0) => return,
+                Err(error) if !is_pause(&error) => return,
+                Ok(_) | Err(_) => {}
+            }
+        }
         return;
     }
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)) else { return };
@@ -125,6 +137,10 @@ fn pass(mut client: TcpStream, port: u16, state: &Arc<State>) {
         }
     }
     let _ = server.shutdown(Shutdown::Both);
+}
+
+fn is_pause(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 fn contains(bytes: &[u8], wanted: &[u8]) -> bool {

@@ -163,7 +163,7 @@ fn what_is_not_a_vault() {
         let error = tampered(change).unwrap_err();
         assert!(expected(&error), "{error}");
     };
-    check(|json| json["format"] = "wardline/vault/v2".into(), |it| matches!(it, Error::Version { .. }));
+    check(|json| json["format"] = "wardline/vault/v3".into(), |it| matches!(it, Error::Version { .. }));
     check(|json| json["extra"] = 1.into(), |it| matches!(it, Error::Format { .. }));
     check(|json| json["key"] = "AAAA".into(), |it| matches!(it, Error::WrongRootKey { .. }));
     check(|json| *json = "text".into(), |it| matches!(it, Error::Format { .. }));

@@ -196,7 +196,7 @@ fn the_databases_own_log_names_the_person() {
     let line = log.lines().find(|line| line.contains("asked by ann")).expect("the statement");
     assert!(line.starts_with("wardline_app|wardline:ann psql|"), "{line}");
 
-    let shown = "select application_name from pg_stat_activity where pid = pg_backend_pid()";
+    let shown = "show application_name";
     for (name, expected) in [
         ("set application_name = 'wardline:ben'", "wardline:ann wardline:ben"),
         ("set session application_name to 'x''y'", "wardline:ann x'y"),
@@ -298,10 +298,25 @@ fn people_live_on_postgresql_and_the_gateway_outlives_its_outage() {
     let private = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o600);
     std::fs::set_permissions(&url, private).expect("private");
 
-    let placed = builder(&resources, resources.port()).toml(&format!("[registry]\nurl_file = {url:?}"));
-    let gateway = nurse(placed).start().expect("it starts");
-    assert!(!gateway.data().join("registry.sqlite").exists());
+    let mut gateway = nurse(builder(&resources, resources.port())).start().expect("it starts");
+    gateway.terminate().expect("it ends");
+    let section = format!("[registry]\nurl_file = {url:?}\n");
+    let configuration = std::fs::read_to_string(gateway.config()).expect("the configuration") + &section;
+    std::fs::write(gateway.config(), configuration).expect("written");
+    gateway.serve().expect_err("nobody of the people is there");
+    let file = gateway.data().join("registry.sqlite");
+    let import = ["registry", "import", file.to_str().expect("a path")];
+    gateway.cli(&import).expect("moved");
+    let again = gateway.cli_output(&import).expect("it runs");
+    assert!(!again.status.success() && err(&again).contains("not overwritten"), "{}", err(&again));
+    std::fs::remove_file(file).expect("the old one is put away");
+    gateway.serve().expect("it starts");
     assert_eq!(home.psql_in("wardline", "select name from people").expect("psql"), "ann");
+    let backups = folder.path().join("backups");
+    let backups = backups.to_str().expect("a path");
+    gateway.cli(&["backup", backups]).expect("a backup");
+    let drill = gateway.cli(&["drill", backups]).expect("a drill, which asks no server");
+    assert!(drill.contains("ready to serve"), "{drill}");
     let ann = gateway.conninfo("ann", HOSPITAL).expect("a person");
     let held = stage::Held::open("127.0.0.1", &ann);
     held.ask("select name from wards").expect("an answer");

@@ -30,14 +30,14 @@ pub(crate) enum Dialect {
 
 /// Returns the migrations for a database.
 pub(crate) fn migrations(dialect: Dialect) -> Migrator {
-    let migration = |&(version, name, sql): &(i64, &'static str, &'static str)| {
+    let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
         let sql = match dialect {
             Dialect::Sqlite => sql.into_sql_str(),
             Dialect::Postgres => AssertSqlSafe(for_postgres(sql)).into_sql_str(),
         };
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql, false)
     };
-    Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect())
+    Migrator::with_migrations(MIGRATIONS.iter().copied().map(migration).collect())
 }
 
 fn for_postgres(sql: &str) -> String {

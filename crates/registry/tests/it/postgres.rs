@@ -137,7 +137,8 @@ async fn a_server_on_the_way_must_prove_itself() {
     let stranger = folder.path().join("other-ca.crt");
     testbed::tls::Authority::new("somebody else").unwrap().write(&stranger).unwrap();
     let at = |ca: &std::path::Path| {
-        let address = format!("{}/postgres?sslmode=verify-full&sslrootcert={}", address(&cluster), ca.display());
+        let address =
+            format!("{}/postgres?sslmode=verify-full&sslrootcert={}", address(&cluster), ca.display());
         Server::parse(&address).unwrap()
     };
     let error = Registry::open_on(&at(&stranger)).await.unwrap_err();

@@ -149,7 +149,6 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
         expire_access(node),
         rotation::start(node),
         leavers::start(node),
-        rotation::start(node),
         witness::submit::start(node),
         clock::start(node),
         keep::start(node),

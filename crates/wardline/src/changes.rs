@@ -737,10 +737,10 @@ fn waits_for_turn(request: &Request) -> bool {
             | Request::ArchiveManifest { .. }
             | Request::SessionList {}
             | Request::SessionKill { .. }
-            | Request::ReportLeavers { .. }
-            | Request::WorkloadList {}
             // It waits for a resource.
             | Request::VaultRotate { .. }
+            | Request::ReportLeavers { .. }
+            | Request::WorkloadList {}
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::TrailSeal {}

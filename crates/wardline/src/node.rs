@@ -99,8 +99,8 @@ impl Node {
         let root = load_root_key(&folder.root_key())?;
         let vault = Vault::open(&folder.vault(), &root)?;
         let vault_writer = VaultWriter::open(&folder.vault(), &root)?;
-        let home = match &config.registry {
-            Some(server) => Home::Postgres(server.clone()),
+        let home = match config.registry_server()? {
+            Some(server) => Home::Postgres(server),
             None => Home::File(folder.registry()),
         };
         let registry = Registry::open_at(&home).await.with_context(|| format!("the registry {home}"))?;

@@ -147,8 +147,8 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     let repeats = repeat_changes(node);
     let watches = [
         expire_access(node),
-        leavers::start(node),
         rotation::start(node),
+        leavers::start(node),
         witness::submit::start(node),
         clock::start(node),
         keep::start(node),

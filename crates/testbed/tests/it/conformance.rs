@@ -38,5 +38,7 @@ mod setup;
 pub(crate) mod stage;
 #[path = "conformance/store.rs"]
 mod store;
+#[path = "conformance/vault.rs"]
+mod vault;
 #[path = "conformance/witness.rs"]
 mod witness;

@@ -48,6 +48,11 @@ fn surroundings(config: &Config) -> Vec<Problem> {
     if let Err(error) = upstream::check(config) {
         problems.push(Problem::error(&config.file, format!("{error:#}")));
     }
+    if let Err(error) = config.registry_server() {
+        let help = "write one line into it, mode 0600: `postgres://user:password@host/database?sslmode=verify-full&\
+                    sslrootcert=FILE`";
+        problems.push(Problem::error(&config.file, format!("{error:#}")).help(help));
+    }
     if let Some(missing) = crate::witness::submit::standing(config) {
         let help = "see the log of the running server, and whether the witnesses run";
         problems.push(Problem::warning(&config.file, missing).help(help));

@@ -399,6 +399,12 @@ pub(crate) const FIELDS: &[Field] = &[
         "A shorter idle timeout for this resource.",
     ),
     field(
+        "resource.*.session_lifetime_s_max",
+        "1 to 2592000",
+        "the listener's",
+        "A shorter greatest age for sessions on this resource.",
+    ),
+    field(
         "resource.*.upstream_identity",
         "`\"none\"`, `\"application_name\"` or `\"set-role\"`",
         "`\"none\"`",
@@ -415,12 +421,6 @@ pub(crate) const FIELDS: &[Field] = &[
         "`\"10m\"` to `\"366d\"`",
         "required in the section",
         "How often Wardline changes its own password at the resource: `d` days, `h` hours, `m` minutes. The account must be Wardline's alone.",
-    ),
-    field(
-        "resource.*.session_lifetime_s_max",
-        "1 to 2592000",
-        "the listener's",
-        "A shorter greatest age for sessions on this resource.",
     ),
     field(
         "resource.*.tls.mode",

@@ -94,8 +94,8 @@ pub(crate) struct Config {
     pub(crate) trail_store: TrailStore,
     /// Where backups go.
     pub(crate) backup: Option<StorePlace>,
-    /// Where people are kept, if not in the data folder.
-    pub(crate) registry: Option<registry::Server>,
+    /// The file that says where people are kept, if not in the data folder.
+    pub(crate) registry: Option<PathBuf>,
 }
 
 /// Where and how PostgreSQL clients are received.
@@ -250,7 +250,9 @@ impl Config {
         if self.listener.plaintext {
             exceptions.push(format!("clients connect without TLS on {}", self.listener.address));
         }
-        if let Some(server) = self.registry.as_ref().filter(|server| server.is_plain()) {
+        if let Ok(Some(server)) = self.registry_server()
+            && server.is_plain()
+        {
             exceptions.push(format!("the registry {server} is reached without TLS, on this machine"));
         }
         for (name, resource) in &self.resources {

@@ -43,7 +43,7 @@ pub(super) struct Draft {
     exports: BTreeMap<String, Export>,
     inbound: Option<Inbound>,
     web: Option<Web>,
-    registry: Option<registry::Server>,
+    registry: Option<PathBuf>,
     operators: Option<Operators>,
     retention_years: u32,
     access: BTreeMap<String, Askable>,

@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 86] = [
+const COMMANDS: [&str; 89] = [
     "",
     "serve",
     "check",
@@ -36,6 +36,9 @@ const COMMANDS: [&str; 86] = [
     "vault set",
     "vault list",
     "vault remove",
+    "vault rotate",
+    "registry",
+    "registry import",
     "trail",
     "trail tail",
     "trail show",

@@ -222,7 +222,7 @@ impl Trail {
         let numbers = segments(&*core.disk)?;
         let complete = numbers.split_last().map_or(&[][..], |(_, complete)| complete);
         let surplus = complete.len().saturating_sub(kept);
-        let covered = crate::tree::read_checkpoint(&*core.disk, &core.options.origin, core.verifier.clone())?;
+        let covered = crate::tree::read_checkpoint(&*core.disk, &core.log)?;
         let mut dropped = 0;
         for number in complete.iter().take(surplus) {
             // INVARIANT: only what is recorded, covered by a checkpoint and in the store as it is here goes away.

@@ -111,6 +111,8 @@ pub(crate) enum Request {
     KeyList {},
     /// Make further class keys of this month.
     KeyRotate {},
+    /// Let another key sign checkpoints.
+    KeyRotateCheckpoint { overlap_days: u32 },
     /// Keep entries beyond their time.
     HoldAdd { hold: NewHold },
     /// What is held.
@@ -237,6 +239,8 @@ pub(crate) enum Reply {
     Rights(RightsView),
     /// Keys.
     Keys(Vec<KeyView>),
+    /// Another key signs.
+    KeyChanged(KeyChangeView),
     /// Holds.
     Holds(Vec<HoldView>),
     /// Months.
@@ -265,6 +269,17 @@ pub(crate) struct KeyView {
     pub(crate) generation: u32,
     pub(crate) id: String,
     pub(crate) current: bool,
+}
+
+/// A change of the key that signs checkpoints.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct KeyChangeView {
+    pub(crate) number: u32,
+    pub(crate) old: String,
+    pub(crate) new: String,
+    pub(crate) entries: u64,
+    pub(crate) both_until: String,
+    pub(crate) entry: u64,
 }
 
 /// A hold. The patient is not told: whoever asks may read no sealed values.

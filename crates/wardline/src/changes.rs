@@ -5,6 +5,7 @@
 //! secret. Used by the server for its control socket and by commands when no server runs.
 
 mod access;
+mod rotation;
 mod sessions;
 
 use std::borrow::Cow;
@@ -88,6 +89,9 @@ impl Node {
             Request::OperatorRights {} => Ok(self.operator_rights(actor)),
             Request::KeyList {} => self.key_list().await,
             Request::KeyRotate {} => self.key_rotate(actor).await,
+            Request::KeyRotateCheckpoint { overlap_days } => {
+                self.key_rotate_checkpoint(actor, overlap_days).await
+            }
             Request::HoldAdd { hold } => self.hold_add(actor, hold).await,
             Request::HoldList {} => self.hold_list().await,
             Request::HoldRemove { id, reason } => self.hold_remove(actor, id, &reason).await,
@@ -680,6 +684,7 @@ impl Node {
             | Request::OperatorRights {}
             | Request::KeyList {}
             | Request::KeyRotate {}
+            | Request::KeyRotateCheckpoint { .. }
             | Request::TrailSeal {}
             | Request::BackupBegin { .. }
             | Request::BackupEnd { .. }

@@ -440,6 +440,7 @@ pub(crate) enum KindName {
     SegmentOpened,
     PolicyActivated,
     ConfigActivated,
+    KeyRotated,
     KeyDestroyed,
     EpochHead,
     SignIn,

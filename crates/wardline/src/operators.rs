@@ -125,7 +125,7 @@ fn needed(request: &Request) -> Needed {
         }
         Request::ArchiveManifest { .. } => (&[&[Admin, KeyAdmin, Auditor]], Action::Administer),
         Request::KeyList {} => (&[&[KeyAdmin, Auditor, PrivacyOfficer]], Action::Review),
-        Request::KeyRotate {} => (&[&[KeyAdmin]], Action::Administer),
+        Request::KeyRotate {} | Request::KeyRotateCheckpoint { .. } => (&[&[KeyAdmin]], Action::Administer),
         Request::HoldAdd { .. } | Request::HoldRemove { .. } => (&[&[PrivacyOfficer]], Action::Administer),
         Request::HoldList {} | Request::RetentionPlan {} | Request::Agreements {} => {
             (&[&[PrivacyOfficer, Approver, Auditor, KeyAdmin]], Action::Review)
@@ -190,6 +190,7 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::ArchiveManifest { .. } => change("trail archive"),
         Request::KeyList {} => change("key list"),
         Request::KeyRotate {} => change("key rotate"),
+        Request::KeyRotateCheckpoint { .. } => change("key rotate-checkpoint"),
         Request::HoldAdd { .. } => change("retention hold add"),
         Request::HoldList {} => change("retention hold list"),
         Request::HoldRemove { .. } => change("retention hold remove"),

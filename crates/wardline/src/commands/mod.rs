@@ -151,6 +151,7 @@ mod tests {
         "vault set",
         "vault remove",
         "key rotate",
+        "key rotate-checkpoint",
         "retention expire",
         "retention hold add",
         "retention hold remove",

@@ -121,6 +121,8 @@ pub(crate) enum Request {
     KeyRotate {},
     /// Let another key sign checkpoints.
     KeyRotateCheckpoint { overlap_days: u32 },
+    /// The root key is sealed for the day when its file is lost.
+    KeyEscrow { key_id: String, custodians: u8 },
     /// Keep entries beyond their time.
     HoldAdd { hold: NewHold },
     /// What is held.

@@ -95,6 +95,7 @@ impl Node {
             Request::KeyRotateCheckpoint { overlap_days } => {
                 self.key_rotate_checkpoint(actor, overlap_days).await
             }
+            Request::KeyEscrow { key_id, custodians } => self.key_escrow(actor, &key_id, custodians).await,
             Request::HoldAdd { hold } => self.hold_add(actor, hold).await,
             Request::HoldList {} => self.hold_list().await,
             Request::HoldRemove { id, reason } => self.hold_remove(actor, id, &reason).await,
@@ -389,7 +390,7 @@ impl Node {
     }
 
     /// Binds files of the archive to the log. The server does not look at them: who reads the archive compares them.
-    async fn archive_manifest(&self, actor: &Actor, manifest: &str) -> Result<Reply, Refusal> {
+    pub(crate) async fn archive_manifest(&self, actor: &Actor, manifest: &str) -> Result<Reply, Refusal> {
         let manifest: trail::Manifest = manifest.parse().map_err(|error| Refusal::because(&error))?;
         if manifest.end > self.trail.durable() {
             return Err(Refusal::new("the manifest is of entries that are not in the log"));
@@ -672,6 +673,7 @@ impl Node {
             | Request::KeyList {}
             | Request::KeyRotate {}
             | Request::KeyRotateCheckpoint { .. }
+            | Request::KeyEscrow { .. }
             | Request::TrailSeal {}
             | Request::BackupBegin { .. }
             | Request::BackupEnd { .. }

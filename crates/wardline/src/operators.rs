@@ -125,7 +125,9 @@ fn needed(request: &Request) -> Needed {
         }
         Request::ArchiveManifest { .. } => (&[&[Admin, KeyAdmin, Auditor]], Action::Administer),
         Request::KeyList {} => (&[&[KeyAdmin, Auditor, PrivacyOfficer]], Action::Review),
-        Request::KeyRotate {} | Request::KeyRotateCheckpoint { .. } => (&[&[KeyAdmin]], Action::Administer),
+        Request::KeyRotate {} | Request::KeyRotateCheckpoint { .. } | Request::KeyEscrow { .. } => {
+            (&[&[KeyAdmin]], Action::Administer)
+        }
         Request::HoldAdd { .. } | Request::HoldRemove { .. } => (&[&[PrivacyOfficer]], Action::Administer),
         Request::HoldList {} | Request::RetentionPlan {} | Request::Agreements {} => {
             (&[&[PrivacyOfficer, Approver, Auditor, KeyAdmin]], Action::Review)
@@ -195,6 +197,7 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::KeyList {} => change("key list"),
         Request::KeyRotate {} => change("key rotate"),
         Request::KeyRotateCheckpoint { .. } => change("key rotate-checkpoint"),
+        Request::KeyEscrow { .. } => change("key escrow"),
         Request::HoldAdd { .. } => change("retention hold add"),
         Request::HoldList {} => change("retention hold list"),
         Request::HoldRemove { .. } => change("retention hold remove"),

@@ -40,3 +40,5 @@ pub(crate) mod stage;
 mod store;
 #[path = "conformance/witness.rs"]
 mod witness;
+#[path = "conformance/years.rs"]
+mod years;

@@ -1,4 +1,5 @@
-//! Another key signs the log's checkpoints: asked for, recorded, and shown as what others must learn.
+//! Another key signs the log's checkpoints: asked for, recorded, and shown as what others must learn. The root key is sealed
+//! for custodians.
 
 use std::time::Duration;
 
@@ -12,6 +13,21 @@ pub(crate) const OVERLAP_DAYS_MAX: u32 = 366;
 const S_PER_DAY: u64 = 86_400;
 
 impl Node {
+    /// Records that somebody seals the root key in a file. The key is read by the command, which runs under the account that
+    /// can; this is for its record, and for the right to do it.
+    pub(crate) async fn key_escrow(
+        &self,
+        actor: &Actor,
+        key_id: &str,
+        custodians: u8,
+    ) -> Result<Reply, Refusal> {
+        let what = format!("seal root key {} for {custodians} custodians", output::printable(key_id));
+        let change = Change::new(actor, "key escrow", what);
+        self.admitted(&change).await?;
+        self.done(&change, Ok::<(), Refusal>(())).await?;
+        Ok(Reply::Nothing {})
+    }
+
     pub(crate) async fn key_rotate_checkpoint(
         &self,
         actor: &Actor,

@@ -9,6 +9,7 @@ use model::{Micros, Secret};
 use crate::admin::{AgreementView, HoldView, KeyView, NewHold, Reply, Request, Sensitive};
 use crate::cli::Json;
 use crate::commands::administer::{ask, unexpected};
+use crate::commands::escrow::{self, EscrowArguments};
 use crate::output::{self, Paint};
 
 #[derive(Debug, Subcommand)]
@@ -24,7 +25,7 @@ pub(crate) enum Key {
     },
     /// Make further class keys of this month: what comes is under them, what was stays readable
     #[command(after_help = "\
-Not supported: another root key, an escrow key.
+Not supported: another root key. `wardline key escrow` seals the one there is.
 
 Example:
   wardline --as kim key rotate")]
@@ -32,6 +33,8 @@ Example:
         #[command(flatten)]
         output: Json,
     },
+    /// Seal the root key in a file, for custodians and their passphrases
+    Escrow(EscrowArguments),
     /// Let another key sign the log's checkpoints; for a while both do
     #[command(after_help = "\
 The change is signed by both keys, lies in the log and beside its tree: whoever holds either key follows it. Give the new key
@@ -142,6 +145,7 @@ pub(crate) fn key(file: &Path, command: &Key) -> anyhow::Result<ExitCode> {
     let (request, json) = match command {
         Key::List { output } => (Request::KeyList {}, output.json),
         Key::Rotate { output } => (Request::KeyRotate {}, output.json),
+        Key::Escrow(arguments) => return escrow::run(file, arguments),
         Key::RotateCheckpoint { overlap_days, output } => {
             return rotate_checkpoint(file, *overlap_days, output.json);
         }

@@ -133,6 +133,10 @@ pub(crate) enum Request {
     KeyList {},
     /// Make further class keys of this month.
     KeyRotate {},
+    /// Let another key sign checkpoints.
+    KeyRotateCheckpoint { overlap_days: u32 },
+    /// The root key is sealed for the day when its file is lost.
+    KeyEscrow { key_id: String, custodians: u8 },
     /// Keep entries beyond their time.
     HoldAdd { hold: NewHold },
     /// What is held.
@@ -269,6 +273,8 @@ pub(crate) enum Reply {
     Rights(RightsView),
     /// Keys.
     Keys(Vec<KeyView>),
+    /// Another key signs.
+    KeyChanged(KeyChangeView),
     /// Holds.
     Holds(Vec<HoldView>),
     /// Months.
@@ -297,6 +303,17 @@ pub(crate) struct KeyView {
     pub(crate) generation: u32,
     pub(crate) id: String,
     pub(crate) current: bool,
+}
+
+/// A change of the key that signs checkpoints.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct KeyChangeView {
+    pub(crate) number: u32,
+    pub(crate) old: String,
+    pub(crate) new: String,
+    pub(crate) entries: u64,
+    pub(crate) both_until: String,
+    pub(crate) entry: u64,
 }
 
 /// A hold. The patient is not told: whoever asks may read no sealed values.

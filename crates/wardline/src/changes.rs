@@ -7,6 +7,7 @@
 mod access;
 mod fill;
 pub(crate) mod leavers;
+mod rotation;
 mod sessions;
 
 use std::borrow::Cow;
@@ -95,6 +96,10 @@ impl Node {
             Request::OperatorRights {} => Ok(self.operator_rights(actor)),
             Request::KeyList {} => self.key_list().await,
             Request::KeyRotate {} => self.key_rotate(actor).await,
+            Request::KeyRotateCheckpoint { overlap_days } => {
+                self.key_rotate_checkpoint(actor, overlap_days).await
+            }
+            Request::KeyEscrow { key_id, custodians } => self.key_escrow(actor, &key_id, custodians).await,
             Request::HoldAdd { hold } => self.hold_add(actor, hold).await,
             Request::HoldList {} => self.hold_list().await,
             Request::HoldRemove { id, reason } => self.hold_remove(actor, id, &reason).await,
@@ -396,7 +401,7 @@ impl Node {
     }
 
     /// Binds files of the archive to the log. The server does not look at them: who reads the archive compares them.
-    async fn archive_manifest(&self, actor: &Actor, manifest: &str) -> Result<Reply, Refusal> {
+    pub(crate) async fn archive_manifest(&self, actor: &Actor, manifest: &str) -> Result<Reply, Refusal> {
         let manifest: trail::Manifest = manifest.parse().map_err(|error| Refusal::because(&error))?;
         if manifest.end > self.trail.durable() {
             return Err(Refusal::new("the manifest is of entries that are not in the log"));
@@ -678,6 +683,8 @@ impl Node {
             | Request::OperatorRights {}
             | Request::KeyList {}
             | Request::KeyRotate {}
+            | Request::KeyRotateCheckpoint { .. }
+            | Request::KeyEscrow { .. }
             | Request::TrailSeal {}
             // What a missing registry needs.
             | Request::RegistryImport { .. }

@@ -477,6 +477,7 @@ pub(crate) enum KindName {
     SegmentOpened,
     PolicyActivated,
     ConfigActivated,
+    KeyRotated,
     KeyDestroyed,
     EpochHead,
     SignIn,

@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 mod admin;
+mod archiving;
 mod backup;
 mod changes;
 mod cli;

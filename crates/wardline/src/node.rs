@@ -296,6 +296,9 @@ pub(crate) fn load_root_key(path: &Path) -> anyhow::Result<model::RootKey> {
         }
         bail!("there is no root key at {}; run `wardline init`, or bring the key back", path.display());
     }
+    if let Some(root) = crate::commands::escrow::root_key_of(path)? {
+        return Ok(root);
+    }
     Ok(vault::root_key_load(path)?)
 }
 

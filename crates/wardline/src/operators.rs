@@ -127,7 +127,9 @@ fn needed(request: &Request) -> Needed {
         }
         Request::ArchiveManifest { .. } => (&[&[Admin, KeyAdmin, Auditor]], Action::Administer),
         Request::KeyList {} => (&[&[KeyAdmin, Auditor, PrivacyOfficer]], Action::Review),
-        Request::KeyRotate {} => (&[&[KeyAdmin]], Action::Administer),
+        Request::KeyRotate {} | Request::KeyRotateCheckpoint { .. } | Request::KeyEscrow { .. } => {
+            (&[&[KeyAdmin]], Action::Administer)
+        }
         Request::HoldAdd { .. } | Request::HoldRemove { .. } => (&[&[PrivacyOfficer]], Action::Administer),
         Request::HoldList {} | Request::RetentionPlan {} | Request::Agreements {} => {
             (&[&[PrivacyOfficer, Approver, Auditor, KeyAdmin]], Action::Review)
@@ -198,6 +200,8 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::ArchiveManifest { .. } => change("trail archive"),
         Request::KeyList {} => change("key list"),
         Request::KeyRotate {} => change("key rotate"),
+        Request::KeyRotateCheckpoint { .. } => change("key rotate-checkpoint"),
+        Request::KeyEscrow { .. } => change("key escrow"),
         Request::HoldAdd { .. } => change("retention hold add"),
         Request::HoldList {} => change("retention hold list"),
         Request::HoldRemove { .. } => change("retention hold remove"),

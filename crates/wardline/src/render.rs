@@ -228,6 +228,7 @@ fn title(kind: Kind) -> &'static str {
         Kind::PolicyActivated => "policy in force",
         Kind::ConfigActivated => "configuration in force",
         Kind::EpochHead => "where the log stood at the start",
+        Kind::KeyRotated => "the key that signs checkpoints changed",
         Kind::KeyDestroyed => "TOMBSTONE: keys destroyed",
         Kind::SignIn => "sign-in",
         Kind::SessionOpened => "session opened",

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::admin::Actor;
+use crate::archiving;
 use crate::changes::older_registry;
 use crate::cli::Serve;
 use crate::commands::configuration;
@@ -152,6 +153,7 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
         witness::submit::start(node),
         clock::start(node),
         keep::start(node),
+        archiving::start(node, file),
     ];
     let end = signals.obey(node, file).await;
     if let Some(inbound) = inbound {

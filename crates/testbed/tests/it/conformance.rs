@@ -42,3 +42,5 @@ mod store;
 mod vault;
 #[path = "conformance/witness.rs"]
 mod witness;
+#[path = "conformance/years.rs"]
+mod years;

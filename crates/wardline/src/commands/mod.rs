@@ -5,6 +5,7 @@ mod administer;
 pub(crate) mod answer;
 pub(crate) mod archive;
 mod check;
+pub(crate) mod escrow;
 pub(crate) mod export;
 pub(crate) mod inbound;
 mod init;
@@ -13,7 +14,7 @@ mod lake;
 pub(crate) mod operator;
 mod patients;
 mod phi;
-mod place;
+pub(crate) mod place;
 pub(crate) mod prove;
 pub(crate) mod registry;
 pub(crate) mod report;
@@ -161,6 +162,8 @@ mod tests {
         "vault rotate",
         "registry import",
         "key rotate",
+        "key rotate-checkpoint",
+        "key escrow",
         "retention expire",
         "retention hold add",
         "retention hold remove",

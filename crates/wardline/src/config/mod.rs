@@ -36,6 +36,7 @@ use phi::Class;
 use policy::{CedarFile, Role, Snapshot, Sources};
 use toml::de::DeTable;
 
+use crate::archiving::Archiving;
 use crate::clock::ClockWatch;
 use crate::witness::submit::Witnessing;
 pub(crate) use access::Askable;
@@ -82,6 +83,8 @@ pub(crate) struct Config {
     /// Who signs the log's checkpoints beside the log.
     pub(crate) witnessing: Option<Witnessing>,
     pub(crate) clock: ClockWatch,
+    /// When the archive is written while the node serves; by hand when it is left out.
+    pub(crate) archiving: Option<Archiving>,
     /// Programs that sign in by themselves.
     pub(crate) workloads: BTreeMap<String, Workload>,
     /// Which roles may be asked for.

@@ -74,6 +74,7 @@ impl Draft {
             purposes: self.purposes,
             witnessing: self.evidence.witnessing,
             clock: self.evidence.clock,
+            archiving: self.evidence.archiving,
             operators: self.operators,
             retention_years: self.retention_years,
             access: self.access,

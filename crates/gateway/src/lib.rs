@@ -12,6 +12,7 @@ mod error;
 mod gate;
 #[cfg(test)]
 mod held;
+mod lessons;
 mod limits;
 mod listen;
 mod protected;

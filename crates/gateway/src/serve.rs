@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::control::{Control, Upstream};
 use crate::error::{Denial, Ending, Failure};
 use crate::gate::{Gate, decide};
+use crate::lessons;
 use crate::listen::{Shared, Waiting};
 use crate::protocol::postgres::catalogues::Slot;
 use crate::protocol::postgres::codec::{self, Severity, WireError};
@@ -106,8 +107,12 @@ async fn open<C: Control>(
             return Err(failure);
         }
     };
-    let Some(target) = target else {
-        return refuse(&mut greeted.stream, &Denial::Refused { reference }, began).await;
+    let target = match target {
+        Ok(target) => target,
+        Err(None) => return refuse(&mut greeted.stream, &Denial::Refused { reference }, began).await,
+        Err(Some(remedy)) => {
+            return refuse(&mut greeted.stream, &Denial::Untrained { reference, remedy }, began).await;
+        }
     };
     let asked = match parameters(&greeted, session, control) {
         Ok(asked) => asked,
@@ -130,17 +135,21 @@ async fn open<C: Control>(
     failure.map_or(Ok(ending), Err)
 }
 
+/// A resource that may be opened; or what the person can do about it that it may not.
+type Opened = Result<Arc<Upstream>, Option<String>>;
+
 /// Records the sign-in and the opening of the session. Returns the entry, and the resource if policy allows it.
 async fn announce<C: Control>(
     control: &C,
     greeted: &Greeted,
     session: &Session,
     devices: &[std::net::IpAddr],
-) -> Result<(u64, Option<Arc<Upstream>>), Failure> {
+) -> Result<(u64, Opened), Failure> {
     let target = control.resource(&session.resource.0);
     let needs = [Need { action: Action::Connect, object: Object::Resource }];
     let at = control.now();
-    let decision = decide(&control.snapshot(), session, &needs, &session.purpose_first(), at);
+    let snapshot = control.snapshot();
+    let decision = decide(&snapshot, session, &needs, &session.purpose_first(), at);
     let allowed = decision.verdict == Verdict::Allow && target.is_some();
     sign_in_record(control, session, greeted_name(greeted), None).await?;
     let mut record = session.record_stated(Kind::SessionOpened, at);
@@ -154,7 +163,14 @@ async fn announce<C: Control>(
         record.detail = Some(format!("also connected from {}", list.join(", ")).into());
     }
     let reference = durable(control, &record).await?;
-    Ok((reference, target.filter(|_| allowed)))
+    // Only where the resource is one: what is not there is not told apart from what is.
+    let remedy = || lessons::remedy(&snapshot, session.principal.id, &decision, at);
+    let opened = match target {
+        Some(target) if allowed => Ok(target),
+        Some(_) => Err(remedy()),
+        None => Err(None),
+    };
+    Ok((reference, opened))
 }
 
 async fn dial<C: Control>(
@@ -180,7 +196,8 @@ async fn relay<C: Control>(
     let cancel = CancelTarget { session: session.clone(), upstream: target.clone(), process, key };
     let key_bytes = if greeted.minor >= 2 { 32 } else { 4 };
     let (number, key) = shared.sessions.cancellable(cancel.clone(), key_bytes);
-    let ended = match welcome(&mut greeted.stream, &parameters, number, &key).await {
+    let notices = lessons::notices(&shared.control.snapshot(), session.principal.id, shared.control.now());
+    let ended = match welcome(&mut greeted.stream, &parameters, &notices, (number, &key)).await {
         Ok(()) => {
             let control = &*shared.control;
             let gate = Gate::new(session.clone(), control.trail().clone(), control.snapshot());
@@ -192,12 +209,12 @@ async fn relay<C: Control>(
     ended
 }
 
-/// Tells the client that it is in: `AuthenticationOk`, the settings, its cancel key, readiness.
+/// Tells the client that it is in: `AuthenticationOk`, the settings, what it should know, its cancel key, readiness.
 async fn welcome(
     stream: &mut Stream,
     parameters: &[(String, String)],
-    process: u32,
-    key: &[u8],
+    notices: &[WireError],
+    (process, key): (u32, &[u8]),
 ) -> Result<(), Failure> {
     use tokio::io::AsyncWriteExt;
     let mut bytes = Vec::with_capacity(512);
@@ -212,6 +229,7 @@ async fn welcome(
         out.extend_from_slice(&process.to_be_bytes());
         out.extend_from_slice(key);
     });
+    notices.iter().for_each(|notice| notice.encode(&mut bytes));
     codec::message(&mut bytes, b'Z', |out| out.push(b'I'));
     stream.write_all(&bytes).await.map_err(Failure::Client)?;
     stream.flush().await.map_err(Failure::Client)
@@ -252,7 +270,7 @@ async fn refuse_sign_in<C: Control>(
     began: Instant,
 ) -> Result<Ending, Failure> {
     metrics::counter!("gateway_sign_ins_refused_total").increment(1);
-    let nobody = Principal { id: model::PersonId(0), name: "".into(), roles: [].into() };
+    let nobody = Principal { id: model::PersonId(0), name: "".into(), roles: [].into(), agent: None };
     let session = session_of(&greeted, nobody, peer, &*shared.control);
     let name = greeted_name(&greeted);
     match sign_in_record(&*shared.control, &session, name, Some(reason)).await {
@@ -312,6 +330,9 @@ async fn refuse(stream: &mut Stream, denial: &Denial, began: Instant) -> Result<
             WireError::new(Severity::Fatal, b"28P01", format!("access refused (reference {reference})")).hint(
                 "Check the name, the password or token, and the database; or ask your administrator, with the reference.",
             )
+        }
+        Denial::Untrained { reference, remedy } => {
+            WireError::new(Severity::Fatal, b"28000", format!("access refused (reference {reference})")).hint(remedy)
         }
         Denial::TrailLost => {
             WireError::new(Severity::Fatal, b"58030", "access is stopped: the trail cannot record")

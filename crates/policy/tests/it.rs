@@ -9,5 +9,7 @@ mod diagnostics;
 mod examples;
 #[path = "it/reference.rs"]
 mod reference;
+#[path = "it/training.rs"]
+mod training;
 #[path = "it/world.rs"]
 mod world;

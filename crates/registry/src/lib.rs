@@ -21,6 +21,7 @@ mod people;
 mod rows;
 mod sign_in;
 mod tokens;
+mod training;
 
 use sqlx::SqlitePool;
 
@@ -30,6 +31,7 @@ pub use error::Error;
 pub use locks::{LOCKS_MAX, LockRow, LockedRow, NewLock};
 pub use names::{NAME_BYTES_MAX, name_fits, role_fits};
 pub use rows::{AccountRow, FailuresRow, NewPerson, PersonRow, SignIn, TokenRow, Verifiers, Wanted};
+pub use training::{CompletionRow, NewCompletion, Source, Training};
 
 /// One person has at most this many tokens alive at once. SCRAM tries each of them at every sign-in, so the number is
 /// also a bound on that work.

@@ -10,4 +10,5 @@ mod it {
     mod sign_in;
     mod support;
     mod tokens;
+    mod training;
 }

@@ -2,6 +2,8 @@
 //!
 //! How it is done is in `changes`; nothing here acts.
 
+mod training;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -9,6 +11,8 @@ use std::path::PathBuf;
 
 use model::{PersonId, Record, Secret};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub(crate) use training::{Completed, CompletionView, LessonView, Told, TrainingAsk, TrainingReply};
 
 /// A password on its way to the server process: serialised for the socket, never shown.
 #[derive(Clone, Debug)]
@@ -105,6 +109,8 @@ pub(crate) enum Request {
     AccessRevoke { number: u64, reason: String },
     /// List requests and grants.
     AccessList { also_closed: bool },
+    /// What people must learn, and did.
+    Training(TrainingAsk),
     /// Who may do what with Wardline itself.
     OperatorRights {},
     /// The keys of the trail.
@@ -225,6 +231,8 @@ pub(crate) enum Reply {
     Locks(Vec<LockView>),
     /// Requests and grants.
     Requests(Vec<RequestView>),
+    /// About training.
+    Training(TrainingReply),
     /// Decisions.
     Matrix(Vec<CellView>),
     /// What would become of a statement.

@@ -6,6 +6,9 @@
 
 mod access;
 mod sessions;
+mod training;
+
+pub(crate) use training::COMPLETIONS_MAX;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -85,6 +88,7 @@ impl Node {
             }
             Request::VaultRemove { resource } => self.vault_remove(actor, resource).await,
             Request::VaultList {} => self.vault_list(),
+            Request::Training(ask) => self.training(actor, ask).await,
             Request::OperatorRights {} => Ok(self.operator_rights(actor)),
             Request::KeyList {} => self.key_list().await,
             Request::KeyRotate {} => self.key_rotate(actor).await,
@@ -477,6 +481,7 @@ impl Node {
             id: known.id,
             name: known.name.as_str().into(),
             roles: known.roles.iter().map(|role| role.as_str().into()).collect(),
+            agent: None,
         };
         let snapshot = self.snapshot();
         let asked = Asked { principal: &principal, snapshot: &snapshot, context };
@@ -696,6 +701,7 @@ impl Node {
             | Request::ExpirePropose { .. }
             | Request::Agree { .. }
             | Request::Agreements {}
+            | Request::Training(_)
             | Request::UserAdd { .. }
             | Request::UserPassword { .. }
             | Request::UserDisable { .. }
@@ -723,6 +729,9 @@ impl Node {
 
 /// Tells whether a request changes something that another one looks at.
 fn waits_for_turn(request: &Request) -> bool {
+    if let Request::Training(ask) = request {
+        return ask.changes();
+    }
     !matches!(
         request,
         // A log-in waits for hashes; it changes nothing that another change looks at.

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::Micros;
 
 use crate::commands::sessions::{LockCommand, SessionCommand};
+use crate::commands::training::TrainingCommand;
 use crate::commands::{operator, retention};
 use crate::output;
 
@@ -66,6 +67,9 @@ pub(crate) enum Command {
     /// Keep a person, a role, a resource or a device out, at once and until further notice
     #[command(subcommand)]
     Lock(LockCommand),
+    /// What people must learn, and did
+    #[command(subcommand)]
+    Training(TrainingCommand),
     /// Read the trail
     #[command(subcommand)]
     Trail(Trail),

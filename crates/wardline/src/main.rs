@@ -32,6 +32,7 @@ mod serve;
 mod sign_in;
 mod standing;
 mod tls;
+mod training;
 mod upstream;
 mod web;
 mod witness;

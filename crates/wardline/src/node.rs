@@ -17,8 +17,8 @@ use model::{Kind, Micros, OperationId, PersonId, Record, ResourceId};
 use parking_lot::Mutex;
 use phi::operator::KeyId;
 use phi::{Class, Keys};
-use policy::{Lock as PolicyLock, Locked, Person, Role, Rule, Snapshot, Sources};
-use registry::{LockRow, LockedRow, PersonRow, Registry, RequestRow};
+use policy::{Delegation, Due, Lock as PolicyLock, Locked, Person, Role, Rule, Snapshot, Sources};
+use registry::{LockRow, LockedRow, PersonRow, Registry, RequestRow, Training};
 use tokio::sync::watch;
 use trail::Trail;
 use vault::{Vault, VaultWriter};
@@ -30,6 +30,7 @@ use crate::hashing::Hashing;
 use crate::keep::{self, Begin, Kept};
 use crate::output::{self, hex};
 use crate::standing::{Known, Standing};
+use crate::training::{self, Lesson};
 use crate::upstream;
 
 /// Longest `detail` that this crate records; far below the trail's own limit.
@@ -291,6 +292,7 @@ pub(crate) struct Subjects {
     locks: Vec<LockRow>,
     /// In force when they were read.
     grants: Vec<RequestRow>,
+    training: Training,
 }
 
 impl Subjects {
@@ -299,7 +301,27 @@ impl Subjects {
         let mut grants = registry.access_requests(false).await?;
         let now = now();
         grants.retain(|grant| grant.is_in_force(now));
-        Ok(Subjects { people: registry.people().await?, locks: registry.locks_in_force().await?, grants })
+        Ok(Subjects {
+            people: registry.people().await?,
+            locks: registry.locks_in_force().await?,
+            grants,
+            training: registry.training().await?,
+        })
+    }
+
+    /// Returns who must learn what, and did.
+    pub(crate) fn lessons<'a>(&'a self, config: &'a Config, now: Micros) -> Vec<Lesson<'a>> {
+        training::lessons(config, &self.people, &self.grants, &self.training, now)
+    }
+
+    /// Returns who was not asked yet to learn what they must: the person, their name, the course.
+    pub(crate) fn unassigned(&self, config: &Config, now: Micros) -> Vec<(PersonId, String, String)> {
+        training::unassigned(&self.lessons(config, now), &self.training)
+    }
+
+    /// Returns what rights depend on as time passes.
+    fn terms(&self, config: &Config, now: Micros) -> Terms {
+        Terms { dues: training::dues(&self.lessons(config, now)), delegations: Vec::new() }
     }
 }
 
@@ -314,7 +336,15 @@ pub(crate) fn compile(config: &Config, subjects: &Subjects, version: u64) -> any
         };
         PolicyLock { number: lock.number, what }
     });
-    compile_with(config, &subjects.people, &subjects.grants, &locks.collect::<Vec<_>>(), version)
+    let terms = subjects.terms(config, now());
+    compile_with(config, &subjects.people, &subjects.grants, &locks.collect::<Vec<_>>(), &terms, version)
+}
+
+/// What rights depend on as time passes.
+#[derive(Debug, Default)]
+pub(crate) struct Terms {
+    pub(crate) dues: Vec<Due>,
+    pub(crate) delegations: Vec<Delegation>,
 }
 
 /// Returns a grant as a role of its own: what the role it is of allows, on its resource alone. Denials and permits name it
@@ -338,6 +368,7 @@ pub(crate) fn compile_with(
     people: &[PersonRow],
     grants: &[RequestRow],
     locks: &[PolicyLock],
+    terms: &Terms,
     version: u64,
 ) -> anyhow::Result<Snapshot> {
     let defined = |role: &str| config.roles.iter().any(|known| known.name == role);
@@ -368,6 +399,7 @@ pub(crate) fn compile_with(
     }
     let resources: Vec<ResourceId> = config.resource_ids();
     let classes = Class::ALL.map(Class::name);
+    let courses: Vec<_> = config.courses.iter().map(|(name, course)| course.of_policy(name)).collect();
     let sources = Sources {
         roles: &roles,
         cedar: &config.policies,
@@ -376,6 +408,9 @@ pub(crate) fn compile_with(
         resources: &resources,
         classes: &classes,
         purposes: &config.purposes,
+        courses: &courses,
+        dues: &terms.dues,
+        delegations: &terms.delegations,
     };
     Snapshot::compile(&sources, version).map_err(|diagnostics| {
         let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();

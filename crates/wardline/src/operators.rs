@@ -31,12 +31,20 @@ pub(crate) enum Right {
     PrivacyOfficer,
     /// Agrees to what another person proposed.
     Approver,
+    /// Enters who has learnt what.
+    Trainer,
 }
 
 impl Right {
     /// All rights.
-    pub(crate) const ALL: [Right; 5] =
-        [Right::Admin, Right::Auditor, Right::KeyAdmin, Right::PrivacyOfficer, Right::Approver];
+    pub(crate) const ALL: [Right; 6] = [
+        Right::Admin,
+        Right::Auditor,
+        Right::KeyAdmin,
+        Right::PrivacyOfficer,
+        Right::Approver,
+        Right::Trainer,
+    ];
 
     /// Returns the word of the configuration.
     pub(crate) fn name(self) -> &'static str {
@@ -46,6 +54,7 @@ impl Right {
             Right::KeyAdmin => "key-admin",
             Right::PrivacyOfficer => "privacy-officer",
             Right::Approver => "approver",
+            Right::Trainer => "trainer",
         }
     }
 
@@ -89,7 +98,7 @@ struct Needed {
 
 /// Says what a request takes. A new request does not compile until somebody decided that.
 fn needed(request: &Request) -> Needed {
-    use Right::{Admin, Approver, Auditor, KeyAdmin, PrivacyOfficer};
+    use Right::{Admin, Approver, Auditor, KeyAdmin, PrivacyOfficer, Trainer};
     let (rights, action): (&[&[Right]], Action) = match request {
         // Whoever knows the password may have a token, and everybody may ask what they may do.
         Request::Login { .. } | Request::OperatorRights {} => (&[], Action::Connect),
@@ -123,6 +132,8 @@ fn needed(request: &Request) -> Needed {
         Request::AccessList { .. } => {
             (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review)
         }
+        Request::Training(ask) if ask.changes() => (&[&[Trainer, Admin]], Action::Administer),
+        Request::Training(_) => (&[&[Trainer, Admin, Auditor, PrivacyOfficer, Approver]], Action::Review),
         Request::ArchiveManifest { .. } => (&[&[Admin, KeyAdmin, Auditor]], Action::Administer),
         Request::KeyList {} => (&[&[KeyAdmin, Auditor, PrivacyOfficer]], Action::Review),
         Request::KeyRotate {} => (&[&[KeyAdmin]], Action::Administer),
@@ -176,6 +187,7 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::AccessWithdraw { .. } => change("access withdraw"),
         Request::AccessRevoke { .. } => change("access revoke"),
         Request::AccessList { .. } => change("access list"),
+        Request::Training(ask) => change(ask.command()),
         Request::SessionList {} => change("session list"),
         Request::LockList {} => change("lock list"),
         Request::UserList {} => change("user list"),

@@ -16,7 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::admin::Actor;
+use crate::admin::{Actor, Refusal};
 use crate::changes::older_registry;
 use crate::cli::Serve;
 use crate::commands::configuration;
@@ -42,6 +42,9 @@ const REPEAT_CHECK_PAUSE: Duration = Duration::from_secs(10);
 
 /// Grants are looked at no later than this, as clocks may be set.
 const EXPIRY_CHECK_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether time made decisions others: sessions decide anew within two seconds.
+const TURN_CHECK_PAUSE: Duration = Duration::from_millis(500);
 
 /// After a grant that is over could not be ended.
 const EXPIRY_RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -145,7 +148,13 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     let control = Arc::new(ControlSocket::bind(&node.folder, config.operators.as_ref())?);
     let answers = answer_requests(&control, node);
     let repeats = repeat_changes(node);
-    let watches = [expire_access(node), witness::submit::start(node), clock::start(node), keep::start(node)];
+    let watches = [
+        expire_access(node),
+        keep_time(node),
+        witness::submit::start(node),
+        clock::start(node),
+        keep::start(node),
+    ];
     let end = signals.obey(node, file).await;
     if let Some(inbound) = inbound {
         inbound.stop().await;
@@ -238,6 +247,32 @@ fn expire_access(node: &Arc<Node>) -> JoinHandle<()> {
             }
         }
     })
+}
+
+/// Follows what is asked of people as they come and change, and what time alone makes of their rights.
+fn keep_time(node: &Arc<Node>) -> JoinHandle<()> {
+    let node = Arc::clone(node);
+    tokio::spawn(async move {
+        let mut changes = node.snapshot_changes();
+        let mut seen = node.now();
+        let mut assigned = false;
+        loop {
+            if !assigned || changes.has_changed().unwrap_or(false) {
+                changes.mark_unchanged();
+                assigned = told(node.assign_training().await, "training could not be assigned");
+            }
+            let now = node.now();
+            if told(node.turn_with_time(seen, now).await, "decisions could not follow the time") {
+                seen = now;
+            }
+            tokio::time::sleep(TURN_CHECK_PAUSE).await;
+        }
+    })
+}
+
+/// Tells the operator of what failed; it is tried again.
+fn told(done: Result<(), Refusal>, what: &str) -> bool {
+    done.inspect_err(|refusal| tracing::error!(%refusal, "{what}")).is_ok()
 }
 
 fn warn_of_missing_credentials(node: &Node, config: &Config) {

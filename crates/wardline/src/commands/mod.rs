@@ -19,6 +19,7 @@ pub(crate) mod retention;
 pub(crate) mod search;
 pub(crate) mod sessions;
 mod trail;
+pub(crate) mod training;
 mod verify;
 pub(crate) mod witness;
 
@@ -54,6 +55,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Access(command) => access::run(file, command),
         Command::Phi(command) => phi::run(file, command),
         Command::Session(command) => sessions::session(file, command),
+        Command::Training(command) => training::run(file, command),
         Command::Lock(command) => sessions::lock(file, command),
         Command::Keep(command) => keep::run(file, command),
         Command::Trail(command) => trail::run(file, command),
@@ -135,6 +137,8 @@ mod tests {
         "session watch",
         "lock list",
         "access list",
+        "training list",
+        "training roster",
     ];
     /// These change people, credentials and keys, and add entries that say so.
     const ADD_ENTRIES: &[&str] = &[
@@ -168,6 +172,9 @@ mod tests {
         "access deny",
         "access withdraw",
         "access revoke",
+        "training complete",
+        "training import",
+        "training withdraw",
     ];
     /// What two people agreed to: entries whose time is over can be read no more. Their leaves and proofs stay.
     const DESTROY_KEYS: &[&str] = &["operator agree"];

@@ -12,9 +12,9 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Askable, Certificate, Config, DEFAULT_ADDRESS, Export, Inbound, Listener, Resource, SignIn, StorePlace,
-    TrailStore, UpstreamTls, Web, access, evidence, files, handover, keep, operators, problem, protection,
-    purposes, sha256, web,
+    Askable, Certificate, Config, Course, DEFAULT_ADDRESS, Export, Inbound, Listener, Resource, SignIn,
+    StorePlace, TrailStore, UpstreamTls, Web, access, evidence, files, handover, keep, operators, problem,
+    protection, purposes, sha256, training, web,
 };
 use crate::operators::Operators;
 
@@ -46,6 +46,7 @@ pub(super) struct Draft {
     operators: Option<Operators>,
     retention_years: u32,
     access: BTreeMap<String, Askable>,
+    courses: BTreeMap<String, Course>,
     trail_store: TrailStore,
     backup: Option<StorePlace>,
 }
@@ -74,6 +75,7 @@ impl Draft {
             operators: self.operators,
             retention_years: self.retention_years,
             access: self.access,
+            courses: self.courses,
             trail_store: self.trail_store,
             backup: self.backup,
         })
@@ -96,6 +98,7 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
     Draft {
         operators: operators::operators(top, &roles, base),
         retention_years: operators::retention_years(top),
+        courses: training::courses(top, &roles),
         access: access::askable(top, &roles, &resources.keys().cloned().collect::<Vec<_>>()),
         roles,
         policies: policies(policy.as_ref(), base),

@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 82] = [
+const COMMANDS: [&str; 88] = [
     "",
     "serve",
     "check",
@@ -70,6 +70,12 @@ const COMMANDS: [&str; 82] = [
     "lock add",
     "lock remove",
     "lock list",
+    "training",
+    "training complete",
+    "training import",
+    "training withdraw",
+    "training list",
+    "training roster",
     "verify",
     "verify-proof",
     "witness",

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::{Action, Micros, OperationId, PersonId, SessionId, Verdict};
+use crate::{Action, CertificateId, Micros, OperationId, PersonId, SessionId, Verdict};
 
 /// What a record is about. The number is part of the canonical format and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -302,6 +302,8 @@ pub struct Record<'a> {
     pub source: Option<Cow<'a, str>>,
     /// What that system calls the event.
     pub source_event: Option<Cow<'a, str>>,
+    /// The certificate by which a program signed in, or tried to.
+    pub certificate: Option<CertificateId>,
 }
 
 impl Record<'_> {
@@ -339,6 +341,7 @@ impl Record<'_> {
             purpose: None,
             source: None,
             source_event: None,
+            certificate: None,
         }
     }
 }

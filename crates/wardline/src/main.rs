@@ -20,6 +20,7 @@ mod hashing;
 mod https;
 mod inbound;
 mod keep;
+mod leavers;
 mod logging;
 mod node;
 mod operators;
@@ -36,6 +37,7 @@ mod training;
 mod upstream;
 mod web;
 mod witness;
+mod workloads;
 
 use std::process::ExitCode;
 

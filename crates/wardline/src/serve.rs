@@ -29,7 +29,7 @@ use crate::keep::{self, Begin};
 use crate::node::Node;
 use crate::standing::Standing;
 use crate::web::Web;
-use crate::{EXIT_TRAIL_FAILED, clock, logging, output, reload, tls, witness};
+use crate::{EXIT_TRAIL_FAILED, clock, leavers, logging, output, reload, tls, witness};
 
 /// Sessions get their error within this, after the trail failed.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -151,6 +151,7 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     let watches = [
         expire_access(node),
         keep_time(node),
+        leavers::start(node),
         witness::submit::start(node),
         clock::start(node),
         keep::start(node),

@@ -15,6 +15,7 @@ mod patients;
 mod phi;
 mod place;
 pub(crate) mod prove;
+pub(crate) mod report;
 pub(crate) mod retention;
 pub(crate) mod search;
 pub(crate) mod sessions;
@@ -22,6 +23,7 @@ mod trail;
 pub(crate) mod training;
 mod verify;
 pub(crate) mod witness;
+pub(crate) mod workload;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -53,6 +55,8 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Retention(command) => retention::run(file, command),
         Command::Vault(command) => administer::vault(file, command),
         Command::Access(command) => access::run(file, command),
+        Command::Workload(command) => workload::run(file, command),
+        Command::Report(command) => report::run(file, command),
         Command::Phi(command) => phi::run(file, command),
         Command::Session(command) => sessions::session(file, command),
         Command::Training(command) => training::run(file, command),
@@ -139,6 +143,8 @@ mod tests {
         "access list",
         "training list",
         "training roster",
+        "report leavers",
+        "workload list",
     ];
     /// These change people, credentials and keys, and add entries that say so.
     const ADD_ENTRIES: &[&str] = &[

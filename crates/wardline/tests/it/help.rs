@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 88] = [
+const COMMANDS: [&str; 92] = [
     "",
     "serve",
     "check",
@@ -87,6 +87,10 @@ const COMMANDS: [&str; 88] = [
     "access withdraw",
     "access revoke",
     "access list",
+    "report",
+    "report leavers",
+    "workload",
+    "workload list",
     "phi",
     "phi scan",
     "phi explain",

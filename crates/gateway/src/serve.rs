@@ -301,7 +301,10 @@ async fn sign_in_record<C: Control>(
     refused: Option<Reason>,
 ) -> Result<u64, Failure> {
     let mut record = session.record(Kind::SignIn, control.now());
-    record.person_name = Some(name.into());
+    // An agent signs in with a name of its own, for the person.
+    if session.principal.agent.is_none() {
+        record.person_name = Some(name.into());
+    }
     record.outcome = Some(Outcome::Completed);
     if let Some(reason) = refused {
         record.person = None;
@@ -367,6 +370,10 @@ fn session_of<C: Control>(greeted: &Greeted, principal: Principal, peer: SocketA
     let named = |name: &str| greet::parameter(&greeted.startup, name).filter(|value| !value.is_empty());
     let resource = named("database").or(named("user")).unwrap_or_default();
     let since = control.now();
+    let stated = startup::purpose(greeted).and_then(|name| control.snapshot().purpose(&name));
+    // What an agent does is for what it was allowed to act for, until it says otherwise and is refused.
+    let delegated = || principal.agent.as_ref().and_then(|agent| agent.purpose.clone());
+    let purpose = Stated::first(stated.or_else(delegated));
     Session {
         id: SessionId(u128::from_be_bytes(random())),
         principal,
@@ -376,7 +383,7 @@ fn session_of<C: Control>(greeted: &Greeted, principal: Principal, peer: SocketA
         since,
         pulse: Pulse::since(since),
         certificate: None,
-        purpose: Stated::first(startup::purpose(greeted).and_then(|name| control.snapshot().purpose(&name))),
+        purpose,
     }
 }
 

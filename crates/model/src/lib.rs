@@ -105,6 +105,14 @@ pub struct Agent {
     pub purpose: Option<Arc<str>>,
 }
 
+/// As records name it: the id, the login name and the number of the delegation. Where an agent acts for an agent, each
+/// stands behind the one that it acts for; that is not there yet.
+impl fmt::Display for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.id, self.name, self.delegation)
+    }
+}
+
 /// What a principal wants to do, as policy sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]

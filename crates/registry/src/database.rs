@@ -34,7 +34,12 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "access", include_str!("../migrations/0005_access.sql")),
     (10, "departures", include_str!("../migrations/0010_departures.sql")),
     (12, "training", include_str!("../migrations/0012_training.sql")),
+    (13, "accounts", include_str!("../migrations/0013_accounts.sql")),
+    (14, "recertification", include_str!("../migrations/0014_recertification.sql")),
 ];
+
+/// A step of a change, that is done whole or not at all.
+pub(crate) type Step = Transaction<'static, Sqlite>;
 
 impl Registry {
     /// Opens the database, making it (mode 0600) or bringing it up to date where needed.
@@ -162,6 +167,12 @@ impl Reader<'_> {
 
     pub(crate) fn person(&self, column: &'static str) -> Result<PersonId, Error> {
         Ok(PersonId(u128::from_be_bytes(self.bytes(column)?)))
+    }
+
+    pub(crate) fn person_if_any(&self, column: &'static str) -> Result<Option<PersonId>, Error> {
+        let Some(bytes) = self.bytes_if_any(column)? else { return Ok(None) };
+        let bytes = bytes.try_into().map_err(|_| Error::Damaged { column })?;
+        Ok(Some(PersonId(u128::from_be_bytes(bytes))))
     }
 
     pub(crate) fn time(&self, column: &'static str) -> Result<Micros, Error> {

@@ -12,8 +12,11 @@
 #![warn(missing_docs)]
 
 mod access;
+mod accounts;
 mod agreements;
+mod campaigns;
 mod database;
+mod delegations;
 mod departures;
 mod error;
 mod locks;
@@ -27,7 +30,12 @@ mod training;
 use sqlx::SqlitePool;
 
 pub use access::{Closed, NewRequest, REQUESTS_PER_PERSON_MAX, RequestRow};
+pub use accounts::{AccountKind, Details, UpstreamAccountRow};
 pub use agreements::{AgreementRow, HoldRow, NoAgreement};
+pub use campaigns::{
+    CampaignRow, Decided, NewCampaign, NewRight, RIGHTS_PER_CAMPAIGN_MAX, RightRow, Scope, Verdict,
+};
+pub use delegations::{DELEGATIONS_PER_AGENT_MAX, DelegationRow, NewDelegation};
 pub use departures::{DEPARTURES_SHOWN_MAX, DepartureRow, NewDeparture};
 pub use error::Error;
 pub use locks::{LOCKS_MAX, LockRow, LockedRow, NewLock};

@@ -6,6 +6,7 @@ mod it {
     mod agreements;
     mod database;
     mod departures;
+    mod duty;
     mod locks;
     mod people;
     mod sign_in;

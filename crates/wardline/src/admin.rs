@@ -2,6 +2,8 @@
 //!
 //! How it is done is in `changes`; nothing here acts.
 
+mod accounts;
+mod recertify;
 mod training;
 
 use std::collections::BTreeMap;
@@ -12,6 +14,10 @@ use std::path::PathBuf;
 use model::{PersonId, Record, Secret};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub(crate) use accounts::{AccountAsk, AccountView, AgentAsk, AgentReply, DelegationView};
+pub(crate) use recertify::{
+    Answered, CampaignReport, CampaignView, Over, RecertifyAsk, RecertifyReply, RightView,
+};
 pub(crate) use training::{Completed, CompletionView, LessonView, Told, TrainingAsk, TrainingReply};
 
 /// A password on its way to the server process: serialised for the socket, never shown.
@@ -119,6 +125,12 @@ pub(crate) enum Request {
     AccessList { also_closed: bool },
     /// What people must learn, and did.
     Training(TrainingAsk),
+    /// Campaigns in which people look at the rights of others.
+    Recertify(RecertifyAsk),
+    /// What accounts are, and who answers for them.
+    Account(AccountAsk),
+    /// Programs that act for people.
+    Agent(AgentAsk),
     /// Who may do what with Wardline itself.
     OperatorRights {},
     /// The keys of the trail.
@@ -245,6 +257,12 @@ pub(crate) enum Reply {
     Requests(Vec<RequestView>),
     /// About training.
     Training(TrainingReply),
+    /// About campaigns.
+    Recertify(RecertifyReply),
+    /// Accounts.
+    Accounts(Vec<AccountView>),
+    /// About agents.
+    Agent(AgentReply),
     /// Decisions.
     Matrix(Vec<CellView>),
     /// What would become of a statement.
@@ -410,6 +428,9 @@ pub(crate) struct OpenSession {
     pub(crate) address: String,
     /// What the client program calls itself.
     pub(crate) client: String,
+    /// The program that acts for the person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) agent: Option<String>,
     pub(crate) since: String,
     /// How many operations were asked.
     pub(crate) asked: u64,

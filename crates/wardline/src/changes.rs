@@ -5,7 +5,10 @@
 //! secret. Used by the server for its control socket and by commands when no server runs.
 
 mod access;
+mod accounts;
+mod agents;
 pub(crate) mod leavers;
+mod recertify;
 mod sessions;
 mod training;
 
@@ -92,6 +95,9 @@ impl Node {
             Request::VaultRemove { resource } => self.vault_remove(actor, resource).await,
             Request::VaultList {} => self.vault_list(),
             Request::Training(ask) => self.training(actor, ask).await,
+            Request::Recertify(ask) => self.recertify(actor, ask).await,
+            Request::Account(ask) => self.account_asked(actor, ask).await,
+            Request::Agent(ask) => self.agent(actor, ask).await,
             Request::OperatorRights {} => Ok(self.operator_rights(actor)),
             Request::KeyList {} => self.key_list().await,
             Request::KeyRotate {} => self.key_rotate(actor).await,
@@ -689,6 +695,9 @@ impl Node {
             | Request::Agree { .. }
             | Request::Agreements {}
             | Request::Training(_)
+            | Request::Recertify(_)
+            | Request::Account(_)
+            | Request::Agent(_)
             | Request::UserAdd { .. }
             | Request::UserPassword { .. }
             | Request::UserDisable { .. }
@@ -718,10 +727,18 @@ impl Node {
 
 /// Tells whether a request changes something that another one looks at.
 fn waits_for_turn(request: &Request) -> bool {
-    if let Request::Training(ask) = request {
-        return ask.changes();
+    match request {
+        Request::Training(ask) => ask.changes(),
+        Request::Recertify(ask) => ask.changes(),
+        Request::Account(ask) => ask.changes(),
+        Request::Agent(ask) => ask.changes(),
+        other => !is_looked_at(other),
     }
-    !matches!(
+}
+
+/// Tells whether a request changes nothing that another one looks at.
+fn is_looked_at(request: &Request) -> bool {
+    matches!(
         request,
         // A log-in waits for hashes; it changes nothing that another change looks at.
         Request::Login { .. }

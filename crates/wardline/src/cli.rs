@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::Micros;
 
+use crate::commands::account::{AccountCommand, AgentCommand};
+use crate::commands::recertify::RecertifyCommand;
 use crate::commands::sessions::{LockCommand, SessionCommand};
 use crate::commands::training::TrainingCommand;
 use crate::commands::{operator, retention};
@@ -70,6 +72,15 @@ pub(crate) enum Command {
     /// What people must learn, and did
     #[command(subcommand)]
     Training(TrainingCommand),
+    /// Let named people look at the rights that others hold
+    #[command(subcommand)]
+    Recertify(RecertifyCommand),
+    /// What accounts are, and who answers for them
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Programs that act on behalf of people
+    #[command(subcommand)]
+    Agent(AgentCommand),
     /// Read the trail
     #[command(subcommand)]
     Trail(Trail),

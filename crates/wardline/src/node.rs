@@ -3,7 +3,7 @@
 //! A [`Node`] owns the data folder. The server keeps one for its life; a command opens one for a single change when no
 //! server runs. Either way a change goes through the same functions (`changes`), so it is recorded the same way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,11 +18,14 @@ use parking_lot::Mutex;
 use phi::operator::KeyId;
 use phi::{Class, Keys};
 use policy::{Delegation, Due, Lock as PolicyLock, Locked, Person, Role, Rule, Snapshot, Sources};
-use registry::{LockRow, LockedRow, PersonRow, Registry, RequestRow, Training};
+use registry::{
+    AccountKind, DelegationRow, Details, LockRow, LockedRow, PersonRow, Registry, RequestRow, Training,
+};
 use tokio::sync::watch;
 use trail::Trail;
 use vault::{Vault, VaultWriter};
 
+use crate::accounts::Uses;
 use crate::admin::{Actor, Refusal};
 use crate::config::Config;
 use crate::data::{DataFolder, Lock};
@@ -77,6 +80,8 @@ pub(crate) struct Node {
     repeated_at: AtomicU64,
     /// One change at a time: what is checked before the record is still true after it.
     pub(crate) turn: tokio::sync::Mutex<()>,
+    /// When accounts were last used.
+    pub(crate) uses: Uses,
     _lock: Lock,
 }
 
@@ -133,6 +138,7 @@ impl Node {
             kept: Arc::new(kept),
             vault,
             vault_writer: Mutex::new(vault_writer),
+            uses: Uses::default(),
             _lock: lock,
         })
     }
@@ -197,6 +203,9 @@ impl Node {
 
     /// Closes registry and trail; everything recorded so far is durable and under a checkpoint.
     pub(crate) async fn close(&self) -> anyhow::Result<()> {
+        if let Err(refusal) = self.write_uses().await {
+            tracing::warn!(%refusal, "when accounts were last used is not known for the last minute");
+        }
         self.registry.close().await;
         let (trail, target) = (self.trail.clone(), self.kept.target.clone());
         let closed = tokio::task::spawn_blocking(move || {
@@ -293,6 +302,8 @@ pub(crate) struct Subjects {
     /// In force when they were read.
     grants: Vec<RequestRow>,
     training: Training,
+    accounts: HashMap<PersonId, Details>,
+    delegations: Vec<DelegationRow>,
 }
 
 impl Subjects {
@@ -306,12 +317,21 @@ impl Subjects {
             locks: registry.locks_in_force().await?,
             grants,
             training: registry.training().await?,
+            accounts: registry.account_details().await?,
+            delegations: registry.delegations(false).await?,
         })
     }
 
     /// Returns who must learn what, and did.
     pub(crate) fn lessons<'a>(&'a self, config: &'a Config, now: Micros) -> Vec<Lesson<'a>> {
-        training::lessons(config, &self.people, &self.grants, &self.training, now)
+        let mut lessons = training::lessons(config, &self.people, &self.grants, &self.training, now);
+        // Programs learn nothing.
+        lessons.retain(|lesson| {
+            let kind =
+                self.accounts.get(&lesson.person.id).map_or(AccountKind::Person, |details| details.kind);
+            matches!(kind, AccountKind::Person | AccountKind::Shared)
+        });
+        lessons
     }
 
     /// Returns who was not asked yet to learn what they must: the person, their name, the course.
@@ -321,7 +341,15 @@ impl Subjects {
 
     /// Returns what rights depend on as time passes.
     fn terms(&self, config: &Config, now: Micros) -> Terms {
-        Terms { dues: training::dues(&self.lessons(config, now)), delegations: Vec::new() }
+        let in_force = self.delegations.iter().filter(|delegation| delegation.is_in_force(now));
+        let delegations = in_force.map(|delegation| Delegation {
+            number: delegation.number,
+            agent: delegation.agent,
+            person: delegation.person,
+            purpose: delegation.purpose.as_deref().map(Into::into),
+            until: i64::try_from(delegation.until.0 / 1_000_000).unwrap_or(i64::MAX),
+        });
+        Terms { dues: training::dues(&self.lessons(config, now)), delegations: delegations.collect() }
     }
 }
 

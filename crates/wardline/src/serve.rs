@@ -14,7 +14,7 @@ use gateway::{Limits, Listener, ListenerConfig, ListenerTls, Workers};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::admin::{Actor, Refusal};
 use crate::changes::older_registry;
@@ -45,6 +45,11 @@ const EXPIRY_CHECK_PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// How often it is looked whether time made decisions others: sessions decide anew within two seconds.
 const TURN_CHECK_PAUSE: Duration = Duration::from_millis(500);
+
+/// How often it is looked for rights that nobody answered for in time.
+const CAMPAIGN_CHECK_PAUSE: Duration = Duration::from_secs(2);
+/// How often it is written down when accounts were last used.
+const USES_WRITTEN_PAUSE: Duration = Duration::from_secs(60);
 
 /// After a grant that is over could not be ended.
 const EXPIRY_RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -257,6 +262,7 @@ fn keep_time(node: &Arc<Node>) -> JoinHandle<()> {
         let mut changes = node.snapshot_changes();
         let mut seen = node.now();
         let mut assigned = false;
+        let (mut judged, mut written) = (Instant::now(), Instant::now());
         loop {
             if !assigned || changes.has_changed().unwrap_or(false) {
                 changes.mark_unchanged();
@@ -265,6 +271,14 @@ fn keep_time(node: &Arc<Node>) -> JoinHandle<()> {
             let now = node.now();
             if told(node.turn_with_time(seen, now).await, "decisions could not follow the time") {
                 seen = now;
+            }
+            if judged.elapsed() >= CAMPAIGN_CHECK_PAUSE {
+                told(node.judge_campaigns().await, "what nobody answered could not be taken away");
+                judged = Instant::now();
+            }
+            if written.elapsed() >= USES_WRITTEN_PAUSE {
+                told(node.write_uses().await, "when accounts were last used could not be written down");
+                written = Instant::now();
             }
             tokio::time::sleep(TURN_CHECK_PAUSE).await;
         }

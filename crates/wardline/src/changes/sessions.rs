@@ -140,6 +140,7 @@ fn open_session(session: &SessionView, now: u64) -> OpenSession {
         resource: session.resource.to_string(),
         address: session.peer.to_string(),
         client: session.client.clone(),
+        agent: session.agent.as_ref().map(ToString::to_string),
         since: output::time(session.since),
         asked: session.asked,
         idle_s: now.saturating_sub(session.last_asked_at.0) / 1_000_000,

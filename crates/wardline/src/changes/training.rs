@@ -84,7 +84,9 @@ impl Node {
         from: Told,
         by: &str,
     ) -> Result<Vec<(String, NewCompletion)>, Refusal> {
-        if completions.is_empty() || completions.len() > COMPLETIONS_MAX {
+        // A learning system also tells of what is none of ours.
+        let nothing = completions.is_empty() && from != Told::Xapi;
+        if nothing || completions.len() > COMPLETIONS_MAX {
             return Err(Refusal::new(format!("enter 1 to {COMPLETIONS_MAX} completions at once")));
         }
         let people = self.registry.people().await.map_err(|error| Refusal::because(&error))?;

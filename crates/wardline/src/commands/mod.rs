@@ -1,6 +1,7 @@
 //! What each command does, one module for each.
 
 mod access;
+pub(crate) mod account;
 mod administer;
 pub(crate) mod answer;
 pub(crate) mod archive;
@@ -15,6 +16,7 @@ mod patients;
 mod phi;
 mod place;
 pub(crate) mod prove;
+pub(crate) mod recertify;
 pub(crate) mod report;
 pub(crate) mod retention;
 pub(crate) mod search;
@@ -60,6 +62,9 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Phi(command) => phi::run(file, command),
         Command::Session(command) => sessions::session(file, command),
         Command::Training(command) => training::run(file, command),
+        Command::Recertify(command) => recertify::run(file, command),
+        Command::Account(command) => account::account(file, command),
+        Command::Agent(command) => account::agent(file, command),
         Command::Lock(command) => sessions::lock(file, command),
         Command::Keep(command) => keep::run(file, command),
         Command::Trail(command) => trail::run(file, command),
@@ -143,6 +148,11 @@ mod tests {
         "access list",
         "training list",
         "training roster",
+        "recertify list",
+        "recertify show",
+        "recertify report",
+        "report accounts",
+        "agent list",
         "report leavers",
         "workload list",
     ];
@@ -181,6 +191,14 @@ mod tests {
         "training complete",
         "training import",
         "training withdraw",
+        "recertify start",
+        "recertify confirm",
+        "recertify change",
+        "recertify revoke",
+        "account describe",
+        "agent add",
+        "agent delegate",
+        "agent end",
     ];
     /// What two people agreed to: entries whose time is over can be read no more. Their leaves and proofs stay.
     const DESTROY_KEYS: &[&str] = &["operator agree"];

@@ -12,9 +12,9 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Askable, Certificate, Config, Course, DEFAULT_ADDRESS, Export, Inbound, Listener, Resource, SignIn, StorePlace,
-    TrailStore, UpstreamTls, Web, Workload, access, evidence, files, handover, keep, operators, problem,
-    protection, purposes, sha256, training, web, workload,
+    Askable, Certificate, Config, Course, DEFAULT_ADDRESS, Export, Inbound, Listener, Resource, SignIn,
+    StorePlace, TrailStore, UpstreamTls, Web, Workload, access, evidence, files, handover, keep, operators,
+    problem, protection, purposes, sha256, training, web, workload,
 };
 use crate::operators::Operators;
 

@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 92] = [
+const COMMANDS: [&str; 108] = [
     "",
     "serve",
     "check",
@@ -76,6 +76,22 @@ const COMMANDS: [&str; 92] = [
     "training withdraw",
     "training list",
     "training roster",
+    "recertify",
+    "recertify start",
+    "recertify list",
+    "recertify show",
+    "recertify confirm",
+    "recertify change",
+    "recertify revoke",
+    "recertify report",
+    "account",
+    "account describe",
+    "agent",
+    "agent add",
+    "agent delegate",
+    "agent end",
+    "agent list",
+    "report accounts",
     "verify",
     "verify-proof",
     "witness",

@@ -3,7 +3,7 @@
 
 use model::{Micros, PersonId};
 
-use crate::database::{Reader, Step, id, integer, time};
+use crate::database::{Reader, Transaction, id, integer, time};
 use crate::error::Error;
 use crate::names::role_fits;
 use crate::people::lives;
@@ -283,7 +283,7 @@ impl Registry {
     }
 }
 
-async fn open_right(transaction: &mut Step, campaign: u64, item: u64) -> Result<RightRow, Error> {
+async fn open_right(transaction: &mut Transaction, campaign: u64, item: u64) -> Result<RightRow, Error> {
     let sql = "SELECT item, person, person_name, role, request, reviewer, reviewer_name, due_at, escalated_at, \
                decision, changed_to, decided_by, decided_at, reason FROM campaign_rights \
                WHERE campaign = $1 AND item = $2";
@@ -293,7 +293,7 @@ async fn open_right(transaction: &mut Step, campaign: u64, item: u64) -> Result<
     if right.decided.is_some() { Err(Error::DecidedBefore) } else { Ok(right) }
 }
 
-async fn is_held(transaction: &mut Step, right: &RightRow, at: Micros) -> Result<bool, Error> {
+async fn is_held(transaction: &mut Transaction, right: &RightRow, at: Micros) -> Result<bool, Error> {
     let query = match right.request {
         None => sqlx::query("SELECT 1 FROM roles_held WHERE person = $1 AND role = $2")
             .bind(id(right.person))
@@ -308,7 +308,7 @@ async fn is_held(transaction: &mut Step, right: &RightRow, at: Micros) -> Result
 }
 
 async fn apply(
-    transaction: &mut Step,
+    transaction: &mut Transaction,
     right: &RightRow,
     verdict: &Verdict,
     (by, why): (&str, &str),

@@ -3,6 +3,7 @@
 //! How it is done is in `changes`; nothing here acts.
 
 mod accounts;
+mod policy;
 mod recertify;
 mod training;
 
@@ -15,6 +16,7 @@ use model::{PersonId, Record, Secret};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(crate) use accounts::{AccountAsk, AccountView, AgentAsk, AgentReply, DelegationView};
+pub(crate) use policy::{PolicyAsk, PolicyView};
 pub(crate) use recertify::{
     Answered, CampaignReport, CampaignView, Over, RecertifyAsk, RecertifyReply, RightView,
 };
@@ -69,7 +71,21 @@ pub(crate) enum Request {
     /// End all tokens of a person.
     TokensRevoke { name: String },
     /// Store a resource's credential.
-    VaultSet { resource: String, user: String, password: Sensitive },
+    VaultSet {
+        resource: String,
+        user: String,
+        password: Sensitive,
+        /// The account that takes turns with the first.
+        #[serde(default)]
+        second: bool,
+    },
+    /// Change the password of a resource's account.
+    VaultRotate {
+        resource: String,
+        /// Of both accounts, where there are two.
+        #[serde(default)]
+        all: bool,
+    },
     /// Forget a resource's credential.
     VaultRemove { resource: String },
     /// List the resources that have a credential.
@@ -131,6 +147,8 @@ pub(crate) enum Request {
     Account(AccountAsk),
     /// Programs that act for people.
     Agent(AgentAsk),
+    /// What a policy is, or was, made from.
+    Policy(PolicyAsk),
     /// Who may do what with Wardline itself.
     OperatorRights {},
     /// The keys of the trail.
@@ -166,6 +184,8 @@ pub(crate) enum Request {
     },
     /// End the segment that is written to, and bring all complete ones to the store.
     TrailSeal {},
+    /// Fill the registry, which must be empty, from a file.
+    RegistryImport { file: PathBuf },
     /// Make what a backup begins with: a copy of the registry, and the checkpoint that goes with it.
     BackupBegin { to: String },
     /// Record that a backup is whole.
@@ -227,6 +247,8 @@ pub(crate) enum Reply {
     Nothing {},
     /// The credential is stored; whether the resource is in the configuration in force.
     Stored { in_force: bool },
+    /// The account whose password was changed, and which is in use now.
+    Rotated { users: Vec<String> },
     /// The person as they are now.
     Person(PersonView),
     /// Everybody.
@@ -263,12 +285,16 @@ pub(crate) enum Reply {
     Accounts(Vec<AccountView>),
     /// About agents.
     Agent(AgentReply),
+    /// What a policy was made from.
+    Policy(PolicyView),
     /// Decisions.
     Matrix(Vec<CellView>),
     /// What would become of a statement.
     Explained(ExplainView),
     /// Segments that were sealed.
     Sealed { segments: Vec<String> },
+    /// How many people the registry has now.
+    Imported { people: usize },
     /// Where the copy of the registry is, and the checkpoint that goes with it.
     Snapshot { registry: PathBuf, checkpoint: String, change: u64 },
     /// Who may do what with Wardline itself.

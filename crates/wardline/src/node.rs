@@ -19,7 +19,7 @@ use phi::operator::KeyId;
 use phi::{Class, Keys};
 use policy::{Delegation, Due, Lock as PolicyLock, Locked, Person, Role, Rule, Snapshot, Sources};
 use registry::{
-    AccountKind, DelegationRow, Details, LockRow, LockedRow, PersonRow, Registry, RequestRow, Training,
+    AccountKind, DelegationRow, Details, Home, LockRow, LockedRow, PersonRow, Registry, RequestRow, Training,
 };
 use tokio::sync::watch;
 use trail::Trail;
@@ -34,7 +34,7 @@ use crate::keep::{self, Begin, Kept};
 use crate::output::{self, hex};
 use crate::standing::{Known, Standing};
 use crate::training::{self, Lesson};
-use crate::{upstream, workloads};
+use crate::{past, upstream, workloads};
 
 /// Longest `detail` that this crate records; far below the trail's own limit.
 pub(crate) const DETAIL_BYTES_MAX: usize = 4 << 10;
@@ -57,6 +57,8 @@ pub(crate) struct Node {
     pub(crate) kept: Arc<Kept>,
     pub(crate) vault: Vault,
     pub(crate) vault_writer: Mutex<VaultWriter>,
+    /// One change of a resource's password at a time; the resource may be slow, so it is not the turn of all changes.
+    pub(crate) rotating: tokio::sync::Mutex<()>,
     pub(crate) salts: Salts,
     pub(crate) hashing: Hashing,
     /// What is open on all listeners.
@@ -103,7 +105,11 @@ impl Node {
         let root = load_root_key(&folder.root_key())?;
         let vault = Vault::open(&folder.vault(), &root)?;
         let vault_writer = VaultWriter::open(&folder.vault(), &root)?;
-        let registry = Registry::open(&folder.registry()).await?;
+        let home = match &config.registry {
+            Some(server) => Home::Postgres(server.clone()),
+            None => Home::File(folder.registry()),
+        };
+        let registry = Registry::open_at(&home).await.with_context(|| format!("the registry {home}"))?;
         let subjects = Subjects::read(&registry).await?;
         let snapshot = compile(&config, &subjects, version_after(0))?;
         let keys = Keys::derive(&root, KeyId::new(PHI_KEYS).expect("from 1 to 99"));
@@ -139,6 +145,7 @@ impl Node {
             vault,
             vault_writer: Mutex::new(vault_writer),
             uses: Uses::default(),
+            rotating: tokio::sync::Mutex::new(()),
             _lock: lock,
         })
     }
@@ -147,6 +154,7 @@ impl Node {
     pub(crate) async fn enter_service(&self) -> anyhow::Result<()> {
         let config = self.config.load_full();
         self.record(&config_activated(&config, self.now())).await?;
+        self.keep_policy_in_force().await?;
         self.repeat_change().await?;
         self.serving.store(true, Ordering::Release);
         Ok(())
@@ -187,6 +195,19 @@ impl Node {
         self.held_change.store(trail, Ordering::Relaxed);
         *self.standing.lock() = Standing::Current;
         tracing::warn!(registry, trail, reason, "an older registry was accepted");
+        Ok(())
+    }
+
+    /// Looks again how the registry stands to the trail, after it was filled from a file.
+    pub(crate) async fn stand_as_filled(&self) -> Result<(), Refusal> {
+        let held = self.registry.change().await.map_err(|error| Refusal::because(&error))?;
+        self.last_change.fetch_max(held, Ordering::Relaxed);
+        self.held_change.store(held, Ordering::Relaxed);
+        let mut standing = self.standing.lock();
+        if let Standing::Older { trail, .. } = *standing {
+            let older = Standing::Older { registry: held, trail };
+            *standing = if held < trail { older } else { Standing::Current };
+        }
         Ok(())
     }
 
@@ -245,15 +266,27 @@ impl Node {
     pub(crate) async fn publish(&self, config: &Config) -> Result<(), Refusal> {
         let subjects = Subjects::read(&self.registry).await.map_err(|error| Refusal::because(&error))?;
         let version = version_after(self.policy.load().version());
-        let snapshot =
-            compile(config, &subjects, version).map_err(|error| Refusal::new(error.to_string()))?;
+        let (snapshot, kept) =
+            compile_kept(config, &subjects, version).map_err(|error| Refusal::new(error.to_string()))?;
         if self.serving.load(Ordering::Acquire) {
+            let kept = self.registry.keep_policy(snapshot.digest(), &kept, self.now()).await;
+            kept.map_err(|error| Refusal::because(&error))?;
             let recorded = self.record(&self.policy_activated(&snapshot)).await;
             recorded.map_err(|error| Refusal::because(&error))?;
         }
         self.policy.store(Arc::new(snapshot));
         self.policy_version.send_replace(version);
         Ok(())
+    }
+
+    /// Keeps what the policy in force is made from, and returns that policy, made again.
+    pub(crate) async fn keep_policy_in_force(&self) -> Result<Snapshot, Refusal> {
+        let subjects = Subjects::read(&self.registry).await.map_err(|error| Refusal::because(&error))?;
+        let made = compile_kept(&self.config.load(), &subjects, self.snapshot().version());
+        let (snapshot, kept) = made.map_err(|error| Refusal::new(error.to_string()))?;
+        let kept = self.registry.keep_policy(snapshot.digest(), &kept, self.now()).await;
+        kept.map_err(|error| Refusal::because(&error))?;
+        Ok(snapshot)
     }
 
     fn policy_activated(&self, snapshot: &Snapshot) -> Record<'static> {
@@ -322,6 +355,20 @@ impl Subjects {
         })
     }
 
+    /// Returns the locks as policy sees them.
+    fn locks(&self) -> Vec<PolicyLock> {
+        let lock = |lock: &LockRow| {
+            let what = match &lock.locked {
+                LockedRow::Person(id) => Locked::Person(*id),
+                LockedRow::Role => Locked::Role(lock.name.clone()),
+                LockedRow::Resource => Locked::Resource(lock.name.clone()),
+                LockedRow::Address => Locked::Address(lock.name.clone()),
+            };
+            PolicyLock { number: lock.number, what }
+        };
+        self.locks.iter().map(lock).collect()
+    }
+
     /// Returns who must learn what, and did.
     pub(crate) fn lessons<'a>(&'a self, config: &'a Config, now: Micros) -> Vec<Lesson<'a>> {
         let mut lessons = training::lessons(config, &self.people, &self.grants, &self.training, now);
@@ -355,17 +402,16 @@ impl Subjects {
 
 /// Compiles the policy of a configuration for these people and locks.
 pub(crate) fn compile(config: &Config, subjects: &Subjects, version: u64) -> anyhow::Result<Snapshot> {
-    let locks = subjects.locks.iter().map(|lock| {
-        let what = match &lock.locked {
-            LockedRow::Person(id) => Locked::Person(*id),
-            LockedRow::Role => Locked::Role(lock.name.clone()),
-            LockedRow::Resource => Locked::Resource(lock.name.clone()),
-            LockedRow::Address => Locked::Address(lock.name.clone()),
-        };
-        PolicyLock { number: lock.number, what }
-    });
     let terms = subjects.terms(config, now());
-    compile_with(config, &subjects.people, &subjects.grants, &locks.collect::<Vec<_>>(), &terms, version)
+    compile_with(config, &subjects.people, &subjects.grants, &subjects.locks(), &terms, version)
+}
+
+/// The same, and what it was made from, to be kept.
+fn compile_kept(config: &Config, subjects: &Subjects, version: u64) -> anyhow::Result<(Snapshot, Vec<u8>)> {
+    let terms = subjects.terms(config, now());
+    with_sources(config, &subjects.people, &subjects.grants, &subjects.locks(), &terms, |sources| {
+        Ok((compile_sources(sources, version)?, past::Kept::of(sources).to_bytes()?))
+    })
 }
 
 /// What rights depend on as time passes.
@@ -411,6 +457,25 @@ pub(crate) fn compile_with(
     terms: &Terms,
     version: u64,
 ) -> anyhow::Result<Snapshot> {
+    with_sources(config, people, grants, locks, terms, |sources| compile_sources(sources, version))
+}
+
+fn compile_sources(sources: &Sources<'_>, version: u64) -> anyhow::Result<Snapshot> {
+    Snapshot::compile(sources, version).map_err(|diagnostics| {
+        let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("the policy is not valid:\n{}", lines.join("\n"))
+    })
+}
+
+/// Puts together what a policy is made from.
+fn with_sources<T>(
+    config: &Config,
+    people: &[PersonRow],
+    grants: &[RequestRow],
+    locks: &[PolicyLock],
+    terms: &Terms,
+    make: impl FnOnce(&Sources<'_>) -> T,
+) -> T {
     let defined = |role: &str| config.roles.iter().any(|known| known.name == role);
     // A lock on a role is on whoever has it by a grant, too: their role has another name here.
     let locked =
@@ -454,10 +519,7 @@ pub(crate) fn compile_with(
         dues: &terms.dues,
         delegations: &terms.delegations,
     };
-    Snapshot::compile(&sources, version).map_err(|diagnostics| {
-        let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("the policy is not valid:\n{}", lines.join("\n"))
-    })
+    make(&sources)
 }
 
 /// Returns the record that a configuration came into force.

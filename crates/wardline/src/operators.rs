@@ -111,8 +111,10 @@ fn needed(request: &Request) -> Needed {
         | Request::TokenRevoke { .. }
         | Request::TokensRevoke { .. }
         | Request::VaultSet { .. }
+        | Request::VaultRotate { .. }
         | Request::VaultRemove { .. }
         | Request::TrailSeal {}
+        | Request::RegistryImport { .. }
         | Request::BackupBegin { .. }
         | Request::BackupEnd { .. }
         | Request::DrillEnd { .. }
@@ -142,6 +144,7 @@ fn needed(request: &Request) -> Needed {
         Request::Recertify(_) => (&[&[Admin, Auditor, PrivacyOfficer, Approver]], Action::Review),
         Request::Account(ask) if ask.changes() => (&[&[Admin]], Action::Administer),
         Request::Account(_) => (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review),
+        Request::Policy(_) => (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review),
         Request::Agent(AgentAsk::Add { .. }) => (&[&[Admin]], Action::Administer),
         // People delegate for themselves, and end what is theirs.
         Request::Agent(AgentAsk::Delegate { .. } | AgentAsk::End { .. }) => (&[], Action::Connect),
@@ -189,6 +192,7 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::UserRoles { name, .. } => named("user roles", name),
         Request::TokensRevoke { name } => named("token revoke", name),
         Request::VaultSet { resource, .. } => named("vault set", resource),
+        Request::VaultRotate { resource, .. } => named("vault rotate", resource),
         Request::VaultRemove { resource } => named("vault remove", resource),
         Request::SurveyBegin { resource, .. } | Request::SurveyEnd { resource, .. } => {
             named("phi scan", resource)
@@ -207,6 +211,7 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::Recertify(ask) => change(ask.command()),
         Request::Account(ask) => change(ask.command()),
         Request::Agent(ask) => change(ask.command()),
+        Request::Policy(_) => change("policy who-can"),
         Request::SessionList {} => change("session list"),
         Request::LockList {} => change("lock list"),
         Request::UserList {} => change("user list"),
@@ -217,6 +222,7 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::AccessMatrix { .. } => change("access matrix"),
         Request::Login { .. } => change("login"),
         Request::TrailSeal {} => change("trail seal"),
+        Request::RegistryImport { .. } => change("registry import"),
         Request::BackupBegin { .. } | Request::BackupEnd { .. } => change("backup"),
         Request::DrillEnd { .. } => change("drill"),
         Request::OperatorRights {} => change("operator rights"),

@@ -15,8 +15,11 @@ pub(crate) mod operator;
 mod patients;
 mod phi;
 mod place;
+pub(crate) mod policy;
+mod policy_test;
 pub(crate) mod prove;
 pub(crate) mod recertify;
+pub(crate) mod registry;
 pub(crate) mod report;
 pub(crate) mod retention;
 pub(crate) mod search;
@@ -55,6 +58,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Operator(command) => operator::run(file, command),
         Command::Key(command) => retention::key(file, command),
         Command::Retention(command) => retention::run(file, command),
+        Command::Registry(command) => registry::run(file, command),
         Command::Vault(command) => administer::vault(file, command),
         Command::Access(command) => access::run(file, command),
         Command::Workload(command) => workload::run(file, command),
@@ -62,6 +66,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Phi(command) => phi::run(file, command),
         Command::Session(command) => sessions::session(file, command),
         Command::Training(command) => training::run(file, command),
+        Command::Policy(command) => policy::run(file, command),
         Command::Recertify(command) => recertify::run(file, command),
         Command::Account(command) => account::account(file, command),
         Command::Agent(command) => account::agent(file, command),
@@ -153,6 +158,9 @@ mod tests {
         "recertify report",
         "report accounts",
         "agent list",
+        "policy test",
+        "policy who-can",
+        "policy what-can",
         "report leavers",
         "workload list",
     ];
@@ -170,6 +178,8 @@ mod tests {
         "token revoke",
         "vault set",
         "vault remove",
+        "vault rotate",
+        "registry import",
         "key rotate",
         "retention expire",
         "retention hold add",

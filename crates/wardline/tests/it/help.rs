@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 108] = [
+const COMMANDS: [&str; 112] = [
     "",
     "serve",
     "check",
@@ -92,6 +92,10 @@ const COMMANDS: [&str; 108] = [
     "agent end",
     "agent list",
     "report accounts",
+    "policy",
+    "policy test",
+    "policy who-can",
+    "policy what-can",
     "verify",
     "verify-proof",
     "witness",

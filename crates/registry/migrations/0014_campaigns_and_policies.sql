@@ -36,3 +36,10 @@ CREATE TABLE campaign_rights (
     CHECK (reviewer <> person),
     CHECK ((decision IS NULL) = (decided_at IS NULL))
 );
+
+-- What policies were made from, by their digest, compressed. The trail says which was in force when.
+CREATE TABLE policies (
+    digest BLOB PRIMARY KEY NOT NULL CHECK (length(digest) = 32),
+    sources BLOB NOT NULL,
+    kept_at BIGINT NOT NULL
+);

@@ -5,10 +5,17 @@
 //! secret. Used by the server for its control socket and by commands when no server runs.
 
 mod access;
+mod accounts;
+mod agents;
 mod fill;
 pub(crate) mod leavers;
+mod policies;
+mod recertify;
 mod rotation;
 mod sessions;
+mod training;
+
+pub(crate) use training::COMPLETIONS_MAX;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -93,6 +100,11 @@ impl Node {
             }
             Request::VaultRemove { resource } => self.vault_remove(actor, resource).await,
             Request::VaultList {} => self.vault_list(),
+            Request::Training(ask) => self.training(actor, ask).await,
+            Request::Recertify(ask) => self.recertify(actor, ask).await,
+            Request::Account(ask) => self.account_asked(actor, ask).await,
+            Request::Agent(ask) => self.agent(actor, ask).await,
+            Request::Policy(ask) => self.policy_asked(ask).await,
             Request::OperatorRights {} => Ok(self.operator_rights(actor)),
             Request::KeyList {} => self.key_list().await,
             Request::KeyRotate {} => self.key_rotate(actor).await,
@@ -480,6 +492,7 @@ impl Node {
             id: known.id,
             name: known.name.as_str().into(),
             roles: known.roles.iter().map(|role| role.as_str().into()).collect(),
+            agent: None,
         };
         let snapshot = self.snapshot();
         let asked = Asked { principal: &principal, snapshot: &snapshot, context };
@@ -704,6 +717,11 @@ impl Node {
             | Request::ExpirePropose { .. }
             | Request::Agree { .. }
             | Request::Agreements {}
+            | Request::Training(_)
+            | Request::Recertify(_)
+            | Request::Account(_)
+            | Request::Agent(_)
+            | Request::Policy(_)
             | Request::UserAdd { .. }
             | Request::UserPassword { .. }
             | Request::UserDisable { .. }
@@ -733,7 +751,19 @@ impl Node {
 
 /// Tells whether a request changes something that another one looks at.
 fn waits_for_turn(request: &Request) -> bool {
-    !matches!(
+    match request {
+        Request::Training(ask) => ask.changes(),
+        Request::Recertify(ask) => ask.changes(),
+        Request::Account(ask) => ask.changes(),
+        Request::Agent(ask) => ask.changes(),
+        Request::Policy(_) => false,
+        other => !is_looked_at(other),
+    }
+}
+
+/// Tells whether a request changes nothing that another one looks at.
+fn is_looked_at(request: &Request) -> bool {
+    matches!(
         request,
         // A log-in waits for hashes; it changes nothing that another change looks at.
         Request::Login { .. }

@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 mod about;
+mod approve;
 mod control;
 mod error;
 mod gate;
@@ -23,7 +24,7 @@ mod stream;
 pub mod tls;
 mod workers;
 
-pub use control::{Bounds, Control, Upstream};
+pub use control::{Approval, Bounds, Claim, Control, Upstream};
 pub use error::{Denial, Ending, Failure};
 pub use gate::{Gate, Permit};
 pub use limits::Limits;

@@ -9,7 +9,8 @@ use model::{Action, Kind, Need, Object, Outcome, Phase, Principal, Record, Resou
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::control::{Control, Upstream};
+use crate::approve;
+use crate::control::{Claim, Control, Upstream};
 use crate::error::{Denial, Ending, Failure};
 use crate::gate::{Gate, decide};
 use crate::listen::{Shared, Waiting};
@@ -70,9 +71,20 @@ async fn serve<C: Control>(
         Greeting::Left => return Ok(Ending::ClientLeft),
     };
     let control = &*shared.control;
-    let left = limits.handshake_timeout.saturating_sub(began.elapsed());
-    let answer = timeout(left, greet::authenticate(&mut greeted, control, shared.config.scram)).await;
-    let principal = match answer.map_err(|_| Failure::ClientSilent)?? {
+    let claim = claim_of(&greeted, peer);
+    let answer = match control.approval(&claim).await {
+        Some(Ok(approval)) => {
+            greeted.told_ok = true;
+            approve::wait(&mut greeted.stream, approval).await?
+        }
+        Some(Err(reason)) => Err(reason),
+        None => {
+            let left = limits.handshake_timeout.saturating_sub(began.elapsed());
+            let answer = greet::authenticate(&mut greeted, control, shared.config.scram);
+            timeout(left, answer).await.map_err(|_| Failure::ClientSilent)??
+        }
+    };
+    let principal = match answer {
         Ok(principal) => principal,
         Err(reason) => return refuse_sign_in(shared, greeted, peer, reason, began).await,
     };
@@ -180,7 +192,7 @@ async fn relay<C: Control>(
     let cancel = CancelTarget { session: session.clone(), upstream: target.clone(), process, key };
     let key_bytes = if greeted.minor >= 2 { 32 } else { 4 };
     let (number, key) = shared.sessions.cancellable(cancel.clone(), key_bytes);
-    let ended = match welcome(&mut greeted.stream, &parameters, number, &key).await {
+    let ended = match welcome(&mut greeted, &parameters, number, &key).await {
         Ok(()) => {
             let control = &*shared.control;
             let gate = Gate::new(session.clone(), control.trail().clone(), control.snapshot());
@@ -194,14 +206,16 @@ async fn relay<C: Control>(
 
 /// Tells the client that it is in: `AuthenticationOk`, the settings, its cancel key, readiness.
 async fn welcome(
-    stream: &mut Stream,
+    greeted: &mut Greeted,
     parameters: &[(String, String)],
     process: u32,
     key: &[u8],
 ) -> Result<(), Failure> {
     use tokio::io::AsyncWriteExt;
     let mut bytes = Vec::with_capacity(512);
-    codec::message(&mut bytes, b'R', |out| out.extend_from_slice(&0i32.to_be_bytes()));
+    if !greeted.told_ok {
+        codec::message(&mut bytes, b'R', |out| out.extend_from_slice(&0i32.to_be_bytes()));
+    }
     for (name, value) in parameters {
         codec::message(&mut bytes, b'S', |out| {
             codec::put_cstr(out, name.as_bytes());
@@ -213,8 +227,8 @@ async fn welcome(
         out.extend_from_slice(key);
     });
     codec::message(&mut bytes, b'Z', |out| out.push(b'I'));
-    stream.write_all(&bytes).await.map_err(Failure::Client)?;
-    stream.flush().await.map_err(Failure::Client)
+    greeted.stream.write_all(&bytes).await.map_err(Failure::Client)?;
+    greeted.stream.flush().await.map_err(Failure::Client)
 }
 
 /// Reads the resource's catalogue again; what fails is logged, and leaves everything unproven.
@@ -252,7 +266,8 @@ async fn refuse_sign_in<C: Control>(
     began: Instant,
 ) -> Result<Ending, Failure> {
     metrics::counter!("gateway_sign_ins_refused_total").increment(1);
-    let nobody = Principal { id: model::PersonId(0), name: "".into(), roles: [].into() };
+    let shown = model::Shown::alone("");
+    let nobody = Principal { id: model::PersonId(0), name: "".into(), roles: [].into(), shown };
     let session = session_of(&greeted, nobody, peer, &*shared.control);
     let name = greeted_name(&greeted);
     match sign_in_record(&*shared.control, &session, name, Some(reason)).await {
@@ -273,7 +288,9 @@ async fn sign_in_record<C: Control>(
     let mut record = session.record(Kind::SignIn, control.now());
     record.person_name = Some(name.into());
     record.outcome = Some(Outcome::Completed);
+    record.sign_in = Some((&*session.principal.shown.how).into());
     if let Some(reason) = refused {
+        record.sign_in = None;
         record.person = None;
         record.outcome = Some(Outcome::Refused);
         record.detail = Some(reason.name().into());
@@ -310,7 +327,8 @@ async fn refuse(stream: &mut Stream, denial: &Denial, began: Instant) -> Result<
     let error = match denial {
         Denial::Refused { reference } => {
             WireError::new(Severity::Fatal, b"28P01", format!("access refused (reference {reference})")).hint(
-                "Check the name, the password or token, and the database; or ask your administrator, with the reference.",
+                "Check the name, the password or token, and the database; where a second factor is asked for, sign in with a \
+                 token of `wardline login`; or ask your administrator, with the reference.",
             )
         }
         Denial::TrailLost => {
@@ -325,6 +343,18 @@ async fn refuse(stream: &mut Stream, denial: &Denial, began: Instant) -> Result<
     Ok(Ending::Refused)
 }
 
+/// Returns what the client says of itself, nothing of which is proven.
+fn claim_of(greeted: &Greeted, peer: SocketAddr) -> Claim {
+    let named = |name: &str| greet::parameter(&greeted.startup, name).filter(|value| !value.is_empty());
+    Claim {
+        name: greeted_name(greeted),
+        resource: capped(named("database").or(named("user")).unwrap_or_default()),
+        client: capped(named("application_name").unwrap_or_default()),
+        peer,
+        wanted: startup::sign_in(greeted),
+    }
+}
+
 fn greeted_name(greeted: &Greeted) -> String {
     capped(greet::parameter(&greeted.startup, "user").unwrap_or_default())
 }
@@ -335,12 +365,12 @@ fn session_of<C: Control>(greeted: &Greeted, principal: Principal, peer: SocketA
     let since = control.now();
     Session {
         id: SessionId(u128::from_be_bytes(random())),
-        principal,
         resource: ResourceId(capped(resource).into()),
         peer,
         client: capped(named("application_name").unwrap_or_default()),
         since,
-        pulse: Pulse::since(since),
+        pulse: Pulse::since(since, principal.shown.factor_at),
+        principal,
         purpose: Stated::first(startup::purpose(greeted).and_then(|name| control.snapshot().purpose(&name))),
     }
 }

@@ -72,6 +72,29 @@ pub struct Principal {
     pub name: Arc<str>,
     /// The names of the roles held at sign-in; policy asks the directory for the current ones.
     pub roles: Arc<[Arc<str>]>,
+    /// How it was proven.
+    pub shown: Shown,
+}
+
+/// How somebody showed who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// In the words of the trail, such as `password` or `password+totp`.
+    pub how: Arc<str>,
+    /// When a second factor was last shown; `None` where there was none.
+    pub factor_at: Option<Micros>,
+}
+
+impl Shown {
+    /// Shown by one thing alone, which no second factor went with.
+    pub fn alone(how: &str) -> Shown {
+        Shown { how: how.into(), factor_at: None }
+    }
+
+    /// Shown with a second factor, or by something that is two in one, such as a passkey.
+    pub fn with_factor(how: &str, at: Micros) -> Shown {
+        Shown { how: how.into(), factor_at: Some(at) }
+    }
 }
 
 /// What a principal wants to do, as policy sees it.
@@ -184,6 +207,8 @@ pub struct Context {
     pub at: Micros,
     /// What the person says that it is for; one of the configured purposes.
     pub purpose: Option<Arc<str>>,
+    /// When the person last showed a second factor.
+    pub factor_at: Option<Micros>,
 }
 
 /// A verdict with the reasons for it.

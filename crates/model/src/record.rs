@@ -302,6 +302,8 @@ pub struct Record<'a> {
     pub source: Option<Cow<'a, str>>,
     /// What that system calls the event.
     pub source_event: Option<Cow<'a, str>>,
+    /// How the person showed who they are, such as `password+totp`.
+    pub sign_in: Option<Cow<'a, str>>,
 }
 
 impl Record<'_> {
@@ -339,6 +341,7 @@ impl Record<'_> {
             purpose: None,
             source: None,
             source_event: None,
+            sign_in: None,
         }
     }
 }

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::pattern::Pattern;
-use crate::sources::{Lock, Locked, Person, Rule, Sources};
+use crate::sources::{FactorRule, Lock, Locked, Person, Rule, Sources};
 use crate::vocabulary::{BUILTIN_TEXT, SCHEMA_TEXT};
 
 /// Says what the bytes below mean; changes when they do.
-const FORMAT: &str = "wardline policy sources v3";
+const FORMAT: &str = "wardline policy sources v4";
 
 /// Returns the SHA-256 of the sources. The order of roles, files, people and resources does not count, the
 /// order of a role's rules does, because their ids tell it. Places do not count, except that a
@@ -23,6 +23,7 @@ pub(crate) fn of(sources: &Sources<'_>) -> [u8; 32] {
     hash.files(sources);
     hash.people(sources.people);
     hash.locks(sources.locks);
+    hash.factors(sources.factors);
     let mut resources: Vec<&str> = sources.resources.iter().map(|resource| &*resource.0).collect();
     resources.sort_unstable();
     resources.dedup();
@@ -84,6 +85,18 @@ impl Hash {
         }
     }
 
+    fn factors(&mut self, factors: &[FactorRule]) {
+        let mut factors: Vec<_> =
+            factors.iter().map(|rule| (rule.resource.as_str(), rule.role.as_deref())).collect();
+        factors.sort_unstable();
+        self.count(factors.len());
+        for (resource, role) in factors {
+            self.text(resource);
+            self.count(usize::from(role.is_some()));
+            self.text(role.unwrap_or_default());
+        }
+    }
+
     fn rule(&mut self, rule: &Rule) {
         self.text(&rule.resource);
         for list in [&rule.read, &rule.write, &rule.define, &rule.execute] {
@@ -99,6 +112,7 @@ impl Hash {
         self.texts(classes.into_iter());
         self.names(rule.purposes.iter().map(String::as_str));
         self.0.update(&rule.until.unwrap_or(i64::MAX).to_be_bytes());
+        self.0.update(&rule.step_up_s.unwrap_or(u64::MAX).to_be_bytes());
     }
 
     /// Takes names whose order does not count.

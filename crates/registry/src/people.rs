@@ -51,7 +51,7 @@ impl Registry {
         Ok(transaction.commit().await?)
     }
 
-    /// Deletes a person: verifiers, roles and tokens go, a tombstone with id and name stays, the name is free.
+    /// Deletes a person: verifiers, second factors, roles and tokens go, a tombstone with id and name stays, the name is free.
     pub async fn delete(&self, person: PersonId, at: Micros) -> Result<(), Error> {
         let mut transaction = self.begin().await?;
         let sql = "UPDATE people SET deleted_at = $2 WHERE id = $1 AND deleted_at IS NULL";
@@ -62,6 +62,9 @@ impl Registry {
             "DELETE FROM roles_held WHERE person = $1",
             "DELETE FROM tokens WHERE person = $1",
             "DELETE FROM failures WHERE person = $1",
+            "DELETE FROM totp WHERE person = $1",
+            "DELETE FROM recovery_codes WHERE person = $1",
+            "DELETE FROM passkeys WHERE person = $1",
         ] {
             sqlx::query(sql).bind(id(person)).execute(&mut *transaction).await?;
         }

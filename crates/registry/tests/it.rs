@@ -5,6 +5,7 @@ mod it {
     mod access;
     mod agreements;
     mod database;
+    mod factors;
     mod locks;
     mod people;
     mod sign_in;

@@ -17,6 +17,7 @@ pub mod faults;
 pub mod gateway;
 pub mod hospital;
 pub mod leaks;
+pub mod phone;
 pub mod postgres;
 mod process;
 pub mod receivers;

@@ -45,7 +45,22 @@ pub(crate) enum Request {
     /// List the people.
     UserList {},
     /// Exchange a password for a token.
-    Login { name: String, password: Sensitive, life_s: Option<u64> },
+    Login {
+        name: String,
+        password: Sensitive,
+        life_s: Option<u64>,
+        /// Of the second factor, where it is shown.
+        #[serde(default)]
+        code: Option<Sensitive>,
+    },
+    /// Give a person an authenticator in place of the one before.
+    UserTotp { name: String },
+    /// Give a person recovery codes in place of those before.
+    UserRecoveryCodes { name: String },
+    /// Which second factors a person has.
+    UserFactors { name: String },
+    /// Take all second factors of a person away.
+    UserFactorsRemove { name: String },
     /// End one token.
     TokenRevoke { id: String },
     /// End all tokens of a person.
@@ -207,6 +222,14 @@ pub(crate) enum Reply {
     People(Vec<PersonView>),
     /// A fresh token.
     Token(TokenView),
+    /// A fresh secret of an authenticator, in clear: the only time.
+    Authenticator { person: String, secret: Sensitive, address: Sensitive },
+    /// Fresh recovery codes, in clear: the only time.
+    RecoveryCodes { person: String, codes: Vec<Sensitive> },
+    /// The second factors of a person.
+    Factors(FactorsView),
+    /// How many second factors were taken away.
+    FactorsRemoved { factors: u64 },
     /// How many tokens ended.
     Revoked { tokens: u64 },
     /// A fresh token of a system that reports, in clear: the only time.
@@ -309,6 +332,27 @@ pub(crate) struct AgreementView {
     pub(crate) agreed_by: Option<String>,
     pub(crate) agreed_at: Option<String>,
     pub(crate) done_at: Option<String>,
+}
+
+/// The second factors of a person, without their secrets.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct FactorsView {
+    pub(crate) person: String,
+    /// When an authenticator was given out.
+    pub(crate) totp_added_at: Option<String>,
+    /// When its first code was taken.
+    pub(crate) totp_confirmed_at: Option<String>,
+    pub(crate) recovery_codes_left: usize,
+    pub(crate) passkeys: Vec<PasskeyView>,
+}
+
+/// A passkey, without its key.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PasskeyView {
+    pub(crate) id: String,
+    pub(crate) label: String,
+    pub(crate) added_at: String,
+    pub(crate) used_at: Option<String>,
 }
 
 /// Who may do what with Wardline itself.

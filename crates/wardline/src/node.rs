@@ -55,6 +55,8 @@ pub(crate) struct Node {
     pub(crate) vault_writer: Mutex<VaultWriter>,
     pub(crate) salts: Salts,
     pub(crate) hashing: Hashing,
+    /// Opens the secrets of authenticators.
+    pub(crate) totp: identity::totp::Sealer,
     /// What is open on all listeners.
     pub(crate) sessions: Arc<Sessions>,
     /// The configuration in force.
@@ -117,6 +119,7 @@ impl Node {
             held_change: AtomicU64::new(held),
             repeated_at: AtomicU64::new(0),
             salts: Salts::new(&root),
+            totp: identity::totp::Sealer::new(&root),
             hashing: Hashing::new(),
             sessions: Arc::default(),
             policy_version: watch::Sender::new(snapshot.version()),
@@ -368,7 +371,10 @@ pub(crate) fn compile_with(
     }
     let resources: Vec<ResourceId> = config.resource_ids();
     let classes = Class::ALL.map(Class::name);
+    let renamed = grants.iter().map(|grant| (grant.role.as_str(), format!("grant.{}", grant.number)));
+    let factors = config.factor_rules(&renamed.collect::<Vec<_>>());
     let sources = Sources {
+        factors: &factors,
         roles: &roles,
         cedar: &config.policies,
         people: &members,

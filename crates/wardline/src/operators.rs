@@ -99,6 +99,9 @@ fn needed(request: &Request) -> Needed {
         | Request::UserEnable { .. }
         | Request::UserDelete { .. }
         | Request::UserRoles { .. }
+        | Request::UserTotp { .. }
+        | Request::UserRecoveryCodes { .. }
+        | Request::UserFactorsRemove { .. }
         | Request::TokenRevoke { .. }
         | Request::TokensRevoke { .. }
         | Request::VaultSet { .. }
@@ -136,6 +139,7 @@ fn needed(request: &Request) -> Needed {
             (&[&[Admin, PrivacyOfficer]], Action::Administer)
         }
         Request::UserList {}
+        | Request::UserFactors { .. }
         | Request::AccessMatrix { .. }
         | Request::SessionList {}
         | Request::LockList {} => (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review),
@@ -160,6 +164,9 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::UserEnable { name } => named("user enable", name),
         Request::UserDelete { name } => named("user delete", name),
         Request::UserRoles { name, .. } => named("user roles", name),
+        Request::UserTotp { name } => named("user totp", name),
+        Request::UserRecoveryCodes { name } => named("user recovery-codes", name),
+        Request::UserFactors { name } | Request::UserFactorsRemove { name } => named("user factors", name),
         Request::TokensRevoke { name } => named("token revoke", name),
         Request::VaultSet { resource, .. } => named("vault set", resource),
         Request::VaultRemove { resource } => named("vault remove", resource),

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use model::{Micros, PersonId};
+use model::{Micros, PersonId, Shown};
 use registry::{NewPerson, Registry, TokenRow, Verifiers};
 use tempfile::TempDir;
 
@@ -54,5 +54,6 @@ pub(super) fn token(id: u8, expires: u64) -> TokenRow {
         issued_at: NOW,
         expires_at: Micros(expires),
         revoked_at: None,
+        shown: Shown::with_factor("password+totp", NOW),
     }
 }

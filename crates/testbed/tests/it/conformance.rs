@@ -6,6 +6,8 @@
 
 #[path = "conformance/access.rs"]
 mod access;
+#[path = "conformance/factors.rs"]
+mod factors;
 #[path = "conformance/handover.rs"]
 mod handover;
 #[path = "conformance/identifiers.rs"]

@@ -6,6 +6,7 @@ pub(crate) mod answer;
 pub(crate) mod archive;
 mod check;
 pub(crate) mod export;
+pub(crate) mod factors;
 pub(crate) mod inbound;
 mod init;
 pub(crate) mod keep;
@@ -102,6 +103,7 @@ mod tests {
     const READ_ONLY: &[&str] = &[
         "check",
         "user list",
+        "user factors",
         "vault list",
         "trail tail",
         "trail show",
@@ -146,6 +148,9 @@ mod tests {
         "user enable",
         "user delete",
         "user roles",
+        "user totp",
+        "user recovery-codes",
+        "user remove-factors",
         "login",
         "token revoke",
         "vault set",

@@ -153,6 +153,18 @@ pub(crate) const FIELDS: &[Field] = &[
         "Longest life of a token that `wardline login` gives out.",
     ),
     field(
+        "sign_in.second_factor",
+        "`\"optional\"` or `\"required\"`",
+        "`\"optional\"`",
+        "Whether a resource with `[resource.NAME.phi]` is opened only to whoever showed a second factor. The password alone does not suffice then; a token of `wardline login --second-factor` does.",
+    ),
+    field(
+        "sign_in.second_factor_roles",
+        "list of roles",
+        "`[]`",
+        "Asks it of whoever holds one of these roles, where it is optional for others.",
+    ),
+    field(
         "metrics.address",
         "address:port",
         "none: no metrics",
@@ -533,6 +545,12 @@ pub(crate) const FIELDS: &[Field] = &[
         "date or time",
         "none: no end",
         "The rule holds until then, in UTC: `\"2026-12-31\"` includes that day, `\"2026-12-31T12:00:00Z\"` ends at noon.",
+    ),
+    field(
+        "role.*.allow.step_up_s",
+        "30 to 86400",
+        "none",
+        "The rule holds only for so many seconds after its holder showed a second factor. The session may be opened without.",
     ),
     field(
         "operators.socket",

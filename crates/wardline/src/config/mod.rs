@@ -6,6 +6,7 @@
 
 mod access;
 mod evidence;
+mod factors;
 mod fields;
 mod files;
 mod handover;
@@ -36,6 +37,7 @@ use toml::de::DeTable;
 use crate::clock::ClockWatch;
 use crate::witness::submit::Witnessing;
 pub(crate) use access::Askable;
+pub(crate) use factors::SecondFactor;
 pub(crate) use fields::FIELDS;
 pub(crate) use handover::{Export, Inbound};
 pub(crate) use keep::{StorePlace, TrailStore, bucket_place};
@@ -149,6 +151,7 @@ pub(crate) struct SignIn {
     pub(crate) failure_window: Duration,
     pub(crate) lockout: Duration,
     pub(crate) token_lifetime_max: Duration,
+    pub(crate) second_factor: SecondFactor,
 }
 
 /// One protected database.
@@ -259,6 +262,7 @@ fn add_policy_problems(draft: &Draft, problems: &mut Vec<Problem>) {
     let resources = resource_ids(&draft.resources);
     let classes = Class::ALL.map(Class::name);
     let sources = Sources {
+        factors: &[],
         roles: &draft.roles,
         cedar: &draft.policies,
         people: &[],

@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 82] = [
+const COMMANDS: [&str; 86] = [
     "",
     "serve",
     "check",
@@ -15,6 +15,10 @@ const COMMANDS: [&str; 82] = [
     "user delete",
     "user roles",
     "user list",
+    "user totp",
+    "user recovery-codes",
+    "user factors",
+    "user remove-factors",
     "login",
     "token",
     "token revoke",

@@ -55,6 +55,8 @@ pub(crate) struct Greeted {
     pub(crate) minor: u16,
     /// The `tls-server-end-point` hash; `None` without TLS, or when the certificate defines none.
     pub(crate) binding: Option<Vec<u8>>,
+    /// `AuthenticationOk` was sent already, to be able to send notices.
+    pub(crate) told_ok: bool,
 }
 
 /// Takes a connection through TLS and the start-up message, refusing what is not supported.
@@ -159,7 +161,7 @@ async fn admit(
         stream.write_all(&answer).await.map_err(Failure::Client)?;
     }
     let minor = if startup.minor >= MINOR_MAX { MINOR_MAX } else { 0 };
-    Ok(Greeting::Session(Box::new(Greeted { stream, startup, minor, binding })))
+    Ok(Greeting::Session(Box::new(Greeted { stream, startup, minor, binding, told_ok: false })))
 }
 
 /// Returns why a start-up cannot be served whoever sent it.

@@ -112,6 +112,7 @@ fn policy_of(version: u64, all: bool, disabled: bool, unmasks: bool, cedar: &[Ce
         unmask: if unmasks { vec!["*".to_owned()] } else { Vec::new() },
         purposes: Vec::new(),
         until: None,
+        step_up_s: None,
         place: place.clone(),
     };
     let roles = [Role { name: "nurse".into(), rules: vec![rule], place }];
@@ -122,6 +123,7 @@ fn policy_of(version: u64, all: bool, disabled: bool, unmasks: bool, cedar: &[Ce
         cedar,
         people: &[nora],
         locks: &[],
+        factors: &[],
         resources: &resources,
         classes: &[],
         purposes: &PURPOSES.map(Into::into),
@@ -288,12 +290,12 @@ impl Scene {
         slot.replace(known);
         let session = Arc::new(Session {
             id: SessionId(7),
-            principal: Principal { id: PersonId(1), name: "nora".into(), roles: ["nurse".into()].into() },
+            principal: Principal { id: PersonId(1), name: "nora".into(), roles: ["nurse".into()].into(), shown: model::Shown::alone("password") },
             resource: upstream.id.clone(),
             peer,
             client: "test".into(),
             since: Micros(1),
-            pulse: Pulse::since(Micros(1)),
+            pulse: Pulse::since(Micros(1), None),
             purpose: crate::session::Stated::first(None),
         });
         let cancel = CancelTarget {

@@ -156,6 +156,9 @@ pub enum Reason {
     /// The code is right and was used before.
     #[error("the code was used before")]
     CodeUsed,
+    /// No passkey of theirs signed what it was given.
+    #[error("the passkey was not accepted")]
+    WrongPasskey,
     /// The person said no in the browser.
     #[error("the person denied it in the browser")]
     Denied,
@@ -193,6 +196,7 @@ impl Reason {
             Reason::WrongPassword => "wrong-password",
             Reason::WrongCode => "wrong-code",
             Reason::CodeUsed => "code-used",
+            Reason::WrongPasskey => "wrong-passkey",
             Reason::Denied => "denied-in-browser",
             Reason::NotApproved => "not-approved",
             Reason::Disabled => "disabled",

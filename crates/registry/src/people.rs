@@ -125,6 +125,18 @@ impl Registry {
             .collect()
     }
 
+    /// Returns the living person of that identity.
+    pub async fn person_of_id(&self, person: PersonId) -> Result<Option<PersonRow>, Error> {
+        let mut transaction = self.begin_read().await?;
+        let sql = "SELECT id, name, display_name, disabled_at, created_at FROM people \
+                   WHERE id = $1 AND deleted_at IS NULL";
+        let Some(row) = sqlx::query(sql).bind(id(person)).fetch_optional(&mut *transaction).await? else {
+            return Ok(None);
+        };
+        let roles = roles_of(&mut transaction, person).await?;
+        person_row(&Reader(&row), roles).map(Some)
+    }
+
     /// Returns the living person of that name.
     pub async fn person(&self, name: &str) -> Result<Option<PersonRow>, Error> {
         let mut transaction = self.begin_read().await?;

@@ -16,6 +16,7 @@ pub mod demo;
 pub mod faults;
 pub mod gateway;
 pub mod hospital;
+pub mod https;
 pub mod leaks;
 pub mod phone;
 pub mod postgres;

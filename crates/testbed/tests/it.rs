@@ -2,6 +2,8 @@
 
 #[path = "it/clients.rs"]
 mod clients;
+#[path = "it/approval.rs"]
+mod approval;
 #[path = "it/conformance.rs"]
 mod conformance;
 #[path = "it/crash.rs"]
@@ -32,3 +34,5 @@ mod store;
 mod through_gateway;
 #[path = "it/utility.rs"]
 mod utility;
+#[path = "it/walk.rs"]
+mod walk;

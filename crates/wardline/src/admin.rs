@@ -9,9 +9,11 @@ use std::path::PathBuf;
 
 use model::{PersonId, Record, Secret};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::ToSchema;
 
 /// A password on its way to the server process: serialised for the socket, never shown.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, ToSchema)]
+#[schema(value_type = String, format = Password)]
 pub(crate) struct Sensitive(pub(crate) Secret);
 
 impl Serialize for Sensitive {
@@ -173,7 +175,7 @@ pub(crate) enum Request {
 }
 
 /// Which sessions are meant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Which {
     /// One, by its id.
@@ -185,7 +187,7 @@ pub(crate) enum Which {
 }
 
 /// What a lock is on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum LockOn {
     /// A person, by login name.
@@ -281,7 +283,7 @@ pub(crate) struct NewHold {
 }
 
 /// A key, without the key.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct KeyView {
     pub(crate) class: String,
     pub(crate) period: u32,
@@ -291,7 +293,7 @@ pub(crate) struct KeyView {
 }
 
 /// A hold. The patient is not told: whoever asks may read no sealed values.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct HoldView {
     pub(crate) id: u64,
     pub(crate) reason: String,
@@ -306,7 +308,7 @@ pub(crate) struct HoldView {
 }
 
 /// A month of the trail.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct MonthView {
     pub(crate) month: u32,
     pub(crate) first: u64,
@@ -321,7 +323,7 @@ pub(crate) struct MonthView {
 }
 
 /// An act that takes two people.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct AgreementView {
     pub(crate) id: u64,
     pub(crate) what: String,
@@ -335,7 +337,7 @@ pub(crate) struct AgreementView {
 }
 
 /// The second factors of a person, without their secrets.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct FactorsView {
     pub(crate) person: String,
     /// When an authenticator was given out.
@@ -347,7 +349,7 @@ pub(crate) struct FactorsView {
 }
 
 /// A passkey, without its key.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct PasskeyView {
     pub(crate) id: String,
     pub(crate) label: String,
@@ -356,7 +358,7 @@ pub(crate) struct PasskeyView {
 }
 
 /// Who may do what with Wardline itself.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct RightsView {
     pub(crate) you: String,
     pub(crate) yours: Vec<String>,
@@ -365,7 +367,7 @@ pub(crate) struct RightsView {
 }
 
 /// A person, for humans and machines.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct PersonView {
     pub(crate) id: String,
     pub(crate) name: String,
@@ -378,7 +380,7 @@ pub(crate) struct PersonView {
 }
 
 /// An open session.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct OpenSession {
     pub(crate) id: String,
     pub(crate) person: String,
@@ -394,7 +396,7 @@ pub(crate) struct OpenSession {
 }
 
 /// A request for access, and what became of it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct RequestView {
     pub(crate) number: u64,
     pub(crate) person: String,
@@ -416,7 +418,7 @@ pub(crate) struct RequestView {
 }
 
 /// A lock in force.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct LockView {
     pub(crate) number: u64,
     /// `person`, `role`, `resource` or `address`.
@@ -428,7 +430,7 @@ pub(crate) struct LockView {
 }
 
 /// A token, in clear: the only time.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct TokenView {
     pub(crate) token: Sensitive,
     pub(crate) id: String,
@@ -521,17 +523,26 @@ pub(crate) struct OriginView {
 pub(crate) struct Refusal {
     pub(crate) message: String,
     pub(crate) help: Option<String>,
+    /// For want of a right.
+    #[serde(default)]
+    pub(crate) denied: bool,
 }
 
 impl Refusal {
     /// Says why.
     pub(crate) fn new(message: impl Into<String>) -> Refusal {
-        Refusal { message: message.into(), help: None }
+        Refusal { message: message.into(), help: None, denied: false }
     }
 
     /// Adds what to do.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Refusal {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Says that it is for want of a right.
+    pub(crate) fn denied(mut self) -> Refusal {
+        self.denied = true;
         self
     }
 

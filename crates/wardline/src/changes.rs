@@ -275,6 +275,7 @@ impl Node {
         let change = Change { what: format!("revoke all tokens of {}", shown(&person)), ..change };
         let (change, registry) = self.admitted_numbered(change).await?;
         let tokens = self.done(&change, registry.revoke_tokens(person.id, self.now()).await).await?;
+        self.browsers.end_of(person.id);
         Ok(Reply::Revoked { tokens })
     }
 

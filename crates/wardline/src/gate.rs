@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gateway::{Control, Upstream};
+use gateway::{Approval, Claim, Control, Upstream};
 use identity::scram::Mechanism;
 use identity::{Proof, Reason, ScramSignIn};
 use model::{Micros, Principal, ResourceId, Secret};
@@ -14,6 +14,10 @@ use vault::Credential;
 use crate::node::Node;
 
 impl Control for Node {
+    async fn approval(&self, claim: &Claim) -> Option<Result<Approval, Reason>> {
+        self.begin_approval(claim)
+    }
+
     async fn sign_in(&self, name: &str, secret: Secret) -> Result<Principal, Reason> {
         self.prove(name, secret).await.map(Proof::into_principal)
     }

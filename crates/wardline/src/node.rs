@@ -31,6 +31,7 @@ use crate::keep::{self, Begin, Kept};
 use crate::output::{self, hex};
 use crate::standing::{Known, Standing};
 use crate::upstream;
+use crate::web::{Approvals, Browsers, Ceremonies};
 
 /// Longest `detail` that this crate records; far below the trail's own limit.
 pub(crate) const DETAIL_BYTES_MAX: usize = 4 << 10;
@@ -55,6 +56,12 @@ pub(crate) struct Node {
     pub(crate) vault_writer: Mutex<VaultWriter>,
     pub(crate) salts: Salts,
     pub(crate) hashing: Hashing,
+    /// Who is signed in in a browser.
+    pub(crate) browsers: Browsers,
+    /// Sessions that wait for approval in a browser.
+    pub(crate) approvals: Approvals,
+    /// Passkeys that are being made or used.
+    pub(crate) ceremonies: Ceremonies,
     /// Opens the secrets of authenticators.
     pub(crate) totp: identity::totp::Sealer,
     /// What is open on all listeners.
@@ -119,6 +126,9 @@ impl Node {
             held_change: AtomicU64::new(held),
             repeated_at: AtomicU64::new(0),
             salts: Salts::new(&root),
+            browsers: Browsers::default(),
+            approvals: Approvals::default(),
+            ceremonies: Ceremonies::default(),
             totp: identity::totp::Sealer::new(&root),
             hashing: Hashing::new(),
             sessions: Arc::default(),

@@ -281,7 +281,7 @@ impl Node {
         record.detail = Some(output::clipped(&detail, DETAIL_BYTES_MAX).into());
         self.record_urgent(&record).await.map_err(|error| Refusal::because(&error))?;
         let refusal = Refusal::new(format!("{} has no right to this: it takes {needed}", actor.shown()));
-        Err(refusal.help("rights are given in [operators.rights] of the server's configuration"))
+        Err(refusal.help("rights are given in [operators.rights] of the server's configuration").denied())
     }
 
     /// Tells who holds which right, and what the one who asks may do.

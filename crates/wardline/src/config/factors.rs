@@ -15,6 +15,18 @@ pub(crate) struct SecondFactor {
     pub(crate) roles: Vec<String>,
 }
 
+/// How clients of PostgreSQL sign in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum SignInBy {
+    /// By a password or token.
+    #[default]
+    Password,
+    /// By approval in the browser, where the client asks for that.
+    Either,
+    /// By approval in the browser, unless the client asks for a password.
+    Browser,
+}
+
 impl Config {
     /// Returns which resources are not opened without a second factor. `renamed` are roles that go by another name where
     /// somebody holds them for a time.
@@ -55,6 +67,23 @@ pub(super) fn second_factor(top: &Section<'_, '_>, roles: &[Role]) -> SecondFact
         section.reader().warning(first.offset, message, "remove it, or write second_factor = \"optional\"");
     }
     SecondFactor { required, roles: named.into_iter().map(|at| at.value).collect() }
+}
+
+/// Reads how clients of PostgreSQL sign in.
+pub(super) fn sign_in_by(top: &Section<'_, '_>) -> SignInBy {
+    let Some(section) = top.section("sign_in") else { return SignInBy::Password };
+    let Some(text) = section.text("approval", "\"browser\"") else { return SignInBy::Password };
+    let word = one_of(&section, "approval", &text, &["off", "offered", "browser"]);
+    let by = match word {
+        Some("offered") => SignInBy::Either,
+        Some("browser") => SignInBy::Browser,
+        Some(_) | None => SignInBy::Password,
+    };
+    if by != SignInBy::Password && top.value("web").is_none() {
+        let message = format!("`{}` needs pages to approve on", section.child("approval"));
+        section.reader().error(text.offset, message, "add `[web]` with an `address`");
+    }
+    by
 }
 
 /// Reads how fresh a second factor must be for a rule.

@@ -165,6 +165,18 @@ pub(crate) const FIELDS: &[Field] = &[
         "Asks it of whoever holds one of these roles, where it is optional for others.",
     ),
     field(
+        "sign_in.approval",
+        "`\"off\"`, `\"offered\"` or `\"browser\"`",
+        "`\"off\"`",
+        "How clients of PostgreSQL sign in. `browser`: they are shown a link and a code and wait until their person approved on the pages of `[web]`; with `PGOPTIONS='-c wardline.sign_in=password'` they are asked for a password or token instead. `offered`: the other way round, with `wardline.sign_in=browser`.",
+    ),
+    field(
+        "sign_in.approval_timeout_s",
+        "10 to 600",
+        "`120`",
+        "How long a session waits for approval.",
+    ),
+    field(
         "metrics.address",
         "address:port",
         "none: no metrics",
@@ -383,6 +395,24 @@ pub(crate) const FIELDS: &[Field] = &[
         "Private key of the certificate, PEM, not readable by group or others.",
     ),
     field("web.connections_max", "1 to 10000", "`256`", "Connections at once; others wait to be accepted."),
+    field(
+        "web.requests_per_minute_max",
+        "10 to 1000000",
+        "`600`",
+        "Requests a minute from one IPv4 address or one IPv6 network of 64 bits; more get the status 429.",
+    ),
+    field(
+        "web.idle_timeout_s",
+        "60 to 86400",
+        "`900`",
+        "A session in a browser ends after so long without a request.",
+    ),
+    field(
+        "web.session_lifetime_s_max",
+        "300 to 604800",
+        "`43200`",
+        "A session in a browser ends after this time, whatever it does.",
+    ),
     field("resource.*.protocol", "`\"postgres\"`", "required", "What the resource speaks."),
     field(
         "resource.*.host",

@@ -37,7 +37,7 @@ use toml::de::DeTable;
 use crate::clock::ClockWatch;
 use crate::witness::submit::Witnessing;
 pub(crate) use access::Askable;
-pub(crate) use factors::SecondFactor;
+pub(crate) use factors::{SecondFactor, SignInBy};
 pub(crate) use fields::FIELDS;
 pub(crate) use handover::{Export, Inbound};
 pub(crate) use keep::{StorePlace, TrailStore, bucket_place};
@@ -152,6 +152,10 @@ pub(crate) struct SignIn {
     pub(crate) lockout: Duration,
     pub(crate) token_lifetime_max: Duration,
     pub(crate) second_factor: SecondFactor,
+    /// How clients of PostgreSQL sign in.
+    pub(crate) by: SignInBy,
+    /// How long a session waits for approval in the browser.
+    pub(crate) approval_timeout: Duration,
 }
 
 /// One protected database.

@@ -12,7 +12,8 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Askable, Certificate, Config, DEFAULT_ADDRESS, Export, Inbound, Listener, Resource, SecondFactor, SignIn, StorePlace,
+    Askable, Certificate, Config, DEFAULT_ADDRESS, Export, Inbound, Listener, Resource, SecondFactor, SignIn, SignInBy,
+    StorePlace,
     TrailStore, UpstreamTls, Web, access, evidence, factors, files, handover, keep, operators, problem, protection,
     purposes, sha256, web,
 };
@@ -107,7 +108,7 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
         listener,
         data: base.join(data),
         drain_timeout,
-        sign_in: sign_in(top, second_factor),
+        sign_in: sign_in(top, second_factor, factors::sign_in_by(top)),
         metrics: metrics(top),
         trail_store: keep::trail_store(top, base),
         backup: keep::backup(top, base),
@@ -211,7 +212,7 @@ pub(super) fn path(
     Some(path)
 }
 
-fn sign_in(top: &Section<'_, '_>, second_factor: SecondFactor) -> SignIn {
+fn sign_in(top: &Section<'_, '_>, second_factor: SecondFactor, by: SignInBy) -> SignIn {
     let section = top.section("sign_in");
     let number = |name: &str, bounds, default| match &section {
         Some(section) => section.number(name, bounds, default),
@@ -223,6 +224,8 @@ fn sign_in(top: &Section<'_, '_>, second_factor: SecondFactor) -> SignIn {
         lockout: Duration::from_secs(number("lockout_s", 1..=86_400, 900)),
         token_lifetime_max: Duration::from_secs(number("token_lifetime_s_max", 60..=2_592_000, 28_800)),
         second_factor,
+        by,
+        approval_timeout: Duration::from_secs(number("approval_timeout_s", 10..=600, 120)),
     }
 }
 

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use identity::Reason;
-use model::{Action, Kind, Need, Object, Outcome, Phase, Principal, Record, ResourceId, SessionId, Verdict};
+use model::{
+    Action, CertificateId, Kind, Need, Object, Outcome, Phase, Principal, Record, ResourceId, SessionId,
+    Verdict,
+};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -71,8 +74,12 @@ async fn serve<C: Control>(
         Greeting::Left => return Ok(Ending::ClientLeft),
     };
     let control = &*shared.control;
+    let certificate = greet::certificate(&greeted, &shared.config, control.now());
+    let certificate = certificate.as_ref();
     let claim = claim_of(&greeted, peer);
-    let answer = match control.approval(&claim).await {
+    // Who shows a certificate has no browser.
+    let approval = if certificate.is_some() { None } else { control.approval(&claim).await };
+    let answer = match approval {
         Some(Ok(approval)) => {
             greeted.told_ok = true;
             approve::wait(&mut greeted.stream, approval).await?
@@ -80,20 +87,25 @@ async fn serve<C: Control>(
         Some(Err(reason)) => Err(reason),
         None => {
             let left = limits.handshake_timeout.saturating_sub(began.elapsed());
-            let answer = greet::authenticate(&mut greeted, control, shared.config.scram);
-            timeout(left, answer).await.map_err(|_| Failure::ClientSilent)??
+            let asking = greet::authenticate(&mut greeted, control, shared.config.scram, certificate);
+            timeout(left, asking).await.map_err(|_| Failure::ClientSilent)??
         }
     };
     let principal = match answer {
         Ok(principal) => principal,
-        Err(reason) => return refuse_sign_in(shared, greeted, peer, reason, began).await,
+        Err(reason) => {
+            let shown = certificate.map(|certificate| certificate.id);
+            return refuse_sign_in(shared, greeted, (peer, shown), reason, began).await;
+        }
     };
     let Some(_seat) = shared.seats.enter(limits.sessions_max) else {
         tracing::warn!(%peer, limit = limits.sessions_max, "too many sessions");
         return refuse(&mut greeted.stream, &Denial::TooMany, began).await;
     };
     drop(waiting);
-    let session = Arc::new(session_of(&greeted, principal, peer, control));
+    let mut session = session_of(&greeted, principal, peer, control);
+    session.certificate = certificate.map(|certificate| certificate.id);
+    let session = Arc::new(session);
     let Some(devices) = shared.sessions.enter(&session, limits.sessions_per_person_max) else {
         return refuse(&mut greeted.stream, &Denial::TooMany, began).await;
     };
@@ -261,14 +273,15 @@ async fn cancel<C: Control>(shared: &Arc<Shared<C>>, process: u32, key: &[u8]) -
 async fn refuse_sign_in<C: Control>(
     shared: &Arc<Shared<C>>,
     mut greeted: Box<Greeted>,
-    peer: SocketAddr,
+    (peer, certificate): (SocketAddr, Option<CertificateId>),
     reason: Reason,
     began: Instant,
 ) -> Result<Ending, Failure> {
     metrics::counter!("gateway_sign_ins_refused_total").increment(1);
     let shown = model::Shown::alone("");
     let nobody = Principal { id: model::PersonId(0), name: "".into(), roles: [].into(), shown };
-    let session = session_of(&greeted, nobody, peer, &*shared.control);
+    let mut session = session_of(&greeted, nobody, peer, &*shared.control);
+    session.certificate = certificate;
     let name = greeted_name(&greeted);
     match sign_in_record(&*shared.control, &session, name, Some(reason)).await {
         Ok(reference) => refuse(&mut greeted.stream, &Denial::Refused { reference }, began).await,
@@ -328,7 +341,8 @@ async fn refuse(stream: &mut Stream, denial: &Denial, began: Instant) -> Result<
         Denial::Refused { reference } => {
             WireError::new(Severity::Fatal, b"28P01", format!("access refused (reference {reference})")).hint(
                 "Check the name, the password or token, and the database; where a second factor is asked for, sign in with a \
-                 token of `wardline login`; or ask your administrator, with the reference.",
+                 token of `wardline login`. If you lack the right: `wardline access request`, or ask your administrator, with \
+                 the reference.",
             )
         }
         Denial::TrailLost => {
@@ -371,6 +385,7 @@ fn session_of<C: Control>(greeted: &Greeted, principal: Principal, peer: SocketA
         since,
         pulse: Pulse::since(since, principal.shown.factor_at),
         principal,
+        certificate: None,
         purpose: Stated::first(startup::purpose(greeted).and_then(|name| control.snapshot().purpose(&name))),
     }
 }

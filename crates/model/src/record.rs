@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::{Action, Micros, OperationId, PersonId, SessionId, Verdict};
+use crate::{Action, CertificateId, Micros, OperationId, PersonId, SessionId, Verdict};
 
 /// What a record is about. The number is part of the canonical format and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -304,6 +304,8 @@ pub struct Record<'a> {
     pub source_event: Option<Cow<'a, str>>,
     /// How the person showed who they are, such as `password+totp`.
     pub sign_in: Option<Cow<'a, str>>,
+    /// The certificate by which a program signed in, or tried to.
+    pub certificate: Option<CertificateId>,
 }
 
 impl Record<'_> {
@@ -342,6 +344,7 @@ impl Record<'_> {
             source: None,
             source_event: None,
             sign_in: None,
+            certificate: None,
         }
     }
 }

@@ -46,10 +46,11 @@ pub(crate) fn draft<'a>(sources: &Sources<'a>, faults: &mut Vec<Diagnostic>) -> 
 fn ask_factor<'a>(rule: &FactorRule) -> Draft<'a> {
     let (principal, id) = match &rule.role {
         Some(role) => (
-            format!("principal in {}", uid(&TYPES.role, role)),
+            format!("principal is Person in {}", uid(&TYPES.role, role)),
             format!("factor.{}.{role}", rule.resource),
         ),
-        None => ("principal".to_owned(), format!("factor.{}", rule.resource)),
+        // Programs show certificates.
+        None => ("principal is Person".to_owned(), format!("factor.{}", rule.resource)),
     };
     let connect = action_uid(Action::Connect);
     let resource = uid(&TYPES.resource, &rule.resource);

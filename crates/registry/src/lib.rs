@@ -14,6 +14,7 @@
 mod access;
 mod agreements;
 mod database;
+mod departures;
 mod error;
 mod factors;
 mod locks;
@@ -27,6 +28,7 @@ use sqlx::SqlitePool;
 
 pub use access::{Closed, NewRequest, REQUESTS_PER_PERSON_MAX, RequestRow};
 pub use agreements::{AgreementRow, HoldRow, NoAgreement};
+pub use departures::{DEPARTURES_SHOWN_MAX, DepartureRow, NewDeparture};
 pub use error::Error;
 pub use factors::{FactorUsed, FactorsRow, PASSKEYS_PER_PERSON_MAX, PasskeyRow};
 pub use locks::{LOCKS_MAX, LockRow, LockedRow, NewLock};

@@ -6,6 +6,7 @@ mod it {
     mod agreements;
     mod database;
     mod factors;
+    mod departures;
     mod locks;
     mod people;
     mod sign_in;

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use model::{
-    Action, Kind, Micros, OperationId, Outcome, PatientToken, Patients, PersonId, Phase, Record, SessionId,
-    SqlState, Verdict,
+    Action, CertificateId, Kind, Micros, OperationId, Outcome, PatientToken, Patients, PersonId, Phase,
+    Record, SessionId, SqlState, Verdict,
 };
 
 /// The first version. A record is written in the lowest version that has all of its fields, so that what was
@@ -18,7 +18,7 @@ const VERSION_1: u8 = 1;
 const VERSION_2: u8 = 2;
 /// With purposes, and with what other systems told.
 const VERSION_3: u8 = 3;
-/// With how somebody signed in.
+/// With how somebody signed in, and with the certificates of programs.
 const VERSION_4: u8 = 4;
 /// The longest record. A statement text or sealed parameters of many megabytes must fit, an endless one not.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
@@ -110,6 +110,7 @@ mod field {
     pub(super) const SOURCE: u64 = 36;
     pub(super) const SOURCE_EVENT: u64 = 37;
     pub(super) const SIGN_IN: u64 = 38;
+    pub(super) const CERTIFICATE: u64 = 41;
 }
 
 /// Appends the canonical bytes of a record.
@@ -203,6 +204,10 @@ fn write(record: &Record<'_>, out: &mut Vec<u8>) {
     text(out, field::SOURCE, record.source.as_deref());
     text(out, field::SOURCE_EVENT, record.source_event.as_deref());
     text(out, field::SIGN_IN, record.sign_in.as_deref());
+    if let Some(CertificateId(id)) = record.certificate {
+        varint(out, field::CERTIFICATE);
+        out.extend_from_slice(&id);
+    }
 }
 
 /// Returns the lowest version that can say all of a record.
@@ -219,8 +224,8 @@ fn version(record: &Record<'_>) -> u8 {
 }
 
 fn has_fields_of_version_4(record: &Record<'_>) -> bool {
-    let Record { sign_in, .. } = record;
-    sign_in.is_some()
+    let Record { sign_in, certificate, .. } = record;
+    sign_in.is_some() || certificate.is_some()
 }
 
 fn kind_is_of_version_3(kind: Kind) -> bool {
@@ -386,6 +391,7 @@ fn read_field(record: &mut Record<'static>, number: u64, input: &mut Input<'_>) 
         field::SOURCE => record.source = Some(input.text(number, name)?),
         field::SOURCE_EVENT => record.source_event = Some(input.text(number, name)?),
         field::SIGN_IN => record.sign_in = Some(input.text(number, name)?),
+        field::CERTIFICATE => record.certificate = Some(CertificateId(input.array()?)),
         _ => return Err(DecodeError::Field(number)),
     }
     Ok(())

@@ -20,6 +20,7 @@ mod hashing;
 mod https;
 mod inbound;
 mod keep;
+mod leavers;
 mod logging;
 mod node;
 mod operators;
@@ -35,6 +36,7 @@ mod tls;
 mod upstream;
 mod web;
 mod witness;
+mod workloads;
 
 use std::process::ExitCode;
 

@@ -30,8 +30,8 @@ use crate::hashing::Hashing;
 use crate::keep::{self, Begin, Kept};
 use crate::output::{self, hex};
 use crate::standing::{Known, Standing};
-use crate::upstream;
 use crate::web::{Approvals, Browsers, Ceremonies};
+use crate::{upstream, workloads};
 
 /// Longest `detail` that this crate records; far below the trail's own limit.
 pub(crate) const DETAIL_BYTES_MAX: usize = 4 << 10;
@@ -330,12 +330,24 @@ pub(crate) fn compile(config: &Config, subjects: &Subjects, version: u64) -> any
     compile_with(config, &subjects.people, &subjects.grants, &locks.collect::<Vec<_>>(), version)
 }
 
-/// Returns a grant as a role of its own: what the role it is of allows, on its resource alone. Denials and permits name it
-/// as `role.grant.N`; a name with a dot cannot be given to people.
+/// Returns a grant as a role of its own: what the role it is of allows, on its resource alone and, where purposes are
+/// stated, for its purpose alone. Denials and permits name it as `role.grant.N`; a name with a dot cannot be given to people.
 fn granted_role(config: &Config, grant: &RequestRow) -> Option<Role> {
     let role = config.roles.iter().find(|role| role.name == grant.role)?;
     let rules = role.rules.iter().filter(|rule| rule.resource == "*" || rule.resource == grant.resource);
-    let rules = rules.map(|rule| Rule { resource: grant.resource.clone(), ..rule.clone() }).collect();
+    let rules = rules.filter_map(|rule| {
+        let purposes = match config.purposes.is_empty() {
+            true => Vec::new(),
+            // A purpose that is no longer on the list is nobody's: the rule then allows nothing.
+            false if !config.purposes.iter().any(|known| **known == *grant.purpose) => return None,
+            false if rule.purposes.is_empty() || rule.purposes.contains(&grant.purpose) => {
+                vec![grant.purpose.clone()]
+            }
+            false => return None,
+        };
+        Some(Rule { resource: grant.resource.clone(), purposes, ..rule.clone() })
+    });
+    let rules = rules.collect();
     config.resources.contains_key(&grant.resource).then(|| Role {
         name: format!("grant.{}", grant.number),
         rules,
@@ -377,8 +389,10 @@ pub(crate) fn compile_with(
             name: person.name.as_str().into(),
             roles: held.chain(mine.map(|(_, role)| role.name.as_str().into())).collect(),
             disabled: person.disabled_at.is_some(),
+            program: false,
         });
     }
+    members.extend(workloads::members(config));
     let resources: Vec<ResourceId> = config.resource_ids();
     let classes = Class::ALL.map(Class::name);
     let renamed = grants.iter().map(|grant| (grant.role.as_str(), format!("grant.{}", grant.number)));

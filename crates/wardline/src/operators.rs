@@ -140,6 +140,8 @@ fn needed(request: &Request) -> Needed {
         }
         Request::UserList {}
         | Request::UserFactors { .. }
+        | Request::ReportLeavers { .. }
+        | Request::WorkloadList {}
         | Request::AccessMatrix { .. }
         | Request::SessionList {}
         | Request::LockList {} => (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review),
@@ -147,6 +149,12 @@ fn needed(request: &Request) -> Needed {
         Request::TrailView { sealed: true, .. } => (&[&[Auditor], &[PrivacyOfficer]], Action::Review),
     };
     Needed { rights, action }
+}
+
+/// Says what a request takes, in words: `` `admin` or `auditor` ``; empty where it takes nothing.
+#[cfg(test)]
+pub(crate) fn needed_in_words(request: &Request) -> String {
+    needed(request).to_string()
 }
 
 /// Says what somebody wants to do, for the entry that they may not.
@@ -160,7 +168,7 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::InboundList {} => change("inbound list"),
         Request::UserAdd { name, .. } => named("user add", name),
         Request::UserPassword { name, .. } => named("user passwd", name),
-        Request::UserDisable { name } => named("user disable", name),
+        Request::UserDisable { name, .. } => named("user disable", name),
         Request::UserEnable { name } => named("user enable", name),
         Request::UserDelete { name } => named("user delete", name),
         Request::UserRoles { name, .. } => named("user roles", name),
@@ -186,6 +194,8 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::SessionList {} => change("session list"),
         Request::LockList {} => change("lock list"),
         Request::UserList {} => change("user list"),
+        Request::ReportLeavers { .. } => change("report leavers"),
+        Request::WorkloadList {} => change("workload list"),
         Request::TokenRevoke { .. } => change("token revoke"),
         Request::VaultList {} => change("vault list"),
         Request::AccessMatrix { .. } => change("access matrix"),

@@ -1,8 +1,8 @@
 //! The canonical record: one encoding, no other accepted.
 
 use model::{
-    Action, Kind, Micros, OperationId, Outcome, PatientToken, Patients, PersonId, Phase, Record, SessionId,
-    SqlState, Verdict,
+    Action, CertificateId, Kind, Micros, OperationId, Outcome, PatientToken, Patients, PersonId, Phase,
+    Record, SessionId, SqlState, Verdict,
 };
 use proptest::prelude::*;
 use trail::{DecodeError, RECORD_BYTES_MAX, decode, encode};
@@ -74,12 +74,14 @@ prop_compose! {
         outcome in outcome(), patients in patients(), unresolved in any::<Option<u64>>(),
         columns in prop::array::uniform2(prop::collection::vec(any::<String>(), 0..3)),
         purpose in any::<Option<String>>(),
-        source in prop::array::uniform2(any::<Option<String>>()), sign_in in any::<Option<String>>(),
+        source in prop::array::uniform2(any::<Option<String>>()), certificate in any::<Option<[u8; 32]>>(),
+        sign_in in any::<Option<String>>(),
     ) -> Record<'static> {
         let mut record = record;
         [record.source, record.source_event] = source.map(|text| text.map(Into::into));
         (record.patients, record.unresolved) = (patients, unresolved);
         (record.purpose, record.sign_in) = (purpose.map(Into::into), sign_in.map(Into::into));
+        record.certificate = certificate.map(CertificateId);
         [record.masked, record.unmasked] = columns.map(|list| list.into_iter().map(Into::into).collect());
         record.verdict = verdict;
         record.policies = policies.into_iter().map(Into::into).collect();
@@ -198,7 +200,7 @@ fn the_documented_vectors_hold() {
     }
 }
 
-fn vector_records() -> [(&'static str, Record<'static>); 7] {
+fn vector_records() -> [(&'static str, Record<'static>); 8] {
     let at = Micros(1_795_428_000_000_000);
     let mut refused = Record::new(Kind::SignIn, at);
     refused.person_name = Some("nurse.joy".into());
@@ -221,6 +223,10 @@ fn vector_records() -> [(&'static str, Record<'static>); 7] {
     signed_in.person_name = Some("nurse.joy".into());
     signed_in.outcome = Some(Outcome::Completed);
     signed_in.sign_in = Some("password+totp".into());
+    let mut program = Record::new(Kind::SignIn, at);
+    program.person_name = Some("workload:billing".into());
+    program.outcome = Some(Outcome::Completed);
+    program.certificate = Some(CertificateId([0xab; 32]));
     [
         ("heartbeat", Record::new(Kind::Heartbeat, at)),
         ("failed sign-in", refused),
@@ -229,5 +235,6 @@ fn vector_records() -> [(&'static str, Record<'static>); 7] {
         ("read for a purpose", purpose),
         ("reported", reported),
         ("sign-in with two factors", signed_in),
+        ("sign-in by certificate", program),
     ]
 }

@@ -16,12 +16,14 @@ mod patients;
 mod phi;
 mod place;
 pub(crate) mod prove;
+pub(crate) mod report;
 pub(crate) mod retention;
 pub(crate) mod search;
 pub(crate) mod sessions;
 mod trail;
 mod verify;
 pub(crate) mod witness;
+pub(crate) mod workload;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -53,6 +55,8 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Retention(command) => retention::run(file, command),
         Command::Vault(command) => administer::vault(file, command),
         Command::Access(command) => access::run(file, command),
+        Command::Workload(command) => workload::run(file, command),
+        Command::Report(command) => report::run(file, command),
         Command::Phi(command) => phi::run(file, command),
         Command::Session(command) => sessions::session(file, command),
         Command::Lock(command) => sessions::lock(file, command),
@@ -137,6 +141,8 @@ mod tests {
         "session watch",
         "lock list",
         "access list",
+        "report leavers",
+        "workload list",
     ];
     /// These change people, credentials and keys, and add entries that say so.
     const ADD_ENTRIES: &[&str] = &[

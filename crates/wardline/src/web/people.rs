@@ -69,6 +69,13 @@ struct RecoveryCodes {
     codes: Vec<Sensitive>,
 }
 
+/// When somebody's employment ended, in microseconds since 1970, where it is known.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Leaving {
+    ended_at_us: Option<u64>,
+}
+
 /// How many there were.
 #[derive(Debug, Serialize, ToSchema)]
 struct Count {
@@ -172,6 +179,7 @@ async fn set_roles(
     post,
     path = "/api/v1/people/{name}/disable",
     params(("name" = String, Path)),
+    request_body = Leaving,
     responses((status = 200, description = "Done", body = PersonView), Refused),
     extensions(("x-right" = json!("admin"))),
 )]
@@ -179,8 +187,9 @@ async fn disable(
     State(node): State<Desk>,
     Caller(actor): Caller,
     Named(name): Named<String>,
+    Given(body): Given<Leaving>,
 ) -> Result<Json<PersonView>, Problem> {
-    let request = Request::UserDisable { name };
+    let request = Request::UserDisable { name, ended_at_us: body.ended_at_us };
     let Reply::Person(person) = ask(&node, &actor, request).await? else { return Err(unexpected()) };
     Ok(Json(person))
 }

@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 86] = [
+const COMMANDS: [&str; 90] = [
     "",
     "serve",
     "check",
@@ -85,6 +85,10 @@ const COMMANDS: [&str; 86] = [
     "access withdraw",
     "access revoke",
     "access list",
+    "report",
+    "report leavers",
+    "workload",
+    "workload list",
     "phi",
     "phi scan",
     "phi explain",

@@ -159,6 +159,7 @@ fn failing_text(error: &WireError) -> &'static str {
 }
 
 pub(super) fn denied() -> WireError {
-    WireError::new(Severity::Error, b"42501", "refused by policy")
-        .hint("Ask for access, or for what your roles allow: `wardline access matrix` shows it.")
+    WireError::new(Severity::Error, b"42501", "refused by policy").hint(
+        "Ask for a role with `wardline access request`; this session goes on with it once it is granted.",
+    )
 }

@@ -354,7 +354,11 @@ pub(crate) fn by_password() -> (Means, Shown) {
 /// factor is checked with the account as it is when it is settled.
 ///
 /// A wrong code counts as a wrong password does; which of the two was wrong stays between us and the trail.
-pub fn check_both(password: Result<Proof, Reason>, factor: Result<Factor, Reason>, at: Micros) -> Result<Proof, Reason> {
+pub fn check_both(
+    password: Result<Proof, Reason>,
+    factor: Result<Factor, Reason>,
+    at: Micros,
+) -> Result<Proof, Reason> {
     let proof = password?;
     if proof.means != Means::Password {
         // A token has its worth already.

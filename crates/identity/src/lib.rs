@@ -22,8 +22,8 @@ use aws_lc_rs::rand;
 use model::PersonId;
 
 pub use account::{
-    Account, Factor, Failures, Means, Proof, Reason, Rejected, Rules, WrongCertificate, WrongToken, check, check_both,
-    check_code, settle, vouched,
+    Account, Factor, Failures, Means, Proof, Reason, Rejected, Rules, WrongCertificate, WrongToken, check,
+    check_both, check_code, settle, vouched,
 };
 pub use sign_in::ScramSignIn;
 

@@ -86,7 +86,8 @@ mod tests {
         for (code, stored) in codes {
             let text = code.expose();
             assert_eq!(text.len(), 24, "{text}");
-            for typed in [text.to_owned(), text.to_uppercase(), text.replace('-', " "), text.replace('-', "")] {
+            for typed in [text.to_owned(), text.to_uppercase(), text.replace('-', " "), text.replace('-', "")]
+            {
                 assert_eq!(digest(PersonId(7), &Secret::new(typed)), Some(stored));
             }
             let alike = text.replace('1', "l").replace('0', "O");

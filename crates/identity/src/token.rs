@@ -145,7 +145,8 @@ mod tests {
 
     #[test]
     fn a_token_is_itself_and_nothing_else() {
-        let (secret, stored) = issue(PersonId(7), Shown::alone("password"), AT, Duration::from_secs(60), None);
+        let (secret, stored) =
+            issue(PersonId(7), Shown::alone("password"), AT, Duration::from_secs(60), None);
         let (other, _) = issue(PersonId(7), Shown::alone("password"), AT, Duration::from_secs(60), None);
         assert_eq!(secret.expose().len(), PREFIX.len() + 64);
         assert!(looks_like_token(&secret));
@@ -157,7 +158,8 @@ mod tests {
 
     #[test]
     fn every_changed_character_makes_another_token() {
-        let (secret, stored) = issue(PersonId(7), Shown::alone("password"), AT, Duration::from_secs(60), None);
+        let (secret, stored) =
+            issue(PersonId(7), Shown::alone("password"), AT, Duration::from_secs(60), None);
         for index in 0..secret.expose().len() {
             let mut text = secret.expose().as_bytes().to_vec();
             text[index] = if text[index] == b'A' { b'B' } else { b'A' };

@@ -183,8 +183,7 @@ fn circumstances(rule: &Rule, action: Action) -> impl Iterator<Item = String> {
     let purpose = limited.then(|| one_of("context.purpose", &purposes));
     // A second factor can be shown within a session as well.
     let asked = rule.step_up_s.filter(|_| action != Action::Connect);
-    let fresh =
-        asked.map(|seconds| format!("context has step_up_age && context.step_up_age <= {seconds}"));
+    let fresh = asked.map(|seconds| format!("context has step_up_age && context.step_up_age <= {seconds}"));
     until.into_iter().chain(purpose).chain(fresh)
 }
 

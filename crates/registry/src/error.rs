@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::factors::PASSKEYS_PER_PERSON_MAX;
 use crate::TOKENS_PER_PERSON_MAX;
+use crate::factors::PASSKEYS_PER_PERSON_MAX;
 use crate::names::NAME_BYTES_MAX;
 
 /// Why the registry did not do what it was asked.

@@ -86,8 +86,7 @@ impl Registry {
 
     /// Returns the token with that id, whatever its state.
     pub async fn token(&self, token: [u8; 16]) -> Result<Option<TokenRow>, Error> {
-        let sql =
-            "SELECT id, person, digest, scram, issued_at, expires_at, revoked_at, sign_in, factor_at FROM tokens WHERE id = $1";
+        let sql = "SELECT id, person, digest, scram, issued_at, expires_at, revoked_at, sign_in, factor_at FROM tokens WHERE id = $1";
         let row = sqlx::query(sql).bind(token.to_vec()).fetch_optional(&self.readers).await?;
         row.map(|row| token_row(&Reader(&row))).transpose()
     }

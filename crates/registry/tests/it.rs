@@ -5,8 +5,8 @@ mod it {
     mod access;
     mod agreements;
     mod database;
-    mod factors;
     mod departures;
+    mod factors;
     mod locks;
     mod people;
     mod sign_in;

@@ -155,7 +155,9 @@ fn parsed(text: &str) -> Result<Answer> {
 fn unchunked(mut body: &str) -> String {
     let mut whole = String::new();
     while let Some((length, rest)) = body.split_once("\r\n") {
-        let Some(chunk) = usize::from_str_radix(length, 16).ok().and_then(|length| rest.get(..length)) else { break };
+        let Some(chunk) = usize::from_str_radix(length, 16).ok().and_then(|length| rest.get(..length)) else {
+            break;
+        };
         whole.push_str(chunk);
         body = rest.get(chunk.len() + 2..).unwrap_or_default();
     }

@@ -1,9 +1,9 @@
 //! Integration tests: the hospital, real servers, and real clients against them.
 
-#[path = "it/clients.rs"]
-mod clients;
 #[path = "it/approval.rs"]
 mod approval;
+#[path = "it/clients.rs"]
+mod clients;
 #[path = "it/conformance.rs"]
 mod conformance;
 #[path = "it/crash.rs"]

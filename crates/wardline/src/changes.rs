@@ -6,8 +6,8 @@
 
 mod access;
 mod factors;
-mod login;
 pub(crate) mod leavers;
+mod login;
 mod sessions;
 
 use std::borrow::Cow;

@@ -44,7 +44,12 @@ pub(crate) fn members(config: &Config) -> impl Iterator<Item = policy::Person> +
 
 fn principal(name: &str, workload: &Workload) -> Principal {
     let roles: Vec<Arc<str>> = workload.roles.iter().map(|role| role.as_str().into()).collect();
-    Principal { id: id(name), name: shown(name).into(), roles: roles.into(), shown: Shown::alone("certificate") }
+    Principal {
+        id: id(name),
+        name: shown(name).into(),
+        roles: roles.into(),
+        shown: Shown::alone("certificate"),
+    }
 }
 
 impl Node {

@@ -37,7 +37,13 @@ fn locked() -> Failures {
 }
 
 fn token_of(person: u128) -> (Secret, StoredToken) {
-    token::issue(PersonId(person), Shown::with_factor("passkey", NOW), NOW, LIFETIME, Some(&salts().parameters("nina")))
+    token::issue(
+        PersonId(person),
+        Shown::with_factor("passkey", NOW),
+        NOW,
+        LIFETIME,
+        Some(&salts().parameters("nina")),
+    )
 }
 
 fn means(verdict: Result<Proof, Reason>) -> Result<Means, Reason> {
@@ -268,12 +274,11 @@ fn only_passwords_count() {
         Err(Reason::TokenRevoked),
         Err(Reason::Unavailable),
     ] {
-        let before = means(
-            verdict
-                .as_ref()
-                .map_err(Clone::clone)
-                .map(|proof| Proof { principal: proof.principal.clone(), means: proof.means, clears: false }),
-        );
+        let before = means(verdict.as_ref().map_err(Clone::clone).map(|proof| Proof {
+            principal: proof.principal.clone(),
+            means: proof.means,
+            clears: false,
+        }));
         let (after, verdict) = settle(failures, verdict, NOW, &rules);
         assert_eq!((after, means(verdict)), (failures, before));
     }
@@ -317,7 +322,10 @@ fn a_second_factor_counts_beside_the_right_password_only() {
     assert_eq!(shown(both(with_factor(), RIGHT, code)), Ok(expected));
     assert_eq!(shown(both(with_factor(), "wrong", totp.clone())), Err(Reason::WrongPassword));
     assert_eq!(shown(both(with_factor(), RIGHT, Err(Reason::WrongCode))), Err(Reason::WrongCode));
-    assert_eq!(shown(check(Some(&with_factor()), &[], &Secret::new(RIGHT), NOW)), Ok(Shown::alone("password")));
+    assert_eq!(
+        shown(check(Some(&with_factor()), &[], &Secret::new(RIGHT), NOW)),
+        Ok(Shown::alone("password"))
+    );
     // What was shown for a token is what the token is worth.
     let (secret, token) = token_of(7);
     let by_token = check(Some(&with_factor()), std::slice::from_ref(&token), &secret, NOW);
@@ -331,7 +339,8 @@ fn codes_cannot_be_guessed_between_right_passwords() {
     let rules = Rules::default();
     let mut failures = fail(8, &rules);
     // The password alone forgets nothing where there is a second factor.
-    let (after, verdict) = settle(failures, check(Some(&with_factor()), &[], &Secret::new(RIGHT), NOW), NOW, &rules);
+    let (after, verdict) =
+        settle(failures, check(Some(&with_factor()), &[], &Secret::new(RIGHT), NOW), NOW, &rules);
     assert_eq!((after, means(verdict)), (failures, Ok(Means::Password)));
     let at = Micros(8_000_000);
     (failures, _) = settle(failures, both(with_factor(), RIGHT, Err(Reason::WrongCode)), at, &rules);

@@ -101,10 +101,8 @@ fn a_second_factor_opens_what_asks_for_it() {
         .person("bob", &["clerk"])
         .factor("hospital", Some("nurse"));
     let snapshot = world.snapshot();
-    let ago = |seconds: u64| Context {
-        factor_at: Some(Micros(context().at.0 - seconds * 1_000_000)),
-        ..context()
-    };
+    let ago =
+        |seconds: u64| Context { factor_at: Some(Micros(context().at.0 - seconds * 1_000_000)), ..context() };
 
     check(&snapshot, 1, "Connect *", "deny factor.hospital.nurse");
     check_at(&snapshot, 1, "hospital", "Connect *", &ago(9_999), "allow role.nurse.1.connect");

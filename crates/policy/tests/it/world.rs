@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use model::{Action, Context, Decision, Micros, Need, Object, PersonId, Principal, ResourceId, Shown, Verdict};
+use model::{
+    Action, Context, Decision, Micros, Need, Object, PersonId, Principal, ResourceId, Shown, Verdict,
+};
 use policy::{
     CedarFile, Diagnostic, FactorRule, Lock, Locked, Pattern, Person, Place, Role, Rule, Snapshot, Sources,
 };
@@ -30,7 +32,14 @@ impl World {
     /// Two resources, nobody, nothing allowed.
     pub(crate) fn new() -> World {
         let resources = ["hospital", "lab"].map(|id| ResourceId(Arc::from(id))).to_vec();
-        World { roles: Vec::new(), cedar: Vec::new(), people: Vec::new(), locks: Vec::new(), factors: Vec::new(), resources }
+        World {
+            roles: Vec::new(),
+            cedar: Vec::new(),
+            people: Vec::new(),
+            locks: Vec::new(),
+            factors: Vec::new(),
+            resources,
+        }
     }
 
     pub(crate) fn role(mut self, name: &str, rules: &[Rule]) -> World {
@@ -122,7 +131,12 @@ pub(crate) fn unmask(resource: &str, classes: &[&str]) -> Rule {
 
 pub(crate) fn principal(id: u128) -> Principal {
     // Name and roles as at sign-in, which must not count.
-    Principal { id: PersonId(id), name: Arc::from("?"), roles: Arc::from([Arc::from("root")]), shown: Shown::alone("test") }
+    Principal {
+        id: PersonId(id),
+        name: Arc::from("?"),
+        roles: Arc::from([Arc::from("root")]),
+        shown: Shown::alone("test"),
+    }
 }
 
 pub(crate) fn resource(id: &str) -> ResourceId {

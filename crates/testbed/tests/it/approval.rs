@@ -82,7 +82,8 @@ fn a_session_waits_for_its_person_in_the_browser() {
     let gateway = gateway(&cluster, port);
     let https = Https::to(port, &gateway.folder().join("ca.crt")).expect("a client");
     let ann = gateway.conninfo("ann", HOSPITAL).expect("a person");
-    let (phone, other_phone) = (Phone::of(&gateway, "ann").expect("a phone"), Phone::of(&gateway, "bob").expect("a phone"));
+    let (phone, other_phone) =
+        (Phone::of(&gateway, "ann").expect("a phone"), Phone::of(&gateway, "bob").expect("a phone"));
 
     let waiting = Waiting::start(&ann);
     // A stranger is shown the way to sign in, and then back.
@@ -97,7 +98,11 @@ fn a_session_waits_for_its_person_in_the_browser() {
     let without = sign_in(&https, &gateway, "ann", "");
     let asked = https.page(&waiting.path, &without).expect("an answer");
     assert_eq!(asked.header("location"), Some(&*format!("/step-up?next={}", waiting.path)));
-    assert_eq!(https.form(&waiting.path, &without, &approve).expect("an answer").status, 303, "not approved either");
+    assert_eq!(
+        https.form(&waiting.path, &without, &approve).expect("an answer").status,
+        303,
+        "not approved either"
+    );
 
     let cookie = sign_in(&https, &gateway, "ann", &phone.code());
     let page = https.page(&waiting.path, &cookie).expect("an answer");
@@ -106,7 +111,11 @@ fn a_session_waits_for_its_person_in_the_browser() {
     }
     assert!(!page.body.contains(&waiting.code), "the code is for comparing, and not on the page");
     // A page of another site cannot approve.
-    let headers = [("Content-Type", "application/x-www-form-urlencoded"), ("Cookie", &*cookie), ("Origin", "https://evil.example")];
+    let headers = [
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("Cookie", &*cookie),
+        ("Origin", "https://evil.example"),
+    ];
     let body = format!("do=approve&code={}", waiting.code);
     assert_eq!(https.ask("POST", &waiting.path, &headers, &body).expect("an answer").status, 403);
     let wrong = https.form(&waiting.path, &cookie, &[("do", "approve"), ("code", "AAA-AAA")]);
@@ -118,18 +127,21 @@ fn a_session_waits_for_its_person_in_the_browser() {
     assert_eq!(rows, "200");
     let seen = entries(&gateway);
     let opened = of(&seen, "sign-in", "ann");
-    let how = opened.iter().rev().find(|entry| text(entry, "client") == "psql").map(|entry| text(entry, "sign_in"));
+    let how =
+        opened.iter().rev().find(|entry| text(entry, "client") == "psql").map(|entry| text(entry, "sign_in"));
     assert_eq!(how.as_deref(), Some("browser at 127.0.0.1: password+totp"));
 
     denied_and_given_up(&gateway, &https, &ann, &cookie);
     // A token is still taken by whoever asks for a password.
     let reply = https.form("/tokens", &cookie, &[]).expect("an answer");
-    let token = reply.body.split("<pre>").nth(1).and_then(|rest| rest.split("</pre>").next()).expect("a token");
+    let token =
+        reply.body.split("<pre>").nth(1).and_then(|rest| rest.split("</pre>").next()).expect("a token");
     let with_token = ann.clone().with_user("ann", token);
     let mut command = Command::new("psql");
     with_token.apply(&mut command);
     command.env("PGOPTIONS", "-c wardline.sign_in=password");
-    let output = command.args(["-X", "-A", "-t", "-c", "select count(*) from patients"]).output().expect("psql");
+    let output =
+        command.args(["-X", "-A", "-t", "-c", "select count(*) from patients"]).output().expect("psql");
     assert_eq!(stage::out(&output), "200", "{}", stage::err(&output));
     signed_out(&https, &cookie, &token.to_owned());
     let _ = answer;
@@ -159,7 +171,8 @@ fn denied_and_given_up(gateway: &Gateway, https: &Https, ann: &Conninfo, cookie:
     child.kill().expect("it is ended");
     child.wait().expect("it ends");
     let seen = entries(gateway);
-    let reasons: Vec<String> = of(&seen, "sign-in", "ann").iter().map(|entry| text(entry, "detail")).collect();
+    let reasons: Vec<String> =
+        of(&seen, "sign-in", "ann").iter().map(|entry| text(entry, "detail")).collect();
     for reason in ["denied-in-browser", "not-approved"] {
         assert!(reasons.iter().any(|known| known == reason), "{reason}: {reasons:?}");
     }
@@ -170,7 +183,8 @@ fn signed_out(https: &Https, cookie: &str, token: &str) {
     let by_cookie = https.page("/api/v1/me", cookie).expect("an answer");
     assert_eq!((by_cookie.status, by_cookie.json()["name"].as_str()), (200, Some("ann")));
     let body = "{\"role\":\"nurse\",\"resource\":\"hospital\",\"reason\":\"x\",\"duration_s\":60}";
-    let headers = [("Content-Type", "application/json"), ("Cookie", cookie), ("Origin", "https://evil.example")];
+    let headers =
+        [("Content-Type", "application/json"), ("Cookie", cookie), ("Origin", "https://evil.example")];
     let foreign = https.ask("POST", "/api/v1/access-requests", &headers, body).expect("an answer");
     assert_eq!(foreign.status, 403, "{}", foreign.body);
     assert_eq!(https.form("/sign-out", cookie, &[]).expect("an answer").status, 303);

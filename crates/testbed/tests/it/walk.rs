@@ -39,9 +39,11 @@ fn operations(document: &Value) -> Vec<Operation> {
     for (path, methods) in document["paths"].as_object().expect("paths") {
         for (method, operation) in methods.as_object().expect("methods") {
             let right = operation["x-right"].as_str();
-            let right = right.unwrap_or_else(|| panic!("{method} {path} does not say which right it takes (`x-right`)"));
+            let right = right
+                .unwrap_or_else(|| panic!("{method} {path} does not say which right it takes (`x-right`)"));
             let content = &operation["requestBody"]["content"];
-            let schema = content.as_object().and_then(|content| content.values().next()).map(|it| &it["schema"]);
+            let schema =
+                content.as_object().and_then(|content| content.values().next()).map(|it| &it["schema"]);
             let asked: Vec<&str> = path
                 .split('/')
                 .map(|part| match part {
@@ -97,7 +99,9 @@ fn gateway(port: u16) -> Gateway {
     RIGHTS.iter().for_each(|right| toml.push_str(&format!("r-{right} = [\"{right}\"]\n")));
     let mut builder = Gateway::builder().toml(&toml).toml("[role.nurse]");
     for right in RIGHTS {
-        builder = builder.toml(&format!("[role.r-{right}]")).person(&format!("p-{right}"), &[&format!("r-{right}")]);
+        builder = builder
+            .toml(&format!("[role.r-{right}]"))
+            .person(&format!("p-{right}"), &[&format!("r-{right}")]);
     }
     builder.person("p-none", &["nurse"]).person("leaver", &["r-admin"]).start().expect("it starts")
 }
@@ -149,7 +153,9 @@ fn every_operation_is_refused_to_whoever_has_no_right_to_it() {
     let none = token(&gateway, "p-none", &[]);
     let mut tried = 0;
     for operation in &operations {
-        let ask = |token: &str| https.json(&operation.method, &operation.asked, token, &operation.body).expect("an answer");
+        let ask = |token: &str| {
+            https.json(&operation.method, &operation.asked, token, &operation.body).expect("an answer")
+        };
         if operation.is_page {
             page(&https, operation);
         } else {
@@ -194,7 +200,9 @@ fn page(https: &Https, operation: &Operation) {
     let named = operation.named();
     let origin = https.origin();
     let kind = ("Content-Type", "application/x-www-form-urlencoded");
-    let ask = |headers: &[(&str, &str)]| https.ask(&operation.method, &operation.asked, headers, "").expect("an answer");
+    let ask = |headers: &[(&str, &str)]| {
+        https.ask(&operation.method, &operation.asked, headers, "").expect("an answer")
+    };
     if operation.method == "GET" {
         let answer = ask(&[]);
         match operation.right.as_str() {

@@ -59,8 +59,7 @@ impl Node {
     fn login_record(&self, name: &str) -> Record<'static> {
         let mut record = Record::new(Kind::SignIn, self.now());
         record.client = Some("wardline login".into());
-        record.person_name =
-            Some(output::clipped(&output::printable(name), registry::NAME_BYTES_MAX).into());
+        record.person_name = Some(output::clipped(&output::printable(name), registry::NAME_BYTES_MAX).into());
         record
     }
 

@@ -68,16 +68,14 @@ pub(crate) fn run(file: &Path, command: &Factor) -> anyhow::Result<ExitCode> {
     match command {
         Factor::Totp { name, output } => totp(file, name, output.json),
         Factor::RecoveryCodes { name, output } => recovery_codes(file, name, output.json),
-        Factor::Factors { name, output } => {
-            ask(file, Request::UserFactors { name: name.clone() }, |reply| {
-                let Reply::Factors(factors) = reply else { return unexpected() };
-                if output.json {
-                    return output::json(&factors);
-                }
-                lines(&factors).iter().for_each(|line| output::line(line));
-                Ok(())
-            })
-        }
+        Factor::Factors { name, output } => ask(file, Request::UserFactors { name: name.clone() }, |reply| {
+            let Reply::Factors(factors) = reply else { return unexpected() };
+            if output.json {
+                return output::json(&factors);
+            }
+            lines(&factors).iter().for_each(|line| output::line(line));
+            Ok(())
+        }),
         Factor::RemoveFactors { name, output } => {
             ask(file, Request::UserFactorsRemove { name: name.clone() }, |reply| {
                 let Reply::FactorsRemoved { factors } = reply else { return unexpected() };
@@ -129,7 +127,10 @@ fn lines(factors: &FactorsView) -> Vec<String> {
         format!("passkeys:       {}", factors.passkeys.len()),
     ];
     lines.extend(factors.passkeys.iter().map(|passkey| {
-        let used = passkey.used_at.as_deref().map_or("never used".to_owned(), |at| format!("used {}", output::to_second(at)));
+        let used = passkey
+            .used_at
+            .as_deref()
+            .map_or("never used".to_owned(), |at| format!("used {}", output::to_second(at)));
         format!("  {} ({used})", output::printable(&passkey.label))
     }));
     lines

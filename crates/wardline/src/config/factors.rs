@@ -55,7 +55,8 @@ pub(super) fn second_factor(top: &Section<'_, '_>, roles: &[Role]) -> SecondFact
     let required = word == Some("required");
     let named = section.texts("second_factor_roles", "[\"clinician\"]");
     for role in named.iter().filter(|role| !roles.iter().any(|known| known.name == role.value)) {
-        let message = format!("`{}` names `{}`, which is no role", section.child("second_factor_roles"), role.value);
+        let message =
+            format!("`{}` names `{}`, which is no role", section.child("second_factor_roles"), role.value);
         let help = match problem::nearest(&role.value, roles.iter().map(|role| role.name.as_str())) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("add [[role.{}.allow]]", role.value),

@@ -176,12 +176,7 @@ pub(crate) const FIELDS: &[Field] = &[
         "`\"off\"`",
         "How clients of PostgreSQL sign in. `browser`: they are shown a link and a code and wait until their person approved on the pages of `[web]`; with `PGOPTIONS='-c wardline.sign_in=password'` they are asked for a password or token instead. `offered`: the other way round, with `wardline.sign_in=browser`.",
     ),
-    field(
-        "sign_in.approval_timeout_s",
-        "10 to 600",
-        "`120`",
-        "How long a session waits for approval.",
-    ),
+    field("sign_in.approval_timeout_s", "10 to 600", "`120`", "How long a session waits for approval."),
     field(
         "metrics.address",
         "address:port",

@@ -50,6 +50,10 @@ pub(super) fn web(top: &Section<'_, '_>, base: &Path) -> Option<Web> {
         connections_max: narrow(section.number("connections_max", 1..=10_000, 256)),
         requests_per_minute_max: narrow(section.number("requests_per_minute_max", 10..=1_000_000, 600)),
         idle_timeout: Duration::from_secs(section.number("idle_timeout_s", 60..=86_400, 900)),
-        session_lifetime_max: Duration::from_secs(section.number("session_lifetime_s_max", 300..=604_800, 43_200)),
+        session_lifetime_max: Duration::from_secs(section.number(
+            "session_lifetime_s_max",
+            300..=604_800,
+            43_200,
+        )),
     })
 }

@@ -252,7 +252,8 @@ mod tests {
         assert!(approvals.begin(asked("ann", "192.0.2.2:5")).is_none(), "four for one name");
         answers.pop();
         assert!(approvals.begin(asked("ann", "192.0.2.2:5")).is_some());
-        let others: Vec<_> = (0..20).map(|n| approvals.begin(asked(&format!("p{n}"), "192.0.2.1:5"))).collect();
+        let others: Vec<_> =
+            (0..20).map(|n| approvals.begin(asked(&format!("p{n}"), "192.0.2.1:5"))).collect();
         assert_eq!(others.iter().flatten().count(), 13, "sixteen from one address");
     }
 }

@@ -25,13 +25,13 @@ pub(super) async fn page(node: &Desk, visitor: &Visitor) -> Response<Body> {
     page = page.facts(&[("Roles", &roles), ("Signed in by", &visitor.browser.shown.how)]);
 
     page = page.heading("Open sessions");
-    let sessions: Vec<_> =
-        node.sessions.list().into_iter().filter(|view| view.person == person.id).collect();
+    let sessions: Vec<_> = node.sessions.list().into_iter().filter(|view| view.person == person.id).collect();
     if sessions.is_empty() {
         page = page.text("None.");
     }
     for session in sessions {
-        let (address, since) = (session.peer.ip().to_string(), output::to_second(&output::time(session.since)));
+        let (address, since) =
+            (session.peer.ip().to_string(), output::to_second(&output::time(session.since)));
         let id = session.id.to_string();
         page = page
             .facts(&[
@@ -40,7 +40,10 @@ pub(super) async fn page(node: &Desk, visitor: &Visitor) -> Response<Body> {
                 ("From address", &address),
                 ("Since", &since),
             ])
-            .form(Form::to(&format!("/sessions/{id}/confirm")).button("confirm", "Confirm it with my second factor"))
+            .form(
+                Form::to(&format!("/sessions/{id}/confirm"))
+                    .button("confirm", "Confirm it with my second factor"),
+            )
             .form(Form::to(&format!("/sessions/{id}/end")).other_button("end", "End it"));
     }
 
@@ -80,7 +83,11 @@ pub(super) async fn page(node: &Desk, visitor: &Visitor) -> Response<Body> {
             .facts(&[("Passkey", &passkey.label)])
             .form(Form::to(&format!("/passkeys/{id}/end")).other_button("end", "Remove it"));
     }
-    page.form(Form::to("/").field("label", "A name for a new passkey", Kind::Label).other_button("add-passkey", "Add a passkey"))
-        .scripted()
-        .into_response()
+    page.form(
+        Form::to("/")
+            .field("label", "A name for a new passkey", Kind::Label)
+            .other_button("add-passkey", "Add a passkey"),
+    )
+    .scripted()
+    .into_response()
 }

@@ -190,11 +190,17 @@ pub(crate) enum Kind {
 impl Kind {
     fn attributes(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Kind::Name => ("text", "username webauthn", " required autofocus autocapitalize=\"none\" spellcheck=\"false\""),
+            Kind::Name => (
+                "text",
+                "username webauthn",
+                " required autofocus autocapitalize=\"none\" spellcheck=\"false\"",
+            ),
             Kind::Password => ("password", "current-password", " required"),
             Kind::CodeIfAny => ("text", "one-time-code", " spellcheck=\"false\""),
             Kind::Code => ("text", "one-time-code", " required autofocus spellcheck=\"false\""),
-            Kind::Shown => ("text", "off", " required autofocus autocapitalize=\"characters\" spellcheck=\"false\""),
+            Kind::Shown => {
+                ("text", "off", " required autofocus autocapitalize=\"characters\" spellcheck=\"false\"")
+            }
             Kind::Label => ("text", "off", " required"),
         }
     }

@@ -22,9 +22,9 @@ mod requests;
 mod session;
 mod sessions;
 mod sign_in;
-mod visit;
 #[cfg(test)]
 mod tests;
+mod visit;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

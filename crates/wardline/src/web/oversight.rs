@@ -5,10 +5,10 @@ use axum::extract::State;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::Desk;
 use super::caller::Caller;
 use super::problem::{Problem, Refused};
 use super::request::{ask, unexpected};
-use super::Desk;
 use crate::admin::{AgreementView, HoldView, KeyView, MonthView, Reply, Request, RightsView};
 
 pub(super) fn routes() -> OpenApiRouter<Desk> {
@@ -28,10 +28,7 @@ pub(super) fn routes() -> OpenApiRouter<Desk> {
     responses((status = 200, description = "Done", body = RightsView), Refused),
     extensions(("x-right" = json!("person"))),
 )]
-async fn rights(
-    State(node): State<Desk>,
-    Caller(actor): Caller,
-) -> Result<Json<RightsView>, Problem> {
+async fn rights(State(node): State<Desk>, Caller(actor): Caller) -> Result<Json<RightsView>, Problem> {
     let request = Request::OperatorRights {};
     let Reply::Rights(rights) = ask(&node, &actor, request).await? else { return Err(unexpected()) };
     Ok(Json(rights))
@@ -60,10 +57,7 @@ async fn agreements(
     responses((status = 200, description = "Done", body = Vec<HoldView>), Refused),
     extensions(("x-right" = json!("privacy-officer | approver | auditor | key-admin"))),
 )]
-async fn holds(
-    State(node): State<Desk>,
-    Caller(actor): Caller,
-) -> Result<Json<Vec<HoldView>>, Problem> {
+async fn holds(State(node): State<Desk>, Caller(actor): Caller) -> Result<Json<Vec<HoldView>>, Problem> {
     let request = Request::HoldList {};
     let Reply::Holds(holds) = ask(&node, &actor, request).await? else { return Err(unexpected()) };
     Ok(Json(holds))
@@ -76,10 +70,7 @@ async fn holds(
     responses((status = 200, description = "Done", body = Vec<MonthView>), Refused),
     extensions(("x-right" = json!("privacy-officer | approver | auditor | key-admin"))),
 )]
-async fn plan(
-    State(node): State<Desk>,
-    Caller(actor): Caller,
-) -> Result<Json<Vec<MonthView>>, Problem> {
+async fn plan(State(node): State<Desk>, Caller(actor): Caller) -> Result<Json<Vec<MonthView>>, Problem> {
     let request = Request::RetentionPlan {};
     let Reply::Months(months) = ask(&node, &actor, request).await? else { return Err(unexpected()) };
     Ok(Json(months))
@@ -92,10 +83,7 @@ async fn plan(
     responses((status = 200, description = "Done", body = Vec<KeyView>), Refused),
     extensions(("x-right" = json!("key-admin | auditor | privacy-officer"))),
 )]
-async fn keys(
-    State(node): State<Desk>,
-    Caller(actor): Caller,
-) -> Result<Json<Vec<KeyView>>, Problem> {
+async fn keys(State(node): State<Desk>, Caller(actor): Caller) -> Result<Json<Vec<KeyView>>, Problem> {
     let request = Request::KeyList {};
     let Reply::Keys(keys) = ask(&node, &actor, request).await? else { return Err(unexpected()) };
     Ok(Json(keys))
@@ -108,10 +96,7 @@ async fn keys(
     responses((status = 200, description = "Done", body = Vec<String>), Refused),
     extensions(("x-right" = json!("admin"))),
 )]
-async fn resources(
-    State(node): State<Desk>,
-    Caller(actor): Caller,
-) -> Result<Json<Vec<String>>, Problem> {
+async fn resources(State(node): State<Desk>, Caller(actor): Caller) -> Result<Json<Vec<String>>, Problem> {
     let request = Request::VaultList {};
     let Reply::Resources(resources) = ask(&node, &actor, request).await? else { return Err(unexpected()) };
     Ok(Json(resources))

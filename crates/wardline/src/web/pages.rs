@@ -107,9 +107,7 @@ async fn passkey_script() -> Response<Body> {
     responses((status = 200, description = "A page", body = String, content_type = "text/html")),
     extensions(("x-right" = json!("open"))),
 )]
-async fn sign_in_page(
-    Asked(onward): Asked<Onward>,
-) -> Response<Body> {
+async fn sign_in_page(Asked(onward): Asked<Onward>) -> Response<Body> {
     sign_in_form(onward.next.as_deref(), None)
 }
 
@@ -155,10 +153,7 @@ async fn sign_in(
     responses((status = 200, description = "A page", body = String, content_type = "text/html")),
     extensions(("x-right" = json!("person"))),
 )]
-async fn sign_out(
-    State(node): State<Desk>,
-    Visiting { visitor, .. }: Visiting,
-) -> Response<Body> {
+async fn sign_out(State(node): State<Desk>, Visiting { visitor, .. }: Visiting) -> Response<Body> {
     go_to("/sign-in", Some(node.end_browser_session(&visitor)))
 }
 
@@ -171,10 +166,7 @@ async fn sign_out(
     responses((status = 200, description = "A page", body = String, content_type = "text/html")),
     extensions(("x-right" = json!("person"))),
 )]
-async fn step_up_page(
-    Visiting { visitor, .. }: Visiting,
-    Asked(onward): Asked<Onward>,
-) -> Response<Body> {
+async fn step_up_page(Visiting { visitor, .. }: Visiting, Asked(onward): Asked<Onward>) -> Response<Body> {
     step_up_form(&visitor.person.name, onward.next.as_deref(), None)
 }
 
@@ -280,10 +272,7 @@ async fn approve(
     responses((status = 200, description = "A page", body = String, content_type = "text/html")),
     extensions(("x-right" = json!("person"))),
 )]
-async fn home(
-    State(node): State<Desk>,
-    Visiting { visitor, .. }: Visiting,
-) -> Response<Body> {
+async fn home(State(node): State<Desk>, Visiting { visitor, .. }: Visiting) -> Response<Body> {
     super::home::page(&node, &visitor).await
 }
 
@@ -295,10 +284,7 @@ async fn home(
     responses((status = 200, description = "A page", body = String, content_type = "text/html")),
     extensions(("x-right" = json!("person"))),
 )]
-async fn make_token(
-    State(node): State<Desk>,
-    Visiting { visitor, peer }: Visiting,
-) -> Response<Body> {
+async fn make_token(State(node): State<Desk>, Visiting { visitor, peer }: Visiting) -> Response<Body> {
     let life = match node.token_life(None) {
         Ok(life) => life,
         Err(refusal) => return failed(&refusal),
@@ -380,10 +366,7 @@ async fn confirm_session(
     responses((status = 200, description = "A page", body = String, content_type = "text/html")),
     extensions(("x-right" = json!("person"))),
 )]
-async fn new_authenticator(
-    State(node): State<Desk>,
-    Visiting { visitor, peer }: Visiting,
-) -> Response<Body> {
+async fn new_authenticator(State(node): State<Desk>, Visiting { visitor, peer }: Visiting) -> Response<Body> {
     if !visitor.is_fresh(node.now(), FACTOR_AGE_MAX) {
         return go_to("/step-up?next=/", None);
     }
@@ -464,7 +447,9 @@ fn step_up_form(name: &str, next: Option<&str>, problem: Option<&str>) -> Respon
         Some(problem) => page.warning(problem).status(StatusCode::FORBIDDEN),
         None => page,
     };
-    page.form(form).text("You have no phone or code set up? Your administrator gives you recovery codes.").into_response()
+    page.form(form)
+        .text("You have no phone or code set up? Your administrator gives you recovery codes.")
+        .into_response()
 }
 
 fn approval_form(
@@ -477,16 +462,19 @@ fn approval_form(
     let address = asked.peer.ip().to_string();
     let client = if asked.client.is_empty() { "a program that does not say" } else { &asked.client };
     let since = output::to_second(&output::time(asked.since));
-    let page = Page::new("Let this session in?").of(name).text("A program wants to sign in as you.").facts(&[
-        ("As", &asked.name),
-        ("To", &asked.resource),
-        ("Program", client),
-        ("From address", &address),
-        ("Asked at", &since),
-    ]);
+    let page =
+        Page::new("Let this session in?").of(name).text("A program wants to sign in as you.").facts(&[
+            ("As", &asked.name),
+            ("To", &asked.resource),
+            ("Program", client),
+            ("From address", &address),
+            ("Asked at", &since),
+        ]);
     let page = match asked.peer.ip() == here {
         true => page,
-        false => page.warning("It comes from another address than you do. Approve it only if you started it yourself."),
+        false => page.warning(
+            "It comes from another address than you do. Approve it only if you started it yourself.",
+        ),
     };
     let page = match problem {
         Some(problem) => page.warning(problem).status(StatusCode::FORBIDDEN),
@@ -538,7 +526,12 @@ fn authenticator_page(name: &str, secret: &str, address: &str) -> Response<Body>
 
 /// Tells somebody why something of their own was not done.
 fn told(name: &str, refusal: &crate::admin::Refusal) -> Response<Body> {
-    Page::new("This was not done").of(name).status(StatusCode::CONFLICT).text(&refusal.message).link("/", "Back").into_response()
+    Page::new("This was not done")
+        .of(name)
+        .status(StatusCode::CONFLICT)
+        .text(&refusal.message)
+        .link("/", "Back")
+        .into_response()
 }
 
 /// For what fails on our side: the log says what.

@@ -126,7 +126,8 @@ struct Label {
 )]
 async fn begin_sign_in(State(node): State<Desk>, headers: HeaderMap) -> Result<Json<Begun>, Problem> {
     from_our_pages(&node, &headers)?;
-    let (options, state) = webauthn(&node)?.start_discoverable_authentication().map_err(|error| wrong(&error))?;
+    let (options, state) =
+        webauthn(&node)?.start_discoverable_authentication().map_err(|error| wrong(&error))?;
     let ceremony = node.ceremonies.begin(Ceremony::SignIn(Box::new(state)), node.now());
     let options = serde_json::to_value(options).map_err(|_| Problem::new(500, "passkeys do not work now"))?;
     Ok(Json(Begun { ceremony, options }))
@@ -218,9 +219,8 @@ async fn finish_enrol(
     }
     let credential: RegisterPublicKeyCredential = serde_json::from_value(finished.credential)
         .map_err(|_| Problem::new(400, "the body is not what is asked for"))?;
-    let passkey = webauthn(&node)?
-        .finish_passkey_registration(&credential, &state)
-        .map_err(|error| wrong(&error))?;
+    let passkey =
+        webauthn(&node)?.finish_passkey_registration(&credential, &state).map_err(|error| wrong(&error))?;
     let state = serde_json::to_string(&passkey).map_err(|_| Problem::new(500, "passkeys do not work now"))?;
     let row = PasskeyRow {
         id: passkey.cred_id().as_slice().to_vec(),
@@ -273,7 +273,10 @@ impl Node {
         })?;
         let readable = rows.into_iter().filter_map(|row| {
             let passkey = serde_json::from_str(&row.state);
-            passkey.inspect_err(|_| tracing::error!("a passkey in the registry is not readable")).ok().map(|it| (row, it))
+            passkey
+                .inspect_err(|_| tracing::error!("a passkey in the registry is not readable"))
+                .ok()
+                .map(|it| (row, it))
         });
         Ok(readable.collect())
     }

@@ -7,10 +7,10 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::Desk;
 use super::caller::Caller;
 use super::problem::{Problem, Refused};
 use super::request::{Done, Given, Named, ask, unexpected};
-use super::Desk;
 use crate::admin::{FactorsView, PersonView, Reply, Request, Sensitive};
 
 pub(super) fn routes() -> OpenApiRouter<Desk> {
@@ -89,10 +89,7 @@ struct Count {
     responses((status = 200, description = "Done", body = Vec<PersonView>), Refused),
     extensions(("x-right" = json!("admin | auditor | key-admin | privacy-officer | approver"))),
 )]
-async fn list(
-    State(node): State<Desk>,
-    Caller(actor): Caller,
-) -> Result<Json<Vec<PersonView>>, Problem> {
+async fn list(State(node): State<Desk>, Caller(actor): Caller) -> Result<Json<Vec<PersonView>>, Problem> {
     let request = Request::UserList {};
     let Reply::People(people) = ask(&node, &actor, request).await? else { return Err(unexpected()) };
     Ok(Json(people))
@@ -111,7 +108,12 @@ async fn add(
     Caller(actor): Caller,
     Given(body): Given<NewPerson>,
 ) -> Result<Json<PersonView>, Problem> {
-    let request = Request::UserAdd { name: body.name, display_name: body.display_name, roles: body.roles, password: body.password };
+    let request = Request::UserAdd {
+        name: body.name,
+        display_name: body.display_name,
+        roles: body.roles,
+        password: body.password,
+    };
     let Reply::Person(person) = ask(&node, &actor, request).await? else { return Err(unexpected()) };
     Ok(Json(person))
 }
@@ -244,7 +246,9 @@ async fn remove_factors(
     Named(name): Named<String>,
 ) -> Result<Json<Count>, Problem> {
     let request = Request::UserFactorsRemove { name };
-    let Reply::FactorsRemoved { factors } = ask(&node, &actor, request).await? else { return Err(unexpected()) };
+    let Reply::FactorsRemoved { factors } = ask(&node, &actor, request).await? else {
+        return Err(unexpected());
+    };
     Ok(Json(Count { count: factors }))
 }
 
@@ -262,7 +266,9 @@ async fn give_totp(
     Named(name): Named<String>,
 ) -> Result<Json<Authenticator>, Problem> {
     let request = Request::UserTotp { name };
-    let Reply::Authenticator { secret, address, .. } = ask(&node, &actor, request).await? else { return Err(unexpected()) };
+    let Reply::Authenticator { secret, address, .. } = ask(&node, &actor, request).await? else {
+        return Err(unexpected());
+    };
     Ok(Json(Authenticator { secret, address }))
 }
 
@@ -280,7 +286,9 @@ async fn give_recovery_codes(
     Named(name): Named<String>,
 ) -> Result<Json<RecoveryCodes>, Problem> {
     let request = Request::UserRecoveryCodes { name };
-    let Reply::RecoveryCodes { codes, .. } = ask(&node, &actor, request).await? else { return Err(unexpected()) };
+    let Reply::RecoveryCodes { codes, .. } = ask(&node, &actor, request).await? else {
+        return Err(unexpected());
+    };
     Ok(Json(RecoveryCodes { codes }))
 }
 

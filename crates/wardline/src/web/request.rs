@@ -21,8 +21,11 @@ impl<T: DeserializeOwned> FromRequest<Desk> for Given<T> {
     async fn from_request(request: axum::extract::Request, desk: &Desk) -> Result<Given<T>, Problem> {
         match Json::<T>::from_request(request, desk).await {
             Ok(Json(body)) => Ok(Given(body)),
-            Err(rejection) => Err(Problem::new(rejection.status().as_u16(), "the body is not what is asked for")
-                .help("send JSON as docs/api/openapi.json describes it, with `Content-Type: application/json`")),
+            Err(rejection) => {
+                Err(Problem::new(rejection.status().as_u16(), "the body is not what is asked for").help(
+                    "send JSON as docs/api/openapi.json describes it, with `Content-Type: application/json`",
+                ))
+            }
         }
     }
 }

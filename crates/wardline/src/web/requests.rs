@@ -7,10 +7,10 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::Desk;
 use super::caller::Caller;
 use super::problem::{Problem, Refused};
 use super::request::{Asked, Because, Given, Named, ask, unexpected};
-use super::Desk;
 use crate::admin::{Reply, Request, RequestView};
 
 pub(super) fn routes() -> OpenApiRouter<Desk> {
@@ -75,7 +75,13 @@ async fn ask_for(
     Caller(actor): Caller,
     Given(body): Given<Wish>,
 ) -> Result<Json<Vec<RequestView>>, Problem> {
-    let request = Request::AccessAsk { role: body.role, resource: body.resource, purpose: body.purpose, reason: body.reason, duration_s: body.duration_s };
+    let request = Request::AccessAsk {
+        role: body.role,
+        resource: body.resource,
+        purpose: body.purpose,
+        reason: body.reason,
+        duration_s: body.duration_s,
+    };
     let Reply::Requests(requests) = ask(&node, &actor, request).await? else { return Err(unexpected()) };
     Ok(Json(requests))
 }

@@ -211,8 +211,7 @@ impl Node {
         record.client = Some("browser".into());
         record.address = Some(peer.ip());
         record.port = Some(peer.port());
-        record.person_name =
-            Some(output::clipped(&output::printable(name), registry::NAME_BYTES_MAX).into());
+        record.person_name = Some(output::clipped(&output::printable(name), registry::NAME_BYTES_MAX).into());
         record
     }
 

@@ -7,10 +7,10 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::Desk;
 use super::caller::Caller;
 use super::problem::{Problem, Refused};
 use super::request::{Because, Done, Given, Named, ask, unexpected};
-use super::Desk;
 use crate::admin::{LockOn, LockView, OpenSession, Reply, Request, Which};
 
 pub(super) fn routes() -> OpenApiRouter<Desk> {
@@ -56,10 +56,7 @@ struct Placed {
     responses((status = 200, description = "Done", body = Vec<OpenSession>), Refused),
     extensions(("x-right" = json!("admin | auditor | key-admin | privacy-officer | approver"))),
 )]
-async fn list(
-    State(node): State<Desk>,
-    Caller(actor): Caller,
-) -> Result<Json<Vec<OpenSession>>, Problem> {
+async fn list(State(node): State<Desk>, Caller(actor): Caller) -> Result<Json<Vec<OpenSession>>, Problem> {
     let request = Request::SessionList {};
     let Reply::Sessions(sessions) = ask(&node, &actor, request).await? else { return Err(unexpected()) };
     Ok(Json(sessions))
@@ -90,10 +87,7 @@ async fn end(
     responses((status = 200, description = "Done", body = Vec<LockView>), Refused),
     extensions(("x-right" = json!("admin | auditor | key-admin | privacy-officer | approver"))),
 )]
-async fn locks(
-    State(node): State<Desk>,
-    Caller(actor): Caller,
-) -> Result<Json<Vec<LockView>>, Problem> {
+async fn locks(State(node): State<Desk>, Caller(actor): Caller) -> Result<Json<Vec<LockView>>, Problem> {
     let request = Request::LockList {};
     let Reply::Locks(locks) = ask(&node, &actor, request).await? else { return Err(unexpected()) };
     Ok(Json(locks))

@@ -53,18 +53,22 @@ fn made(ask: &str) -> Request {
             match serde_json::from_value::<Request>(Value::Object(tried)) {
                 Ok(_) => true,
                 // Another field is missing: this one was fine.
-                Err(error) => error.to_string().starts_with("missing field `") && !error.to_string().contains(&*missing),
+                Err(error) => {
+                    error.to_string().starts_with("missing field `") && !error.to_string().contains(&*missing)
+                }
             }
         };
         let guess = guesses.iter().find(fits);
-        let guess = guess.unwrap_or_else(|| panic!("nothing fits `{missing}` of `{ask}`: add a guess")).clone();
+        let guess =
+            guess.unwrap_or_else(|| panic!("nothing fits `{missing}` of `{ask}`: add a guess")).clone();
         fields.insert(missing, guess);
     }
 }
 
 /// Returns the names of all requests, as the decoder lists them.
 fn all_requests() -> Vec<String> {
-    let error = serde_json::from_value::<Request>(json!({ "ask": "?" })).expect_err("there is no such request");
+    let error =
+        serde_json::from_value::<Request>(json!({ "ask": "?" })).expect_err("there is no such request");
     let error = error.to_string();
     let listed = error.split_once("expected").expect("what is expected").1;
     listed.split('`').skip(1).step_by(2).map(str::to_owned).collect()
@@ -93,7 +97,8 @@ async fn a_stranger_is_refused_every_request_that_takes_a_right() {
     let folder = tempfile::tempdir().expect("a folder");
     for operators in ["", "[operators.rights]\n\"os:root\" = [\"admin\"]\n"] {
         let text = format!("node = \"gw1\"\ndata = \"data{}\"\n{operators}", operators.len());
-        let config = crate::config::Config::parse(&folder.path().join("wardline.toml"), &text).config.expect("valid");
+        let config =
+            crate::config::Config::parse(&folder.path().join("wardline.toml"), &text).config.expect("valid");
         let data = crate::data::DataFolder::at(&config.data);
         data.create().expect("created");
         vault::root_key_create(&data.root_key()).expect("a key");

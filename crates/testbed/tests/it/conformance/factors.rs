@@ -63,7 +63,8 @@ fn row_28_a_password_alone_opens_no_protected_resource() {
         assert_eq!((wrong.status.code(), err(&wrong)), (Some(1), err(&replayed)));
     }
     let seen = entries(&gateway);
-    let reasons: Vec<String> = of(&seen, "sign-in", "ann").iter().map(|entry| text(entry, "detail")).collect();
+    let reasons: Vec<String> =
+        of(&seen, "sign-in", "ann").iter().map(|entry| text(entry, "detail")).collect();
     let said = |word: &str| reasons.iter().any(|reason| reason.starts_with(word));
     assert!(said("code-used") && said("wrong-code") && said("wrong-password"), "{reasons:?}");
     let locked = login(&gateway, &ann.password, &phone.code());

@@ -305,7 +305,12 @@ impl Scene {
         slot.replace(known);
         let session = Arc::new(Session {
             id: SessionId(7),
-            principal: Principal { id: PersonId(1), name: "nora".into(), roles: ["nurse".into()].into(), shown: model::Shown::alone("password") },
+            principal: Principal {
+                id: PersonId(1),
+                name: "nora".into(),
+                roles: ["nurse".into()].into(),
+                shown: model::Shown::alone("password"),
+            },
             resource: upstream.id.clone(),
             peer,
             client: "test".into(),

@@ -10,6 +10,7 @@ use identity::{Reason, ScramSignIn};
 use model::{Micros, Principal, ResourceId, Secret};
 use tokio::sync::oneshot;
 
+use crate::acting::UpstreamIdentity;
 use crate::limits::Limits;
 use crate::protected::Protected;
 use crate::tls::{ClientCertificate, UpstreamTls};
@@ -29,6 +30,8 @@ pub struct Upstream {
     pub tls: UpstreamTls,
     /// The bounds of its sessions, where they are tighter than the listener's.
     pub bounds: Bounds,
+    /// How it is told who acts.
+    pub identity: UpstreamIdentity,
     /// What of its content is protected; with `None` results leave as they come.
     pub protected: Option<Arc<Protected>>,
 }
@@ -123,6 +126,11 @@ pub trait Control: Send + Sync + 'static {
 
     /// Returns the credential for logging in at the resource; `None` when there is none that can be read.
     fn credential(&self, resource: &ResourceId) -> Option<vault::Credential>;
+
+    /// Returns what may be in force in place of the credential, while it is being changed.
+    fn spare_credential(&self, _resource: &ResourceId) -> Option<vault::Credential> {
+        None
+    }
 
     /// Returns the policy in force; cheap.
     fn snapshot(&self) -> Arc<policy::Snapshot>;

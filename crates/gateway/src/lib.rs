@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 mod about;
+mod acting;
 mod approve;
 mod control;
 mod error;
@@ -24,12 +25,14 @@ mod stream;
 pub mod tls;
 mod workers;
 
+pub use acting::{PERSON, UpstreamIdentity};
 pub use control::{Approval, Bounds, Claim, Control, Upstream};
 pub use error::{Denial, Ending, Failure};
 pub use gate::{Gate, Permit};
 pub use limits::Limits;
 pub use listen::{BindError, Listener, ListenerConfig, ListenerTls};
 pub use protected::{CleanColumns, ColumnName, Protected, Rule};
+pub use protocol::postgres::account::OwnAccount;
 pub use protocol::postgres::explain::{
     Asked, Comes, Explained, Explanation, Fate, Held, Permitted, Touched, explain,
 };

@@ -231,7 +231,7 @@ impl Registry {
 }
 
 async fn factors_of(
-    connection: &mut sqlx::sqlite::SqliteConnection,
+    connection: &mut sqlx::AnyConnection,
     person: PersonId,
 ) -> Result<FactorsRow, Error> {
     let mut factors = FactorsRow::default();

@@ -1,10 +1,10 @@
 //! What a sign-in reads, and how its failures are counted.
 
 use model::PersonId;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{Sqlite, Transaction};
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
 
-use crate::database::{Reader, id, time};
+use crate::database::{Reader, Transaction, id, time};
 use crate::error::Error;
 use crate::people::{forget_failures, lives, person_row, roles_of};
 use crate::rows::{AccountRow, FailuresRow, SignIn, Verifiers, Wanted};
@@ -66,10 +66,10 @@ impl Registry {
 }
 
 async fn tokens_wanted(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     person: PersonId,
     wanted: Wanted,
-) -> Result<Vec<SqliteRow>, Error> {
+) -> Result<Vec<AnyRow>, Error> {
     let limit = i64::try_from(TOKENS_PER_PERSON_MAX).unwrap_or(i64::MAX);
     let query = match wanted {
         Wanted::NoTokens => return Ok(Vec::new()),
@@ -89,7 +89,7 @@ async fn tokens_wanted(
 
 /// Returns the failures of a person, as they are within a transaction.
 pub(crate) async fn failures_of(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     person: PersonId,
 ) -> Result<FailuresRow, Error> {
     let sql = "SELECT failures, first_at, locked_until FROM failures WHERE person = $1";
@@ -99,7 +99,7 @@ pub(crate) async fn failures_of(
 
 /// Writes what failures have become.
 pub(crate) async fn replace_failures(
-    transaction: &mut Transaction<'static, Sqlite>,
+    transaction: &mut Transaction,
     person: PersonId,
     after: FailuresRow,
 ) -> Result<(), Error> {

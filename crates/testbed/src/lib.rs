@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod bench;
+pub mod browser;
 pub mod bucket;
 pub mod clients;
 pub mod clock;

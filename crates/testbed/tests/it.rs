@@ -4,6 +4,8 @@
 mod approval;
 #[path = "it/clients.rs"]
 mod clients;
+#[path = "it/browser.rs"]
+mod browser;
 #[path = "it/conformance.rs"]
 mod conformance;
 #[path = "it/crash.rs"]

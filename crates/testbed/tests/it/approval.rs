@@ -14,15 +14,15 @@ use testbed::{Conninfo, free_port};
 use crate::conformance::stage::{self, HOSPITAL, answer, entries, of, text};
 
 /// A psql that waits for approval, with what it showed.
-struct Waiting {
+pub(crate) struct Waiting {
     child: Child,
     stderr: BufReader<std::process::ChildStderr>,
-    path: String,
-    code: String,
+    pub(crate) path: String,
+    pub(crate) code: String,
 }
 
 impl Waiting {
-    fn start(conninfo: &Conninfo) -> Waiting {
+    pub(crate) fn start(conninfo: &Conninfo) -> Waiting {
         let mut command = Command::new("psql");
         conninfo.apply(&mut command);
         command.args(["-X", "-q", "-A", "-t", "-c", "select count(*) from patients"]);
@@ -43,7 +43,7 @@ impl Waiting {
     }
 
     /// Waits for its end; returns whether it got in, what it printed and what it complained about.
-    fn end(mut self) -> (bool, String, String) {
+    pub(crate) fn end(mut self) -> (bool, String, String) {
         let (mut out, mut err) = (String::new(), String::new());
         self.child.stdout.take().expect("a pipe").read_to_string(&mut out).expect("text");
         self.stderr.read_to_string(&mut err).expect("text");
@@ -52,7 +52,7 @@ impl Waiting {
     }
 }
 
-fn gateway(cluster: &Cluster, port: u16) -> Gateway {
+pub(crate) fn gateway(cluster: &Cluster, port: u16) -> Gateway {
     stage::gateway(cluster)
         .toml(&format!(
             "[web]\naddress = \"127.0.0.1:{port}\"\nurl = \"https://localhost:{port}\"\n\

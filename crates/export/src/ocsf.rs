@@ -243,5 +243,6 @@ fn unmapped(event: &Event<'_>) -> Value {
     put("purpose", record.purpose.as_ref().map(|purpose| json!(purpose)));
     put("source", record.source.as_ref().map(|source| json!(source)));
     put("source_event", record.source_event.as_ref().map(|event| json!(event)));
+    put("sign_in", record.sign_in.as_ref().map(|how| json!(how)));
     Value::Object(object)
 }

@@ -12,7 +12,8 @@ use model::{
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::control::{Control, Upstream};
+use crate::approve;
+use crate::control::{Claim, Control, Upstream};
 use crate::error::{Denial, Ending, Failure};
 use crate::gate::{Gate, decide};
 use crate::lessons;
@@ -74,12 +75,24 @@ async fn serve<C: Control>(
         Greeting::Left => return Ok(Ending::ClientLeft),
     };
     let control = &*shared.control;
-    let left = limits.handshake_timeout.saturating_sub(began.elapsed());
     let certificate = greet::certificate(&greeted, &shared.config, control.now());
     let certificate = certificate.as_ref();
-    let asking = greet::authenticate(&mut greeted, control, shared.config.scram, certificate);
-    let answer = timeout(left, asking).await;
-    let principal = match answer.map_err(|_| Failure::ClientSilent)?? {
+    let claim = claim_of(&greeted, peer);
+    // Who shows a certificate has no browser.
+    let approval = if certificate.is_some() { None } else { control.approval(&claim).await };
+    let answer = match approval {
+        Some(Ok(approval)) => {
+            greeted.told_ok = true;
+            approve::wait(&mut greeted.stream, approval).await?
+        }
+        Some(Err(reason)) => Err(reason),
+        None => {
+            let left = limits.handshake_timeout.saturating_sub(began.elapsed());
+            let asking = greet::authenticate(&mut greeted, control, shared.config.scram, certificate);
+            timeout(left, asking).await.map_err(|_| Failure::ClientSilent)??
+        }
+    };
+    let principal = match answer {
         Ok(principal) => principal,
         Err(reason) => {
             let shown = certificate.map(|certificate| certificate.id);
@@ -228,7 +241,7 @@ async fn relay<C: Control>(
     let key_bytes = if greeted.minor >= 2 { 32 } else { 4 };
     let (number, key) = shared.sessions.cancellable(cancel.clone(), key_bytes);
     let notices = lessons::notices(&shared.control.snapshot(), session.principal.id, shared.control.now());
-    let ended = match welcome(&mut greeted.stream, &parameters, &notices, (number, &key)).await {
+    let ended = match welcome(&mut greeted, &parameters, &notices, (number, &key)).await {
         Ok(()) => {
             let control = &*shared.control;
             let gate = Gate::new(session.clone(), control.trail().clone(), control.snapshot());
@@ -242,14 +255,16 @@ async fn relay<C: Control>(
 
 /// Tells the client that it is in: `AuthenticationOk`, the settings, what it should know, its cancel key, readiness.
 async fn welcome(
-    stream: &mut Stream,
+    greeted: &mut Greeted,
     parameters: &[(String, String)],
     notices: &[WireError],
     (process, key): (u32, &[u8]),
 ) -> Result<(), Failure> {
     use tokio::io::AsyncWriteExt;
     let mut bytes = Vec::with_capacity(512);
-    codec::message(&mut bytes, b'R', |out| out.extend_from_slice(&0i32.to_be_bytes()));
+    if !greeted.told_ok {
+        codec::message(&mut bytes, b'R', |out| out.extend_from_slice(&0i32.to_be_bytes()));
+    }
     for (name, value) in parameters {
         codec::message(&mut bytes, b'S', |out| {
             codec::put_cstr(out, name.as_bytes());
@@ -262,8 +277,8 @@ async fn welcome(
     });
     notices.iter().for_each(|notice| notice.encode(&mut bytes));
     codec::message(&mut bytes, b'Z', |out| out.push(b'I'));
-    stream.write_all(&bytes).await.map_err(Failure::Client)?;
-    stream.flush().await.map_err(Failure::Client)
+    greeted.stream.write_all(&bytes).await.map_err(Failure::Client)?;
+    greeted.stream.flush().await.map_err(Failure::Client)
 }
 
 /// Reads the resource's catalogue again; what fails is logged, and leaves everything unproven.
@@ -308,7 +323,8 @@ async fn refuse_sign_in<C: Control>(
     began: Instant,
 ) -> Result<Ending, Failure> {
     metrics::counter!("gateway_sign_ins_refused_total").increment(1);
-    let nobody = Principal { id: model::PersonId(0), name: "".into(), roles: [].into(), agent: None };
+    let shown = model::Shown::alone("");
+    let nobody = Principal { id: model::PersonId(0), name: "".into(), roles: [].into(), agent: None, shown };
     let mut session = session_of(&greeted, nobody, peer, &*shared.control);
     session.certificate = certificate;
     let name = greeted_name(&greeted);
@@ -333,7 +349,9 @@ async fn sign_in_record<C: Control>(
         record.person_name = Some(name.into());
     }
     record.outcome = Some(Outcome::Completed);
+    record.sign_in = Some((&*session.principal.shown.how).into());
     if let Some(reason) = refused {
+        record.sign_in = None;
         record.person = None;
         record.outcome = Some(Outcome::Refused);
         record.detail = Some(reason.name().into());
@@ -370,8 +388,9 @@ async fn refuse(stream: &mut Stream, denial: &Denial, began: Instant) -> Result<
     let error = match denial {
         Denial::Refused { reference } => {
             WireError::new(Severity::Fatal, b"28P01", format!("access refused (reference {reference})")).hint(
-                "Check the name, the password or token, and the database. If you lack the right: `wardline access request`, \
-                 or ask your administrator, with the reference.",
+                "Check the name, the password or token, and the database; where a second factor is asked for, sign in with a \
+                 token of `wardline login`. If you lack the right: `wardline access request`, or ask your administrator, with \
+                 the reference.",
             )
         }
         Denial::Untrained { reference, remedy } => {
@@ -389,6 +408,18 @@ async fn refuse(stream: &mut Stream, denial: &Denial, began: Instant) -> Result<
     Ok(Ending::Refused)
 }
 
+/// Returns what the client says of itself, nothing of which is proven.
+fn claim_of(greeted: &Greeted, peer: SocketAddr) -> Claim {
+    let named = |name: &str| greet::parameter(&greeted.startup, name).filter(|value| !value.is_empty());
+    Claim {
+        name: greeted_name(greeted),
+        resource: capped(named("database").or(named("user")).unwrap_or_default()),
+        client: capped(named("application_name").unwrap_or_default()),
+        peer,
+        wanted: startup::sign_in(greeted),
+    }
+}
+
 fn greeted_name(greeted: &Greeted) -> String {
     capped(greet::parameter(&greeted.startup, "user").unwrap_or_default())
 }
@@ -403,12 +434,12 @@ fn session_of<C: Control>(greeted: &Greeted, principal: Principal, peer: SocketA
     let purpose = Stated::first(stated.or_else(delegated));
     Session {
         id: SessionId(u128::from_be_bytes(random())),
-        principal,
         resource: ResourceId(capped(resource).into()),
         peer,
         client: capped(named("application_name").unwrap_or_default()),
         since,
-        pulse: Pulse::since(since),
+        pulse: Pulse::since(since, principal.shown.factor_at),
+        principal,
         certificate: None,
         purpose,
     }

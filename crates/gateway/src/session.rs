@@ -43,11 +43,14 @@ pub(crate) struct Pulse {
     last_asked_at: AtomicU64,
     /// By whom it is to be ended.
     ended: watch::Sender<Option<Arc<str>>>,
+    /// When a second factor was last shown for it; 0 for never.
+    factor_at: AtomicU64,
 }
 
 impl Pulse {
-    pub(crate) fn since(at: Micros) -> Pulse {
+    pub(crate) fn since(at: Micros, factor_at: Option<Micros>) -> Pulse {
         Pulse {
+            factor_at: AtomicU64::new(factor_at.map_or(0, |at| at.0)),
             asked: AtomicU64::new(0),
             last_asked_at: AtomicU64::new(at.0),
             ended: watch::Sender::new(None),
@@ -119,7 +122,13 @@ impl Session {
 
     /// Returns the circumstances of what is asked within the session.
     pub(crate) fn context(&self, purpose: &Purpose, at: Micros) -> model::Context {
-        model::Context { address: self.peer.ip(), at, purpose: purpose.clone() }
+        model::Context { address: self.peer.ip(), at, purpose: purpose.clone(), factor_at: self.factor_at() }
+    }
+
+    /// Returns when its person last showed a second factor.
+    pub(crate) fn factor_at(&self) -> Option<Micros> {
+        let at = self.pulse.factor_at.load(Ordering::Relaxed);
+        (at > 0).then_some(Micros(at))
     }
 
     /// Returns a record of the session itself: as [`Session::record`], with what it is for now.
@@ -216,6 +225,14 @@ impl Sessions {
             told += 1;
         }
         told
+    }
+
+    /// Notes that a person showed a second factor for an open session of theirs. Tells whether there is one.
+    pub fn step_up(&self, person: PersonId, session: SessionId, at: Micros) -> bool {
+        let open = self.0.lock();
+        let mine = open.people.get(&person).into_iter().flatten();
+        let found = mine.into_iter().find(|open| open.id == session);
+        found.inspect(|session| session.pulse.factor_at.store(at.0, Ordering::Relaxed)).is_some()
     }
 
     /// Counts a session in. Returns the person's other addresses, or `None` when there are too many sessions.

@@ -7,6 +7,7 @@ mod it {
     mod database;
     mod departures;
     mod duty;
+    mod factors;
     mod locks;
     mod people;
     mod postgres;

@@ -8,6 +8,8 @@
 mod access;
 #[path = "conformance/duty.rs"]
 mod duty;
+#[path = "conformance/factors.rs"]
+mod factors;
 #[path = "conformance/handover.rs"]
 mod handover;
 #[path = "conformance/identifiers.rs"]

@@ -75,12 +75,13 @@ prop_compose! {
         columns in prop::array::uniform2(prop::collection::vec(any::<String>(), 0..3)),
         purpose in any::<Option<String>>(),
         source in prop::array::uniform2(any::<Option<String>>()), certificate in any::<Option<[u8; 32]>>(),
+        sign_in in any::<Option<String>>(),
         agent in any::<Option<String>>(),
     ) -> Record<'static> {
         let mut record = record;
         [record.source, record.source_event] = source.map(|text| text.map(Into::into));
         (record.patients, record.unresolved) = (patients, unresolved);
-        record.purpose = purpose.map(Into::into);
+        (record.purpose, record.sign_in) = (purpose.map(Into::into), sign_in.map(Into::into));
         record.certificate = certificate.map(CertificateId);
         record.agent = agent.map(Into::into);
         [record.masked, record.unmasked] = columns.map(|list| list.into_iter().map(Into::into).collect());
@@ -201,7 +202,7 @@ fn the_documented_vectors_hold() {
     }
 }
 
-fn vector_records() -> [(&'static str, Record<'static>); 8] {
+fn vector_records() -> [(&'static str, Record<'static>); 9] {
     let at = Micros(1_795_428_000_000_000);
     let mut refused = Record::new(Kind::SignIn, at);
     refused.person_name = Some("nurse.joy".into());
@@ -220,6 +221,10 @@ fn vector_records() -> [(&'static str, Record<'static>); 8] {
     reported.person_name = Some("reported:dr.who".into());
     reported.source = Some("ehr".into());
     reported.source_event = Some("e-1".into());
+    let mut signed_in = Record::new(Kind::SignIn, at);
+    signed_in.person_name = Some("nurse.joy".into());
+    signed_in.outcome = Some(Outcome::Completed);
+    signed_in.sign_in = Some("password+totp".into());
     let mut program = Record::new(Kind::SignIn, at);
     program.person_name = Some("workload:billing".into());
     program.outcome = Some(Outcome::Completed);
@@ -236,6 +241,7 @@ fn vector_records() -> [(&'static str, Record<'static>); 8] {
         ("read with patients", patients),
         ("read for a purpose", purpose),
         ("reported", reported),
+        ("sign-in with two factors", signed_in),
         ("sign-in by certificate", program),
         ("sign-in of an agent", agent),
     ]

@@ -8,6 +8,7 @@ pub(crate) mod archive;
 mod check;
 pub(crate) mod escrow;
 pub(crate) mod export;
+pub(crate) mod factors;
 pub(crate) mod inbound;
 mod init;
 pub(crate) mod keep;
@@ -119,6 +120,7 @@ mod tests {
     const READ_ONLY: &[&str] = &[
         "check",
         "user list",
+        "user factors",
         "vault list",
         "trail tail",
         "trail show",
@@ -175,6 +177,9 @@ mod tests {
         "user enable",
         "user delete",
         "user roles",
+        "user totp",
+        "user recovery-codes",
+        "user remove-factors",
         "login",
         "token revoke",
         "vault set",

@@ -6,6 +6,7 @@
 
 mod access;
 mod evidence;
+mod factors;
 mod fields;
 mod files;
 mod handover;
@@ -41,6 +42,7 @@ use crate::archiving::Archiving;
 use crate::clock::ClockWatch;
 use crate::witness::submit::Witnessing;
 pub(crate) use access::Askable;
+pub(crate) use factors::{SecondFactor, SignInBy};
 pub(crate) use fields::FIELDS;
 pub(crate) use handover::{Export, Inbound};
 pub(crate) use keep::{StorePlace, TrailStore, bucket_place};
@@ -167,6 +169,11 @@ pub(crate) struct SignIn {
     pub(crate) failure_window: Duration,
     pub(crate) lockout: Duration,
     pub(crate) token_lifetime_max: Duration,
+    pub(crate) second_factor: SecondFactor,
+    /// How clients of PostgreSQL sign in.
+    pub(crate) by: SignInBy,
+    /// How long a session waits for approval in the browser.
+    pub(crate) approval_timeout: Duration,
 }
 
 /// One protected database.
@@ -286,6 +293,7 @@ fn add_policy_problems(draft: &Draft, problems: &mut Vec<Problem>) {
     let resources = resource_ids(&draft.resources);
     let classes = Class::ALL.map(Class::name);
     let sources = Sources {
+        factors: &[],
         roles: &draft.roles,
         cedar: &draft.policies,
         people: &[],

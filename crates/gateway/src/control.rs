@@ -61,6 +61,18 @@ impl Upstream {
     }
 }
 
+/// What becomes of a person who is connected from two addresses at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SecondDevice {
+    /// The entry of the second session says so.
+    #[default]
+    Noted,
+    /// That, and an incident.
+    Incident,
+    /// The second session is refused.
+    Refused,
+}
+
 /// Answers the gateway's questions about people, resources, policy and time.
 pub trait Control: Send + Sync + 'static {
     /// Checks a password or token, counting failures. The reason is for the trail only.
@@ -95,6 +107,11 @@ pub trait Control: Send + Sync + 'static {
     /// Returns what may be in force in place of the credential, while it is being changed.
     fn spare_credential(&self, _resource: &ResourceId) -> Option<vault::Credential> {
         None
+    }
+
+    /// Tells what becomes of a person who is connected from two addresses at once.
+    fn second_device(&self) -> SecondDevice {
+        SecondDevice::default()
     }
 
     /// Returns the policy in force; cheap.

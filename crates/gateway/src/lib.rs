@@ -26,7 +26,7 @@ pub mod tls;
 mod workers;
 
 pub use acting::{PERSON, UpstreamIdentity};
-pub use control::{Bounds, Control, Upstream};
+pub use control::{Bounds, Control, SecondDevice, Upstream};
 pub use error::{Denial, Ending, Failure};
 pub use gate::{Gate, Permit};
 pub use limits::Limits;

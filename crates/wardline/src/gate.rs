@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gateway::tls::ClientCertificate;
-use gateway::{Control, Upstream};
+use gateway::{Control, SecondDevice, Upstream};
 use identity::scram::Mechanism;
 use identity::{Reason, ScramSignIn};
 use model::{Micros, Principal, ResourceId, Secret};
@@ -70,6 +70,10 @@ impl Control for Node {
 
     fn spare_credential(&self, resource: &ResourceId) -> Option<Credential> {
         self.spare(resource)
+    }
+
+    fn second_device(&self) -> SecondDevice {
+        self.config.load().sign_in.second_device
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {

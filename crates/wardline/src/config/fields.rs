@@ -159,6 +159,12 @@ pub(crate) const FIELDS: &[Field] = &[
         "Longest life of a token that `wardline login` gives out.",
     ),
     field(
+        "sign_in.second_device",
+        "`\"note\"`, `\"incident\"` or `\"refuse\"`",
+        "`\"note\"`",
+        "A person who connects from a second address while sessions from another are open: the entry of the session says so with both sessions' ids; that, and an incident; or the second is refused.",
+    ),
+    field(
         "metrics.address",
         "address:port",
         "none: no metrics",

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use gateway::{Bounds, UpstreamIdentity};
+use gateway::{Bounds, SecondDevice, UpstreamIdentity};
 use model::ResourceId;
 use phi::Class;
 use policy::{CedarFile, Role, Snapshot, Sources};
@@ -164,6 +164,8 @@ pub(crate) struct SignIn {
     pub(crate) failure_window: Duration,
     pub(crate) lockout: Duration,
     pub(crate) token_lifetime_max: Duration,
+    /// What becomes of a person who is connected from two addresses at once.
+    pub(crate) second_device: SecondDevice,
 }
 
 /// One protected database.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::{Bounds, UpstreamIdentity};
+use gateway::{Bounds, SecondDevice, UpstreamIdentity};
 use phi::Class;
 use policy::{CedarFile, Pattern, Place, Role, Rule};
 
@@ -249,6 +249,16 @@ fn sign_in(top: &Section<'_, '_>) -> SignIn {
         failure_window: Duration::from_secs(number("failure_window_s", 1..=86_400, 900)),
         lockout: Duration::from_secs(number("lockout_s", 1..=86_400, 900)),
         token_lifetime_max: Duration::from_secs(number("token_lifetime_s_max", 60..=2_592_000, 28_800)),
+        second_device: section.as_ref().map(second_device).unwrap_or_default(),
+    }
+}
+
+fn second_device(section: &Section<'_, '_>) -> SecondDevice {
+    let text = section.text("second_device", "\"incident\"");
+    match text.and_then(|text| one_of(section, "second_device", &text, &["note", "incident", "refuse"])) {
+        Some("incident") => SecondDevice::Incident,
+        Some("refuse") => SecondDevice::Refused,
+        Some(_) | None => SecondDevice::Noted,
     }
 }
 

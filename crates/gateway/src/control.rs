@@ -89,6 +89,18 @@ pub struct Approval {
     pub answer: oneshot::Receiver<Result<Principal, Reason>>,
 }
 
+/// What becomes of a person who is connected from two addresses at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SecondDevice {
+    /// The entry of the second session says so.
+    #[default]
+    Noted,
+    /// That, and an incident.
+    Incident,
+    /// The second session is refused.
+    Refused,
+}
+
 /// Answers the gateway's questions about people, resources, policy and time.
 pub trait Control: Send + Sync + 'static {
     /// Begins to ask for approval in a browser; `None` where a password or token is asked for instead. Depends on the claim
@@ -130,6 +142,11 @@ pub trait Control: Send + Sync + 'static {
     /// Returns what may be in force in place of the credential, while it is being changed.
     fn spare_credential(&self, _resource: &ResourceId) -> Option<vault::Credential> {
         None
+    }
+
+    /// Tells what becomes of a person who is connected from two addresses at once.
+    fn second_device(&self) -> SecondDevice {
+        SecondDevice::default()
     }
 
     /// Returns the policy in force; cheap.

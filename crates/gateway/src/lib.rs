@@ -27,7 +27,7 @@ pub mod tls;
 mod workers;
 
 pub use acting::{PERSON, UpstreamIdentity};
-pub use control::{Approval, Bounds, Claim, Control, Upstream};
+pub use control::{Approval, Bounds, Claim, Control, SecondDevice, Upstream};
 pub use error::{Denial, Ending, Failure};
 pub use gate::{Gate, Permit};
 pub use limits::Limits;

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::approve;
-use crate::control::{Claim, Control, Upstream};
+use crate::control::{Claim, Control, SecondDevice, Upstream};
 use crate::error::{Denial, Ending, Failure};
 use crate::gate::{Gate, decide};
 use crate::lessons;
@@ -23,7 +23,7 @@ use crate::protocol::postgres::codec::{self, Severity, WireError};
 use crate::protocol::postgres::dial::{self, Dialed};
 use crate::protocol::postgres::greet::{self, Greeted, Greeting};
 use crate::protocol::postgres::relay::Relay;
-use crate::session::{CancelTarget, Pulse, Session, Stated, random};
+use crate::session::{CancelTarget, Elsewhere, Pulse, Session, Stated, random};
 use crate::startup::{self, parameters};
 use crate::stream::Stream;
 
@@ -120,7 +120,7 @@ async fn open<C: Control>(
     shared: &Arc<Shared<C>>,
     mut greeted: Greeted,
     session: &Arc<Session>,
-    devices: &[std::net::IpAddr],
+    devices: &[Elsewhere],
     began: Instant,
 ) -> Result<Ending, Failure> {
     let control = &*shared.control;
@@ -167,14 +167,15 @@ async fn announce<C: Control>(
     control: &C,
     greeted: &Greeted,
     session: &Session,
-    devices: &[std::net::IpAddr],
+    devices: &[Elsewhere],
 ) -> Result<(u64, Opened), Failure> {
     let target = control.resource(&session.resource.0);
     let needs = [Need { action: Action::Connect, object: Object::Resource }];
     let at = control.now();
     let snapshot = control.snapshot();
     let decision = decide(&snapshot, session, &needs, &session.purpose_first(), at);
-    let allowed = decision.verdict == Verdict::Allow && target.is_some();
+    let alone = devices.is_empty() || control.second_device() != SecondDevice::Refused;
+    let allowed = decision.verdict == Verdict::Allow && target.is_some() && alone;
     sign_in_record(control, session, greeted_name(greeted), None).await?;
     let mut record = session.record_stated(Kind::SessionOpened, at);
     record.action = Some(Action::Connect);
@@ -183,10 +184,20 @@ async fn announce<C: Control>(
     record.policy_version = Some(decision.policy_version);
     record.outcome = Some(if allowed { Outcome::Completed } else { Outcome::Refused });
     if !devices.is_empty() {
-        let list: Vec<String> = devices.iter().map(ToString::to_string).collect();
-        record.detail = Some(format!("also connected from {}", list.join(", ")).into());
+        let verb = if alone { "" } else { "refused: " };
+        record.detail = Some(format!("{verb}also connected from {}", list(devices)).into());
     }
     let reference = durable(control, &record).await?;
+    if allowed && !devices.is_empty() && control.second_device() == SecondDevice::Incident {
+        let mut incident = session.record(Kind::Incident, at);
+        let here = session.peer.ip();
+        let what =
+            format!("used from two devices at once: {here} (session {}) and {}", session.id, list(devices));
+        incident.detail = Some(what.into());
+        let pending = control.trail().record_urgent(&incident).map_err(Failure::Trail)?;
+        pending.await.map(drop).map_err(Failure::Trail)?;
+        metrics::counter!("gateway_second_devices_total").increment(1);
+    }
     // Only where the resource is one: what is not there is not told apart from what is.
     let remedy = || lessons::remedy(&snapshot, session.principal.id, &decision, at);
     let opened = match target {
@@ -195,6 +206,12 @@ async fn announce<C: Control>(
         None => Err(None),
     };
     Ok((reference, opened))
+}
+
+/// Returns addresses with their sessions, in words.
+fn list(devices: &[Elsewhere]) -> String {
+    let shown = devices.iter().map(|other| format!("{} (session {})", other.address, other.session));
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 async fn dial<C: Control>(

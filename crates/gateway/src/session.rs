@@ -189,6 +189,16 @@ pub(crate) struct CancelTarget {
     pub(crate) key: Vec<u8>,
 }
 
+/// As many other addresses of a person are told of.
+const ELSEWHERE_MAX: usize = 16;
+
+/// A session of the same person from another address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Elsewhere {
+    pub(crate) address: IpAddr,
+    pub(crate) session: SessionId,
+}
+
 #[derive(Debug, Default)]
 struct Open {
     /// By the process number that the client was told.
@@ -235,18 +245,24 @@ impl Sessions {
         found.inspect(|session| session.pulse.factor_at.store(at.0, Ordering::Relaxed)).is_some()
     }
 
-    /// Counts a session in. Returns the person's other addresses, or `None` when there are too many sessions.
-    pub(crate) fn enter(&self, session: &Arc<Session>, per_person_max: usize) -> Option<Vec<IpAddr>> {
+    /// Counts a session in. Returns one session from each other address of the person, the oldest, or of the agent that
+    /// acts for them; or `None` when there are too many sessions.
+    pub(crate) fn enter(&self, session: &Arc<Session>, per_person_max: usize) -> Option<Vec<Elsewhere>> {
         let mut open = self.0.lock();
         let mine = open.people.entry(session.principal.id).or_default();
         if mine.len() >= per_person_max {
             return None;
         }
+        let acting = |session: &Session| session.principal.agent.as_ref().map(|agent| agent.id);
         let here = session.peer.ip();
-        let mut others: Vec<IpAddr> =
-            mine.iter().map(|other| other.peer.ip()).filter(|ip| *ip != here).collect();
-        others.sort_unstable();
-        others.dedup();
+        let elsewhere =
+            mine.iter().filter(|other| other.peer.ip() != here && acting(other) == acting(session));
+        let mut others: Vec<Elsewhere> =
+            elsewhere.map(|other| Elsewhere { address: other.peer.ip(), session: other.id }).collect();
+        // Sessions stand in the order in which they were opened.
+        others.sort_by_key(|other| other.address);
+        others.dedup_by_key(|other| other.address);
+        others.truncate(ELSEWHERE_MAX);
         mine.push(Arc::clone(session));
         Some(others)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gateway::tls::ClientCertificate;
-use gateway::{Approval, Claim, Control, Upstream};
+use gateway::{Approval, Claim, Control, SecondDevice, Upstream};
 use identity::scram::Mechanism;
 use identity::{Reason, ScramSignIn};
 use model::{Micros, Principal, ResourceId, Secret};
@@ -74,6 +74,10 @@ impl Control for Node {
 
     fn spare_credential(&self, resource: &ResourceId) -> Option<Credential> {
         self.spare(resource)
+    }
+
+    fn second_device(&self) -> SecondDevice {
+        self.config.load().sign_in.second_device
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {

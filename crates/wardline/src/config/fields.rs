@@ -178,6 +178,12 @@ pub(crate) const FIELDS: &[Field] = &[
     ),
     field("sign_in.approval_timeout_s", "10 to 600", "`120`", "How long a session waits for approval."),
     field(
+        "sign_in.second_device",
+        "`\"note\"`, `\"incident\"` or `\"refuse\"`",
+        "`\"note\"`",
+        "A person who connects from a second address while sessions from another are open: the entry of the session says so with both sessions' ids; that, and an incident; or the second is refused.",
+    ),
+    field(
         "metrics.address",
         "address:port",
         "none: no metrics",

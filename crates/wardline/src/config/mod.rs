@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use gateway::{Bounds, UpstreamIdentity};
+use gateway::{Bounds, SecondDevice, UpstreamIdentity};
 use model::ResourceId;
 use phi::Class;
 use policy::{CedarFile, Role, Snapshot, Sources};
@@ -174,6 +174,8 @@ pub(crate) struct SignIn {
     pub(crate) by: SignInBy,
     /// How long a session waits for approval in the browser.
     pub(crate) approval_timeout: Duration,
+    /// What becomes of a person who is connected from two addresses at once.
+    pub(crate) second_device: SecondDevice,
 }
 
 /// One protected database.

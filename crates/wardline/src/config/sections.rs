@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::{Bounds, UpstreamIdentity};
+use gateway::{Bounds, SecondDevice, UpstreamIdentity};
 use phi::Class;
 use policy::{CedarFile, Pattern, Place, Role, Rule};
 
@@ -255,6 +255,16 @@ fn sign_in(top: &Section<'_, '_>, second_factor: SecondFactor, by: SignInBy) -> 
         second_factor,
         by,
         approval_timeout: Duration::from_secs(number("approval_timeout_s", 10..=600, 120)),
+        second_device: section.as_ref().map(second_device).unwrap_or_default(),
+    }
+}
+
+fn second_device(section: &Section<'_, '_>) -> SecondDevice {
+    let text = section.text("second_device", "\"incident\"");
+    match text.and_then(|text| one_of(section, "second_device", &text, &["note", "incident", "refuse"])) {
+        Some("incident") => SecondDevice::Incident,
+        Some("refuse") => SecondDevice::Refused,
+        Some(_) | None => SecondDevice::Noted,
     }
 }
 

@@ -166,7 +166,7 @@ async fn announce<C: Control>(
     let at = control.now();
     let decision = decide(&control.snapshot(), session, &needs, &session.purpose_first(), at);
     let allowed = decision.verdict == Verdict::Allow && target.is_some();
-    sign_in_record(control, session, greeted_name(greeted), None).await?;
+    sign_in_record(control, session, session.principal.name.to_string(), None).await?;
     let mut record = session.record_stated(Kind::SessionOpened, at);
     record.action = Some(Action::Connect);
     record.verdict = Some(if allowed { Verdict::Allow } else { Verdict::Deny });

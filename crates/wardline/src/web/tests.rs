@@ -54,7 +54,9 @@ fn made(ask: &str) -> Request {
                 Ok(_) => true,
                 // Another field is missing: this one was fine.
                 Err(error) => {
-                    error.to_string().starts_with("missing field `") && !error.to_string().contains(&*missing)
+                    let error = error.to_string();
+                    error.starts_with("missing field `")
+                        && !error.starts_with(&format!("missing field `{missing}`"))
                 }
             }
         };

@@ -5,6 +5,7 @@
 //! secret. Used by the server for its control socket and by commands when no server runs.
 
 mod access;
+pub(crate) mod entries;
 mod fill;
 pub(crate) mod leavers;
 mod rotation;
@@ -99,6 +100,7 @@ impl Node {
             Request::KeyRotateCheckpoint { overlap_days } => {
                 self.key_rotate_checkpoint(actor, overlap_days).await
             }
+            Request::Entries { asked } => self.entries(actor, asked).await,
             Request::KeyEscrow { key_id, custodians } => self.key_escrow(actor, &key_id, custodians).await,
             Request::HoldAdd { hold } => self.hold_add(actor, hold).await,
             Request::HoldList {} => self.hold_list().await,
@@ -673,6 +675,7 @@ impl Node {
         match request {
             // These are about the trail, the vault and the resources.
             Request::TrailView { .. }
+            | Request::Entries { .. }
             | Request::ExportFile { .. }
             | Request::InboundAdd { .. }
             | Request::InboundRemove { .. }
@@ -739,6 +742,7 @@ fn waits_for_turn(request: &Request) -> bool {
         Request::Login { .. }
             | Request::AccessMatrix { .. }
             | Request::TrailView { .. }
+            | Request::Entries { .. }
             | Request::ExportFile { .. }
             | Request::InboundList {}
             | Request::ArchiveManifest { .. }

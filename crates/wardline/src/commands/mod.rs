@@ -21,7 +21,7 @@ pub(crate) mod report;
 pub(crate) mod retention;
 pub(crate) mod search;
 pub(crate) mod sessions;
-mod trail;
+pub(crate) mod trail;
 mod verify;
 pub(crate) mod witness;
 pub(crate) mod workload;

@@ -306,6 +306,8 @@ pub struct Record<'a> {
     pub source: Option<Cow<'a, str>>,
     /// What that system calls the event.
     pub source_event: Option<Cow<'a, str>>,
+    /// The program that acted on the person's behalf, and by which delegation of theirs: `ID:NAME:DELEGATION`.
+    pub agent: Option<Cow<'a, str>>,
     /// The certificate by which a program signed in, or tried to.
     pub certificate: Option<CertificateId>,
 }
@@ -345,6 +347,7 @@ impl Record<'_> {
             purpose: None,
             source: None,
             source_event: None,
+            agent: None,
             certificate: None,
         }
     }

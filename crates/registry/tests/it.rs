@@ -6,10 +6,12 @@ mod it {
     mod agreements;
     mod database;
     mod departures;
+    mod duty;
     mod locks;
     mod people;
     mod postgres;
     mod sign_in;
     mod support;
     mod tokens;
+    mod training;
 }

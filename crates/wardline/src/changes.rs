@@ -5,11 +5,18 @@
 //! secret. Used by the server for its control socket and by commands when no server runs.
 
 mod access;
+mod accounts;
+mod agents;
 pub(crate) mod entries;
 mod fill;
 pub(crate) mod leavers;
+mod policies;
+mod recertify;
 mod rotation;
 mod sessions;
+mod training;
+
+pub(crate) use training::COMPLETIONS_MAX;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -94,6 +101,11 @@ impl Node {
             }
             Request::VaultRemove { resource } => self.vault_remove(actor, resource).await,
             Request::VaultList {} => self.vault_list(),
+            Request::Training(ask) => self.training(actor, ask).await,
+            Request::Recertify(ask) => self.recertify(actor, ask).await,
+            Request::Account(ask) => self.account_asked(actor, ask).await,
+            Request::Agent(ask) => self.agent(actor, ask).await,
+            Request::Policy(ask) => self.policy_asked(ask).await,
             Request::OperatorRights {} => Ok(self.operator_rights(actor)),
             Request::KeyList {} => self.key_list().await,
             Request::KeyRotate {} => self.key_rotate(actor).await,
@@ -482,6 +494,7 @@ impl Node {
             id: known.id,
             name: known.name.as_str().into(),
             roles: known.roles.iter().map(|role| role.as_str().into()).collect(),
+            agent: None,
         };
         let snapshot = self.snapshot();
         let asked = Asked { principal: &principal, snapshot: &snapshot, context };
@@ -707,6 +720,11 @@ impl Node {
             | Request::ExpirePropose { .. }
             | Request::Agree { .. }
             | Request::Agreements {}
+            | Request::Training(_)
+            | Request::Recertify(_)
+            | Request::Account(_)
+            | Request::Agent(_)
+            | Request::Policy(_)
             | Request::UserAdd { .. }
             | Request::UserPassword { .. }
             | Request::UserDisable { .. }
@@ -736,7 +754,19 @@ impl Node {
 
 /// Tells whether a request changes something that another one looks at.
 fn waits_for_turn(request: &Request) -> bool {
-    !matches!(
+    match request {
+        Request::Training(ask) => ask.changes(),
+        Request::Recertify(ask) => ask.changes(),
+        Request::Account(ask) => ask.changes(),
+        Request::Agent(ask) => ask.changes(),
+        Request::Policy(_) => false,
+        other => !is_looked_at(other),
+    }
+}
+
+/// Tells whether a request changes nothing that another one looks at.
+fn is_looked_at(request: &Request) -> bool {
+    matches!(
         request,
         // A log-in waits for hashes; it changes nothing that another change looks at.
         Request::Login { .. }
@@ -748,10 +778,10 @@ fn waits_for_turn(request: &Request) -> bool {
             | Request::ArchiveManifest { .. }
             | Request::SessionList {}
             | Request::SessionKill { .. }
-            | Request::ReportLeavers { .. }
-            | Request::WorkloadList {}
             // It waits for a resource.
             | Request::VaultRotate { .. }
+            | Request::ReportLeavers { .. }
+            | Request::WorkloadList {}
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::TrailSeal {}

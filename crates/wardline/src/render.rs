@@ -147,6 +147,7 @@ pub(crate) fn json(entry: &Entry, opened: Option<&Opened>) -> Value {
     }
     put("source", record.source.as_ref().map(|source| json!(source)));
     put("source_event", record.source_event.as_ref().map(|event| json!(event)));
+    put("agent", record.agent.as_ref().map(|agent| json!(agent)));
     put("certificate", record.certificate.map(|id| json!(id.to_string())));
     put("sealed_bytes", record.sealed.as_ref().map(|sealed| json!(sealed.len())));
     if let Some(opened) = opened {
@@ -181,6 +182,7 @@ pub(crate) fn text(entry: &Entry, opened: Option<&Opened>, paint: Paint) -> Stri
     line("source", record.source.as_ref().map(|source| source_of(source, record)));
     line("who", who(record));
     line("resource", resource(record));
+    line("agent", record.agent.as_ref().map(|agent| printable(agent)));
     line("purpose", record.purpose.as_ref().map(|purpose| printable(purpose)));
     line("command", record.command.as_ref().map(|command| printable(command)));
     line("statement", record.statement.as_ref().map(|statement| printable(statement)));

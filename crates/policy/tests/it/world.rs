@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use model::{Action, Context, Decision, Micros, Need, Object, PersonId, Principal, ResourceId, Verdict};
-use policy::{CedarFile, Diagnostic, Lock, Locked, Pattern, Person, Place, Role, Rule, Snapshot, Sources};
+use policy::{
+    CedarFile, Course, Delegation, Diagnostic, Due, Lock, Locked, Pattern, Person, Place, Role, Rule,
+    Snapshot, Sources,
+};
 
 /// The classes of protected values that there are.
 pub(crate) const CLASSES: &[&str] = &["age", "date", "ssn"];
@@ -21,13 +24,25 @@ pub(crate) struct World {
     pub(crate) people: Vec<Person>,
     pub(crate) locks: Vec<Lock>,
     pub(crate) resources: Vec<ResourceId>,
+    pub(crate) courses: Vec<Course>,
+    pub(crate) dues: Vec<Due>,
+    pub(crate) delegations: Vec<Delegation>,
 }
 
 impl World {
     /// Two resources, nobody, nothing allowed.
     pub(crate) fn new() -> World {
         let resources = ["hospital", "lab"].map(|id| ResourceId(Arc::from(id))).to_vec();
-        World { roles: Vec::new(), cedar: Vec::new(), people: Vec::new(), locks: Vec::new(), resources }
+        World {
+            roles: Vec::new(),
+            cedar: Vec::new(),
+            people: Vec::new(),
+            locks: Vec::new(),
+            resources,
+            courses: Vec::new(),
+            dues: Vec::new(),
+            delegations: Vec::new(),
+        }
     }
 
     pub(crate) fn role(mut self, name: &str, rules: &[Rule]) -> World {
@@ -69,6 +84,9 @@ impl World {
             resources: &self.resources,
             classes: CLASSES,
             purposes: &PURPOSES.map(Arc::from),
+            courses: &self.courses,
+            dues: &self.dues,
+            delegations: &self.delegations,
         };
         Snapshot::compile(&sources, 7)
     }
@@ -112,7 +130,7 @@ pub(crate) fn unmask(resource: &str, classes: &[&str]) -> Rule {
 
 pub(crate) fn principal(id: u128) -> Principal {
     // Name and roles as at sign-in, which must not count.
-    Principal { id: PersonId(id), name: Arc::from("?"), roles: Arc::from([Arc::from("root")]) }
+    Principal { id: PersonId(id), name: Arc::from("?"), roles: Arc::from([Arc::from("root")]), agent: None }
 }
 
 pub(crate) fn resource(id: &str) -> ResourceId {

@@ -242,5 +242,6 @@ fn unmapped(event: &Event<'_>) -> Value {
     put("purpose", record.purpose.as_ref().map(|purpose| json!(purpose)));
     put("source", record.source.as_ref().map(|source| json!(source)));
     put("source_event", record.source_event.as_ref().map(|event| json!(event)));
+    put("emergency", record.emergency.map(|number| json!(number)));
     Value::Object(object)
 }

@@ -107,7 +107,8 @@ async fn open<C: Control>(
         }
     };
     let Some(target) = target else {
-        return refuse(&mut greeted.stream, &Denial::Refused { reference }, began).await;
+        let denial = Denial::Refused { reference, emergencies: control.snapshot().offers_emergencies() };
+        return refuse(&mut greeted.stream, &denial, began).await;
     };
     let asked = match parameters(&greeted, session, control) {
         Ok(asked) => asked,
@@ -140,10 +141,12 @@ async fn announce<C: Control>(
     let target = control.resource(&session.resource.0);
     let needs = [Need { action: Action::Connect, object: Object::Resource }];
     let at = control.now();
-    let decision = decide(&control.snapshot(), session, &needs, &session.purpose_first(), at);
+    let snapshot = control.snapshot();
+    let decision = decide(&snapshot, session, &needs, &session.purpose_first(), at);
     let allowed = decision.verdict == Verdict::Allow && target.is_some();
     sign_in_record(control, session, greeted_name(greeted), None).await?;
     let mut record = session.record_stated(Kind::SessionOpened, at);
+    record.emergency = snapshot.emergency(session.principal.id, &session.resource, at);
     record.action = Some(Action::Connect);
     record.verdict = Some(if allowed { Verdict::Allow } else { Verdict::Deny });
     record.policies = decision.reasons.iter().map(|p| (&*p.0).into()).collect();
@@ -256,7 +259,10 @@ async fn refuse_sign_in<C: Control>(
     let session = session_of(&greeted, nobody, peer, &*shared.control);
     let name = greeted_name(&greeted);
     match sign_in_record(&*shared.control, &session, name, Some(reason)).await {
-        Ok(reference) => refuse(&mut greeted.stream, &Denial::Refused { reference }, began).await,
+        Ok(reference) => {
+            let emergencies = shared.control.snapshot().offers_emergencies();
+            refuse(&mut greeted.stream, &Denial::Refused { reference, emergencies }, began).await
+        }
         Err(failure) => {
             refuse(&mut greeted.stream, &Denial::TrailLost, began).await?;
             Err(failure)
@@ -308,10 +314,12 @@ async fn durable<C: Control>(control: &C, record: &Record<'_>) -> Result<u64, Fa
 /// Says no: the same words and the same time for every reason.
 async fn refuse(stream: &mut Stream, denial: &Denial, began: Instant) -> Result<Ending, Failure> {
     let error = match denial {
-        Denial::Refused { reference } => {
-            WireError::new(Severity::Fatal, b"28P01", format!("access refused (reference {reference})")).hint(
-                "Check the name, the password or token, and the database; or ask your administrator, with the reference.",
-            )
+        Denial::Refused { reference, emergencies } => {
+            let hint = "Check the name, the password or token, and the database; or ask your administrator, with the reference.";
+            // The same for everybody and every resource, or it would tell who may and what there is.
+            let emergency = " Those who may take emergency access: `wardline break-glass begin --help`.";
+            let hint = format!("{hint}{}", if *emergencies { emergency } else { "" });
+            WireError::new(Severity::Fatal, b"28P01", format!("access refused (reference {reference})")).hint(hint)
         }
         Denial::TrailLost => {
             WireError::new(Severity::Fatal, b"58030", "access is stopped: the trail cannot record")

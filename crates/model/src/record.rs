@@ -48,6 +48,12 @@ pub enum Kind {
     Incident = 40,
     /// Somebody read the trail.
     TrailViewed = 41,
+    /// Emergency access is about to be taken: who, what of, why, until when.
+    EmergencyBegun = 42,
+    /// Emergency access is over; `detail` says how.
+    EmergencyEnded = 43,
+    /// Somebody else looked at what was done under emergency access; `detail` is the finding.
+    EmergencyReviewed = 44,
     /// Another system told of an access there; nothing of it was seen here.
     Reported = 50,
     /// Entries are handed over to another system, or were written to a file for one.
@@ -56,7 +62,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Kind; 21] = [
+    pub const ALL: [Kind; 24] = [
         Kind::NodeStarted,
         Kind::NodeStopped,
         Kind::Heartbeat,
@@ -76,6 +82,9 @@ impl Kind {
         Kind::AdminChange,
         Kind::Incident,
         Kind::TrailViewed,
+        Kind::EmergencyBegun,
+        Kind::EmergencyEnded,
+        Kind::EmergencyReviewed,
         Kind::Reported,
         Kind::Exported,
     ];
@@ -102,6 +111,9 @@ impl Kind {
             Kind::AdminChange => "admin-change",
             Kind::Incident => "incident",
             Kind::TrailViewed => "trail-viewed",
+            Kind::EmergencyBegun => "emergency-begun",
+            Kind::EmergencyEnded => "emergency-ended",
+            Kind::EmergencyReviewed => "emergency-reviewed",
             Kind::Reported => "reported",
             Kind::Exported => "exported",
         }
@@ -302,6 +314,8 @@ pub struct Record<'a> {
     pub source: Option<Cow<'a, str>>,
     /// What that system calls the event.
     pub source_event: Option<Cow<'a, str>>,
+    /// The number of the emergency access that it is about, or that its person had on the resource.
+    pub emergency: Option<u64>,
 }
 
 impl Record<'_> {
@@ -339,6 +353,7 @@ impl Record<'_> {
             purpose: None,
             source: None,
             source_event: None,
+            emergency: None,
         }
     }
 }

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::pattern::Pattern;
-use crate::sources::{Lock, Locked, Person, Rule, Sources};
+use crate::sources::{Emergencies, Emergency, Lock, Locked, Person, Rule, Sources};
 use crate::vocabulary::{BUILTIN_TEXT, SCHEMA_TEXT};
 
 /// Says what the bytes below mean; changes when they do.
-const FORMAT: &str = "wardline policy sources v3";
+const FORMAT: &str = "wardline policy sources v4";
 
 /// Returns the SHA-256 of the sources. The order of roles, files, people and resources does not count, the
 /// order of a role's rules does, because their ids tell it. Places do not count, except that a
@@ -28,6 +28,7 @@ pub(crate) fn of(sources: &Sources<'_>) -> [u8; 32] {
     resources.dedup();
     hash.texts(resources.into_iter());
     hash.names(sources.purposes.iter().map(|purpose| &**purpose));
+    hash.emergencies(sources.emergencies);
     let mut bytes = [0; 32];
     bytes.copy_from_slice(hash.0.finish().as_ref());
     bytes
@@ -81,6 +82,20 @@ impl Hash {
             };
             self.text(kind);
             self.text(&name);
+        }
+    }
+
+    fn emergencies(&mut self, emergencies: &Emergencies) {
+        self.names(emergencies.initiators.iter().map(String::as_str));
+        self.names(emergencies.resources.iter().map(String::as_str));
+        let mut taken: Vec<_> = emergencies.taken.iter().collect();
+        taken.sort_by_key(|emergency| emergency.number);
+        self.count(taken.len());
+        for Emergency { number, person, resource, until } in taken {
+            self.0.update(&number.to_be_bytes());
+            self.0.update(&person.0.to_be_bytes());
+            self.text(resource);
+            self.0.update(&until.0.to_be_bytes());
         }
     }
 

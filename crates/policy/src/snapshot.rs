@@ -5,11 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use cedar_policy::{Authorizer, Entities, Entity, EntityUid, PolicyId as CedarId, Request};
-use model::{Action, Context, Decision, Need, Object, PersonId, PolicyId, Principal, ResourceId, Verdict};
+use model::{Action, Context, Decision, Micros, Need, Object, PersonId, PolicyId, Principal, ResourceId, Verdict};
 
 use crate::catalogue::{self, UNKNOWN_SCHEMA};
 use crate::slices::{self, Found, Slice, Slices};
-use crate::sources::{Diagnostic, Sources};
+use crate::sources::{Diagnostic, Emergencies, Sources};
 use crate::{cedar, digest, reason, roles, vocabulary};
 
 /// One version of all policy: roles, policies, people and resources. Cheap to ask, never changes.
@@ -27,10 +27,14 @@ pub struct Snapshot {
     purposes: Box<[Arc<str>]>,
     /// Those where a policy may forbid something of a relation, to whomever.
     forbidding: HashSet<Arc<str>>,
+    /// Who may take emergency access, and who has it.
+    emergencies: Emergencies,
 }
 
 struct Member {
+    id: PersonId,
     name: Arc<str>,
+    roles: Box<[Arc<str>]>,
     disabled: bool,
     uid: EntityUid,
     /// The person alone: what a need names is added when it is asked.
@@ -78,7 +82,9 @@ impl Snapshot {
             let roles: HashSet<&Arc<str>> = person.roles.iter().collect();
             let entity = vocabulary::person(person.id, &person.name, &person.roles);
             let member = Member {
+                id: person.id,
                 name: Arc::clone(&person.name),
+                roles: person.roles.as_slice().into(),
                 disabled: person.disabled,
                 uid: entity.uid(),
                 entities: Entities::from_entities([entity], None)
@@ -99,6 +105,7 @@ impl Snapshot {
             resources: resources.collect(),
             purposes: sources.purposes.into(),
             forbidding,
+            emergencies: sources.emergencies.clone(),
         })
     }
 
@@ -120,6 +127,30 @@ impl Snapshot {
     /// Returns the purposes that people may state, as the configuration orders them.
     pub fn purposes(&self) -> &[Arc<str>] {
         &self.purposes
+    }
+
+    /// Returns the number of the emergency access that a person has to a resource at that time; of several the last.
+    pub fn emergency(&self, person: PersonId, resource: &ResourceId, at: Micros) -> Option<u64> {
+        self.emergency_on(person, &resource.0, at)
+    }
+
+    fn emergency_on(&self, person: PersonId, resource: &str, at: Micros) -> Option<u64> {
+        let taken = self.emergencies.taken.iter();
+        let theirs = taken.filter(|taken| taken.person == person && taken.resource == resource);
+        theirs.filter(|taken| at < taken.until).map(|taken| taken.number).max()
+    }
+
+    /// Tells whether there is such a thing as emergency access, for anybody to anything.
+    pub fn offers_emergencies(&self) -> bool {
+        !self.emergencies.resources.is_empty() && !self.emergencies.initiators.is_empty()
+    }
+
+    /// Tells whether this person may take emergency access to the resource.
+    pub fn may_take_emergency(&self, person: PersonId, resource: &ResourceId) -> bool {
+        let initiates = |role: &Arc<str>| self.emergencies.initiators.iter().any(|known| **known == **role);
+        let member = self.people.get(&person).filter(|member| !member.disabled);
+        let offered = self.emergencies.resources.iter().any(|offered| **offered == *resource.0);
+        offered && member.is_some_and(|member| member.roles.iter().any(initiates))
     }
 
     /// Decides whether a person may do all that an operation needs; without needs, whether they may Connect.
@@ -294,7 +325,11 @@ impl<'a> Case<'a> {
         context: &Context,
     ) -> Option<Case<'a>> {
         let context = match snapshot.asks_about_circumstances {
-            true => vocabulary::circumstances(context)?,
+            true => {
+                let uid = resource.uid();
+                let emergency = snapshot.emergency_on(member.id, uid.id().unescaped(), context.at);
+                vocabulary::circumstances(context, emergency.is_some())?
+            }
             false => cedar_policy::Context::empty(),
         };
         Some(Case { snapshot, member, resource, context })

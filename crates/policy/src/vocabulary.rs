@@ -119,7 +119,7 @@ pub(crate) fn object(resource: &EntityUid, object: &Object) -> Option<Entity> {
 }
 
 /// Returns the circumstances as Cedar's context.
-pub(crate) fn circumstances(context: &Context) -> Option<cedar_policy::Context> {
+pub(crate) fn circumstances(context: &Context, emergency: bool) -> Option<cedar_policy::Context> {
     let (at, hour, weekday) = calendar(context.at);
     let number = RestrictedExpression::new_long;
     cedar_policy::Context::from_pairs([
@@ -128,6 +128,7 @@ pub(crate) fn circumstances(context: &Context) -> Option<cedar_policy::Context> 
         ("hour".to_owned(), number(hour)),
         ("weekday".to_owned(), number(weekday)),
         ("purpose".to_owned(), text(context.purpose.as_deref().unwrap_or_default())),
+        ("emergency".to_owned(), RestrictedExpression::new_bool(emergency)),
     ])
     .ok()
 }
@@ -213,7 +214,7 @@ mod tests {
         Entities::from_entities(all, Some(&SCHEMA)).unwrap();
         for address in ["10.0.0.1", "::1", "::ffff:10.0.0.1", "fe80::1"] {
             let context = Context { address: address.parse().unwrap(), at: Micros(1), purpose: None };
-            let context = circumstances(&context).unwrap();
+            let context = circumstances(&context, false).unwrap();
             context.validate(&SCHEMA, action_uid(Action::Read)).unwrap();
         }
     }

@@ -14,6 +14,7 @@
 mod access;
 mod agreements;
 mod database;
+mod emergencies;
 mod error;
 mod locks;
 mod names;
@@ -26,6 +27,7 @@ use sqlx::SqlitePool;
 
 pub use access::{Closed, NewRequest, REQUESTS_PER_PERSON_MAX, RequestRow};
 pub use agreements::{AgreementRow, HoldRow, NoAgreement};
+pub use emergencies::{Emergency, Finding, Over, Review};
 pub use error::Error;
 pub use locks::{LOCKS_MAX, LockRow, LockedRow, NewLock};
 pub use names::{NAME_BYTES_MAX, name_fits, role_fits};

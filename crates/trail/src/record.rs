@@ -18,6 +18,8 @@ const VERSION_1: u8 = 1;
 const VERSION_2: u8 = 2;
 /// With purposes, and with what other systems told.
 const VERSION_3: u8 = 3;
+/// With emergencies.
+const VERSION_4: u8 = 4;
 /// The longest record. A statement text or sealed parameters of many megabytes must fit, an endless one not.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
 /// The longest name: of a person, client program, resource, command, object or policy.
@@ -107,6 +109,7 @@ mod field {
     pub(super) const PURPOSE: u64 = 35;
     pub(super) const SOURCE: u64 = 36;
     pub(super) const SOURCE_EVENT: u64 = 37;
+    pub(super) const EMERGENCY: u64 = 40;
 }
 
 /// Appends the canonical bytes of a record.
@@ -198,16 +201,24 @@ fn write(record: &Record<'_>, out: &mut Vec<u8>) {
     text(out, field::PURPOSE, record.purpose.as_deref());
     text(out, field::SOURCE, record.source.as_deref());
     text(out, field::SOURCE_EVENT, record.source_event.as_deref());
+    number(out, field::EMERGENCY, record.emergency);
 }
 
 /// Returns the lowest version that can say all of a record.
 fn version(record: &Record<'_>) -> u8 {
     let Record { kind, patients, unresolved, masked, unmasked, purpose, source, source_event, .. } = record;
+    if kind_is_of_version_4(*kind) || record.emergency.is_some() {
+        return VERSION_4;
+    }
     if kind_is_of_version_3(*kind) || purpose.is_some() || source.is_some() || source_event.is_some() {
         return VERSION_3;
     }
     let first = patients.is_none() && unresolved.is_none() && masked.is_empty() && unmasked.is_empty();
     if first { VERSION_1 } else { VERSION_2 }
+}
+
+fn kind_is_of_version_4(kind: Kind) -> bool {
+    matches!(kind, Kind::EmergencyBegun | Kind::EmergencyEnded | Kind::EmergencyReviewed)
 }
 
 fn kind_is_of_version_3(kind: Kind) -> bool {
@@ -310,7 +321,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'static>, DecodeError> {
     }
     let mut input = Input { bytes };
     let version = input.byte()?;
-    if !(VERSION_1..=VERSION_3).contains(&version) {
+    if !(VERSION_1..=VERSION_4).contains(&version) {
         return Err(DecodeError::Version(version));
     }
     if input.varint()? != field::KIND {
@@ -372,6 +383,7 @@ fn read_field(record: &mut Record<'static>, number: u64, input: &mut Input<'_>) 
         field::PURPOSE => record.purpose = Some(input.text(number, name)?),
         field::SOURCE => record.source = Some(input.text(number, name)?),
         field::SOURCE_EVENT => record.source_event = Some(input.text(number, name)?),
+        field::EMERGENCY => record.emergency = Some(input.varint()?),
         _ => return Err(DecodeError::Field(number)),
     }
     Ok(())

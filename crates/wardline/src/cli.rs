@@ -453,6 +453,9 @@ pub(crate) enum KindName {
     AdminChange,
     Incident,
     TrailViewed,
+    EmergencyBegun,
+    EmergencyEnded,
+    EmergencyReviewed,
     Reported,
     Exported,
 }

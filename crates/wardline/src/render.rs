@@ -147,6 +147,7 @@ pub(crate) fn json(entry: &Entry, opened: Option<&Opened>) -> Value {
     }
     put("source", record.source.as_ref().map(|source| json!(source)));
     put("source_event", record.source_event.as_ref().map(|event| json!(event)));
+    put("emergency", record.emergency.map(|number| json!(number)));
     put("sealed_bytes", record.sealed.as_ref().map(|sealed| json!(sealed.len())));
     if let Some(opened) = opened {
         put("literals", Some(json!(opened.literals)));
@@ -181,6 +182,7 @@ pub(crate) fn text(entry: &Entry, opened: Option<&Opened>, paint: Paint) -> Stri
     line("who", who(record));
     line("resource", resource(record));
     line("purpose", record.purpose.as_ref().map(|purpose| printable(purpose)));
+    line("emergency", record.emergency.map(|number| number.to_string()));
     line("command", record.command.as_ref().map(|command| printable(command)));
     line("statement", record.statement.as_ref().map(|statement| printable(statement)));
     line("values", values(record, opened));
@@ -239,6 +241,9 @@ fn title(kind: Kind) -> &'static str {
         Kind::AdminChange => "change by an administrator",
         Kind::Incident => "INCIDENT",
         Kind::TrailViewed => "trail read",
+        Kind::EmergencyBegun => "EMERGENCY ACCESS",
+        Kind::EmergencyEnded => "emergency access is over",
+        Kind::EmergencyReviewed => "emergency access reviewed",
         Kind::Reported => "access, as another system reported it",
         Kind::Exported => "handed over",
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::{Action, Context, Decision, Micros, Need, Object, PersonId, Principal, ResourceId, Verdict};
-use policy::{CedarFile, Diagnostic, Lock, Locked, Pattern, Person, Place, Role, Rule, Snapshot, Sources};
+use policy::{CedarFile, Diagnostic, Emergencies, Lock, Locked, Pattern, Person, Place, Role, Rule, Snapshot, Sources};
 
 /// The classes of protected values that there are.
 pub(crate) const CLASSES: &[&str] = &["age", "date", "ssn"];
@@ -21,13 +21,21 @@ pub(crate) struct World {
     pub(crate) people: Vec<Person>,
     pub(crate) locks: Vec<Lock>,
     pub(crate) resources: Vec<ResourceId>,
+    pub(crate) emergencies: Emergencies,
 }
 
 impl World {
     /// Two resources, nobody, nothing allowed.
     pub(crate) fn new() -> World {
         let resources = ["hospital", "lab"].map(|id| ResourceId(Arc::from(id))).to_vec();
-        World { roles: Vec::new(), cedar: Vec::new(), people: Vec::new(), locks: Vec::new(), resources }
+        World {
+            roles: Vec::new(),
+            cedar: Vec::new(),
+            people: Vec::new(),
+            locks: Vec::new(),
+            resources,
+            emergencies: Emergencies::default(),
+        }
     }
 
     pub(crate) fn role(mut self, name: &str, rules: &[Rule]) -> World {
@@ -69,6 +77,7 @@ impl World {
             resources: &self.resources,
             classes: CLASSES,
             purposes: &PURPOSES.map(Arc::from),
+            emergencies: &self.emergencies,
         };
         Snapshot::compile(&sources, 7)
     }

@@ -74,12 +74,13 @@ prop_compose! {
         outcome in outcome(), patients in patients(), unresolved in any::<Option<u64>>(),
         columns in prop::array::uniform2(prop::collection::vec(any::<String>(), 0..3)),
         purpose in any::<Option<String>>(),
-        source in prop::array::uniform2(any::<Option<String>>()),
+        source in prop::array::uniform2(any::<Option<String>>()), emergency in any::<Option<u64>>(),
     ) -> Record<'static> {
         let mut record = record;
         [record.source, record.source_event] = source.map(|text| text.map(Into::into));
         (record.patients, record.unresolved) = (patients, unresolved);
         record.purpose = purpose.map(Into::into);
+        record.emergency = emergency;
         [record.masked, record.unmasked] = columns.map(|list| list.into_iter().map(Into::into).collect());
         record.verdict = verdict;
         record.policies = policies.into_iter().map(Into::into).collect();
@@ -144,6 +145,11 @@ fn refusals_say_what_is_wrong() {
     let base = [3, 1, 3, 2, 0, 0, 0, 0, 0, 0, 0, 0];
     assert_eq!(decode(&base), Err(DecodeError::Version(3)));
     assert_eq!(decode(&[&base[..], &[36, 1, b'a']].concat()).unwrap().source.as_deref(), Some("a"));
+    let base = [4, 1, 3, 2, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(decode(&base), Err(DecodeError::Version(4)));
+    assert_eq!(decode(&[&base[..], &[40, 7]].concat()).unwrap().emergency, Some(7));
+    let begun = [3, 1, 42, 2, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(decode(&begun), Err(DecodeError::Version(3)));
     let reported = [1, 1, 50, 2, 0, 0, 0, 0, 0, 0, 0, 0];
     assert_eq!(decode(&reported), Err(DecodeError::Version(1)));
     let base = [2, 1, 3, 2, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -198,7 +204,7 @@ fn the_documented_vectors_hold() {
     }
 }
 
-fn vector_records() -> [(&'static str, Record<'static>); 6] {
+fn vector_records() -> [(&'static str, Record<'static>); 7] {
     let at = Micros(1_795_428_000_000_000);
     let mut refused = Record::new(Kind::SignIn, at);
     refused.person_name = Some("nurse.joy".into());
@@ -217,6 +223,9 @@ fn vector_records() -> [(&'static str, Record<'static>); 6] {
     reported.person_name = Some("reported:dr.who".into());
     reported.source = Some("ehr".into());
     reported.source_event = Some("e-1".into());
+    let mut emergency = Record::new(Kind::EmergencyBegun, at);
+    emergency.person_name = Some("nurse.joy".into());
+    emergency.emergency = Some(3);
     [
         ("heartbeat", Record::new(Kind::Heartbeat, at)),
         ("failed sign-in", refused),
@@ -224,5 +233,6 @@ fn vector_records() -> [(&'static str, Record<'static>); 6] {
         ("read with patients", patients),
         ("read for a purpose", purpose),
         ("reported", reported),
+        ("emergency begun", emergency),
     ]
 }

@@ -148,6 +148,19 @@ impl<C: Control> Relay<C> {
         Ok(self.refuse_extended(refused(refusal), pending))
     }
 
+    /// Returns the answer to what policy refuses. Whoever may take emergency access is told that there is such a thing.
+    pub(super) fn denied(&self) -> WireError {
+        let asking = "Ask for access, or for what your roles allow: `wardline access matrix` shows it.";
+        let hint = match self.gate.may_take_emergency() {
+            true => format!(
+                "{asking} In an emergency: `wardline --as NAME break-glass begin {} --reason-code … --reason …`.",
+                self.gate.session().resource
+            ),
+            false => asking.to_owned(),
+        };
+        WireError::new(Severity::Error, b"42501", "refused by policy").hint(hint)
+    }
+
     pub(super) fn refuse_outdated(&mut self, at: Micros) -> Result<Step, Failure> {
         self.refuse_unknown(b"0A000", "the resource's objects have changed: prepare the statement again", at)
     }
@@ -156,9 +169,4 @@ impl<C: Control> Relay<C> {
 /// Returns a text that fails at the resource as the refused one would.
 fn failing_text(error: &WireError) -> &'static str {
     if error.message.ends_with(" at end of input") { FAILING_TEXT_AT_END } else { FAILING_TEXT }
-}
-
-pub(super) fn denied() -> WireError {
-    WireError::new(Severity::Error, b"42501", "refused by policy")
-        .hint("Ask for access, or for what your roles allow: `wardline access matrix` shows it.")
 }

@@ -26,13 +26,14 @@ const READERS_MAX: u32 = 4;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// All migrations, oldest first. A released one is never edited: its checksum is in every database.
-const MIGRATIONS: [(i64, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str); 7] = [
     (1, "people", include_str!("../migrations/0001_people.sql")),
     (2, "changes", include_str!("../migrations/0002_changes.sql")),
     (3, "agreements", include_str!("../migrations/0003_agreements.sql")),
     (4, "locks", include_str!("../migrations/0004_locks.sql")),
     (5, "access", include_str!("../migrations/0005_access.sql")),
     (6, "emergencies", include_str!("../migrations/0006_emergencies.sql")),
+    (7, "exceptions", include_str!("../migrations/0007_exceptions.sql")),
 ];
 
 impl Registry {

@@ -76,6 +76,9 @@ pub enum Error {
     /// Nobody reviews their own.
     #[error("nobody reviews their own emergency access")]
     OwnEmergency,
+    /// There is no exception of that number.
+    #[error("there is no such exception")]
+    UnknownException,
     /// A row does not hold what this program writes there.
     #[error("the registry is damaged: column `{column}` is not readable")]
     Damaged {

@@ -5,6 +5,8 @@ mod it {
     mod access;
     mod agreements;
     mod database;
+    mod emergencies;
+    mod exceptions;
     mod locks;
     mod people;
     mod sign_in;

@@ -10,6 +10,9 @@ use std::path::PathBuf;
 use model::{PersonId, Record, Secret};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::changes::breakglass::{Act, ByCodeView, EmergencyView, SheetView, TimelineView};
+use crate::changes::exceptions::{self, ExceptionView};
+
 /// A password on its way to the server process: serialised for the socket, never shown.
 #[derive(Clone, Debug)]
 pub(crate) struct Sensitive(pub(crate) Secret);
@@ -105,6 +108,10 @@ pub(crate) enum Request {
     AccessRevoke { number: u64, reason: String },
     /// List requests and grants.
     AccessList { also_closed: bool },
+    /// Something about emergency access.
+    BreakGlass { act: Act },
+    /// Something about the register of exceptions.
+    Exception { act: exceptions::Act },
     /// Who may do what with Wardline itself.
     OperatorRights {},
     /// The keys of the trail.
@@ -225,6 +232,16 @@ pub(crate) enum Reply {
     Locks(Vec<LockView>),
     /// Requests and grants.
     Requests(Vec<RequestView>),
+    /// Emergency access.
+    Emergencies(Vec<EmergencyView>),
+    /// What was done under emergency access.
+    Timeline(Box<TimelineView>),
+    /// Emergency access by a sealed code, and the token that goes with it.
+    ByCode(Box<ByCodeView>),
+    /// Sealed codes.
+    Sheet(SheetView),
+    /// Exceptions, and protections without one.
+    Exceptions(Vec<ExceptionView>),
     /// Decisions.
     Matrix(Vec<CellView>),
     /// What would become of a statement.

@@ -5,6 +5,8 @@
 //! secret. Used by the server for its control socket and by commands when no server runs.
 
 mod access;
+pub(crate) mod breakglass;
+pub(crate) mod exceptions;
 mod sessions;
 
 use std::borrow::Cow;
@@ -48,11 +50,13 @@ pub(crate) struct Change<'a> {
     pub(crate) what: String,
     /// Its number, where it is one of the registry and about to be made.
     pub(crate) number: Option<u64>,
+    /// The emergency access that it is about.
+    pub(crate) emergency: Option<u64>,
 }
 
 impl<'a> Change<'a> {
     pub(crate) fn new(actor: &'a Actor, command: &'static str, what: String) -> Change<'a> {
-        Change { actor, command, what, number: None }
+        Change { actor, command, what, number: None, emergency: None }
     }
 }
 
@@ -125,6 +129,8 @@ impl Node {
                 self.access_close(actor, number, Closed::Revoked, &reason).await
             }
             Request::AccessList { also_closed } => self.access_list(also_closed).await,
+            Request::BreakGlass { act } => self.break_glass(actor, act).await,
+            Request::Exception { act } => self.exception_act(actor, act).await,
             Request::SurveyBegin { resource, what } => self.survey_begin(actor, &resource, what).await,
             Request::SurveyEnd { resource, what, rows, failed } => {
                 self.survey_end(actor, &resource, what, rows, failed).await
@@ -552,7 +558,7 @@ impl Node {
     }
 
     /// Returns the parameters of SCRAM verifiers when the listener asks for SCRAM; otherwise none are kept.
-    fn scram_parameters(&self, name: &str) -> Option<Parameters> {
+    pub(crate) fn scram_parameters(&self, name: &str) -> Option<Parameters> {
         self.config.load().listener.scram.then(|| self.salts.parameters(name))
     }
 
@@ -661,6 +667,7 @@ impl Node {
         record.command = Some(change.command.into());
         record.detail = Some(detail(&change.what));
         record.operation = change.number.map(OperationId);
+        record.emergency = change.emergency;
         record
     }
 
@@ -715,6 +722,8 @@ impl Node {
             | Request::AccessWithdraw { .. }
             | Request::AccessRevoke { .. }
             | Request::AccessList { .. }
+            | Request::BreakGlass { .. }
+            | Request::Exception { .. }
             | Request::Explain { .. }
             | Request::AccessMatrix { .. } => Err(older_registry(&self.folder.registry(), registry, trail)),
         }
@@ -723,6 +732,9 @@ impl Node {
 
 /// Tells whether a request changes something that another one looks at.
 fn waits_for_turn(request: &Request) -> bool {
+    if let Request::BreakGlass { act } = request {
+        return breakglass::waits_for_turn(act);
+    }
     !matches!(
         request,
         // A log-in waits for hashes; it changes nothing that another change looks at.
@@ -745,6 +757,7 @@ fn waits_for_turn(request: &Request) -> bool {
             | Request::HoldList {}
             | Request::RetentionPlan {}
             | Request::Agreements {}
+            | Request::Exception { act: exceptions::Act::List {} }
     )
 }
 

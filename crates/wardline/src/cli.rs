@@ -21,7 +21,8 @@ Examples:
   wardline serve                         starts the gateway
   wardline trail tail -f                 follows what is being accessed
 
-Exit codes: 0 done, 1 refused or damage found, 2 could not run, 3 the trail failed.")]
+Exit codes: 0 done, 1 refused or damage found, 2 could not run, 3 the trail failed, 4 a protection is switched off without
+an exception.")]
 pub(crate) struct Cli {
     /// Configuration file
     #[arg(long, global = true, value_name = "FILE", default_value = "wardline.toml")]
@@ -90,6 +91,12 @@ pub(crate) enum Command {
     /// Who may do what
     #[command(subcommand)]
     Access(Access),
+    /// Emergency access: taken, told to others, over by itself, reviewed
+    #[command(subcommand)]
+    BreakGlass(crate::commands::breakglass::BreakGlass),
+    /// Protections that are switched off, and why that is allowed
+    #[command(subcommand)]
+    Exception(crate::commands::exception::ExceptionCommand),
     /// What of a resource is protected, and what that does to a statement
     #[command(subcommand)]
     Phi(Phi),
@@ -133,7 +140,7 @@ Examples:
   wardline --config new.toml check --json
   wardline check --fields
 
-Exit codes: 0 it would start, 1 it would not.")]
+Exit codes: 0 it would start, 1 it would not, 4 it would, and a protection is switched off without an exception.")]
 pub(crate) struct Check {
     /// Write JSON
     #[arg(long)]

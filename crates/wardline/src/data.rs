@@ -102,6 +102,11 @@ impl DataFolder {
         self.path.join("vault.json")
     }
 
+    /// Digests of the sealed codes of emergency access.
+    pub(crate) fn codes(&self) -> PathBuf {
+        self.path.join("break-glass.json")
+    }
+
     /// Who may report events, with their tokens' digests.
     pub(crate) fn inbound(&self) -> PathBuf {
         self.path.join("inbound.json")

@@ -17,7 +17,9 @@ use model::{Kind, Micros, OperationId, PersonId, Record, ResourceId};
 use parking_lot::Mutex;
 use phi::operator::KeyId;
 use phi::{Class, Keys};
-use policy::{Lock as PolicyLock, Locked, Person, Role, Rule, Snapshot, Sources};
+use policy::{
+    Emergencies, Emergency, Lock as PolicyLock, Locked, Person, Role, Rule, Snapshot, Sources,
+};
 use registry::{LockRow, LockedRow, PersonRow, Registry, RequestRow};
 use tokio::sync::watch;
 use trail::Trail;
@@ -290,16 +292,65 @@ pub(crate) struct Subjects {
     people: Vec<PersonRow>,
     locks: Vec<LockRow>,
     /// In force when they were read.
-    grants: Vec<RequestRow>,
+    given: Vec<Given>,
+    /// Emergency access of these.
+    taken: Vec<Emergency>,
+}
+
+/// A role that somebody has on one resource for a time: by a grant, or by emergency access.
+#[derive(Debug)]
+pub(crate) struct Given {
+    /// What its own role is called in the policy: a name with a dot cannot be given to people.
+    name: String,
+    person: PersonId,
+    role: String,
+    resource: String,
+    /// From when on its rules do not hold any more, whether or not somebody has ended it.
+    until: Option<Micros>,
+}
+
+impl Given {
+    fn by_grant(grant: &RequestRow) -> Given {
+        Given {
+            name: format!("grant.{}", grant.number),
+            person: grant.person,
+            role: grant.role.clone(),
+            resource: grant.resource.clone(),
+            until: None,
+        }
+    }
+
+    fn by_emergency(emergency: &registry::Emergency) -> Given {
+        Given {
+            name: format!("emergency.{}", emergency.number),
+            person: emergency.person,
+            role: emergency.role.clone(),
+            resource: emergency.resource.clone(),
+            until: emergency.taken.map(|(_, until)| until),
+        }
+    }
+}
+
+fn taken(emergency: &registry::Emergency) -> Option<Emergency> {
+    let (_, until) = emergency.taken?;
+    let (person, resource) = (emergency.person, emergency.resource.clone());
+    Some(Emergency { number: emergency.number, person, resource, until })
 }
 
 impl Subjects {
     /// Reads them as they are now.
     pub(crate) async fn read(registry: &Registry) -> Result<Subjects, registry::Error> {
-        let mut grants = registry.access_requests(false).await?;
         let now = now();
-        grants.retain(|grant| grant.is_in_force(now));
-        Ok(Subjects { people: registry.people().await?, locks: registry.locks_in_force().await?, grants })
+        let grants = registry.access_requests(false).await?;
+        let mut emergencies = registry.emergencies(false).await?;
+        emergencies.retain(|emergency| emergency.is_in_force(now));
+        let granted = grants.iter().filter(|grant| grant.is_in_force(now)).map(Given::by_grant);
+        Ok(Subjects {
+            people: registry.people().await?,
+            locks: registry.locks_in_force().await?,
+            given: granted.chain(emergencies.iter().map(Given::by_emergency)).collect(),
+            taken: emergencies.iter().filter_map(taken).collect(),
+        })
     }
 }
 
@@ -314,29 +365,53 @@ pub(crate) fn compile(config: &Config, subjects: &Subjects, version: u64) -> any
         };
         PolicyLock { number: lock.number, what }
     });
-    compile_with(config, &subjects.people, &subjects.grants, &locks.collect::<Vec<_>>(), version)
+    let given = Granted { given: &subjects.given, taken: &subjects.taken };
+    compile_with(config, &subjects.people, given, &locks.collect::<Vec<_>>(), version)
 }
 
-/// Returns a grant as a role of its own: what the role it is of allows, on its resource alone. Denials and permits name it
-/// as `role.grant.N`; a name with a dot cannot be given to people.
-fn granted_role(config: &Config, grant: &RequestRow) -> Option<Role> {
-    let role = config.roles.iter().find(|role| role.name == grant.role)?;
-    let rules = role.rules.iter().filter(|rule| rule.resource == "*" || rule.resource == grant.resource);
-    let rules = rules.map(|rule| Rule { resource: grant.resource.clone(), ..rule.clone() }).collect();
-    config.resources.contains_key(&grant.resource).then(|| Role {
-        name: format!("grant.{}", grant.number),
-        rules,
+/// Returns what is given as a role of its own: what the role it is of allows, on its resource alone. Denials and permits
+/// name it as `role.grant.N` or `role.emergency.N`.
+fn granted_role(config: &Config, given: &Given) -> Option<Role> {
+    let role = config.roles.iter().find(|role| role.name == given.role)?;
+    let rules = role.rules.iter().filter(|rule| rule.resource == "*" || rule.resource == given.resource);
+    // Whole seconds: never longer than it was given for.
+    let end = given.until.map(|until| i64::try_from(until.0 / 1_000_000).unwrap_or(i64::MAX));
+    let rules = rules.map(|rule| Rule {
+        resource: given.resource.clone(),
+        until: rule.until.into_iter().chain(end).min(),
+        ..rule.clone()
+    });
+    config.resources.contains_key(&given.resource).then(|| Role {
+        name: given.name.clone(),
+        rules: rules.collect(),
         place: role.place.clone(),
     })
 }
 
-/// The same for given grants and locks.
+/// What people have for a time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Granted<'a> {
+    given: &'a [Given],
+    taken: &'a [Emergency],
+}
+
+/// Returns who may take emergency access, and who has it.
+fn emergencies(config: &Config, taken: &[Emergency]) -> Emergencies {
+    let configured = config.emergency.break_glass.as_ref();
+    Emergencies {
+        initiators: configured.map(|glass| glass.initiators.clone()).unwrap_or_default(),
+        resources: configured.map(|glass| glass.resources.clone()).unwrap_or_default(),
+        taken: taken.to_vec(),
+    }
+}
+
+/// The same for what is given, and locks.
 ///
 /// A role that somebody holds and nobody defines any more grants nothing; it must not stop a reload that removes it.
 pub(crate) fn compile_with(
     config: &Config,
     people: &[PersonRow],
-    grants: &[RequestRow],
+    granted: Granted<'_>,
     locks: &[PolicyLock],
     version: u64,
 ) -> anyhow::Result<Snapshot> {
@@ -344,10 +419,11 @@ pub(crate) fn compile_with(
     // A lock on a role is on whoever has it by a grant, too: their role has another name here.
     let locked =
         |role: &str| locks.iter().any(|lock| matches!(&lock.what, Locked::Role(name) if name == role));
-    let given = grants
+    let given = granted
+        .given
         .iter()
-        .filter(|grant| !locked(&grant.role))
-        .filter_map(|grant| Some((grant.person, granted_role(config, grant)?)));
+        .filter(|given| !locked(&given.role))
+        .filter_map(|given| Some((given.person, granted_role(config, given)?)));
     let given: Vec<(PersonId, Role)> = given.collect();
     let roles: Vec<Role> =
         config.roles.iter().cloned().chain(given.iter().map(|(_, role)| role.clone())).collect();
@@ -376,6 +452,7 @@ pub(crate) fn compile_with(
         resources: &resources,
         classes: &classes,
         purposes: &config.purposes,
+        emergencies: &emergencies(config, granted.taken),
     };
     Snapshot::compile(&sources, version).map_err(|diagnostics| {
         let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();

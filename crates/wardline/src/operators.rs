@@ -11,6 +11,7 @@ use identity::Means;
 use model::{Action, Kind, Outcome, Phase, Record, Verdict};
 
 use crate::admin::{ActingPerson, Actor, Claim, Refusal, Reply, Request, RightsView};
+use crate::changes::{breakglass, exceptions};
 use crate::node::{DETAIL_BYTES_MAX, Node};
 use crate::output;
 use crate::standing::Standing;
@@ -123,6 +124,8 @@ fn needed(request: &Request) -> Needed {
         Request::AccessList { .. } => {
             (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review)
         }
+        Request::BreakGlass { act } => breakglass::needed(act),
+        Request::Exception { act } => exceptions::needed(act),
         Request::ArchiveManifest { .. } => (&[&[Admin, KeyAdmin, Auditor]], Action::Administer),
         Request::KeyList {} => (&[&[KeyAdmin, Auditor, PrivacyOfficer]], Action::Review),
         Request::KeyRotate {} => (&[&[KeyAdmin]], Action::Administer),
@@ -176,6 +179,8 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::AccessWithdraw { .. } => change("access withdraw"),
         Request::AccessRevoke { .. } => change("access revoke"),
         Request::AccessList { .. } => change("access list"),
+        Request::BreakGlass { act } => breakglass::what(act),
+        Request::Exception { act } => exceptions::what(act),
         Request::SessionList {} => change("session list"),
         Request::LockList {} => change("lock list"),
         Request::UserList {} => change("user list"),

@@ -29,7 +29,7 @@ use crate::keep::{self, Begin};
 use crate::node::Node;
 use crate::standing::Standing;
 use crate::web::Web;
-use crate::{EXIT_TRAIL_FAILED, clock, logging, output, reload, tls, witness};
+use crate::{EXIT_TRAIL_FAILED, clock, emergency, exceptions, logging, notify, output, reload, tls, witness};
 
 /// Sessions get their error within this, after the trail failed.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -138,6 +138,7 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     let config = node.config.load_full();
     warn_of_missing_credentials(node, &config);
     let exports = Exports::start(node, &config)?;
+    let notices = notify::start(node, &config)?;
     let inbound = Inbound::start(node, &config).await?;
     let web = Web::start(node, &config).await?;
     let workers = Workers::start(std::thread::available_parallelism().map_or(1, Into::into))?;
@@ -145,7 +146,7 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     let control = Arc::new(ControlSocket::bind(&node.folder, config.operators.as_ref())?);
     let answers = answer_requests(&control, node);
     let repeats = repeat_changes(node);
-    let watches = [expire_access(node), witness::submit::start(node), clock::start(node), keep::start(node)];
+    let watches = [expire_access(node), emergency::start(node), exceptions::start(node), witness::submit::start(node), clock::start(node), keep::start(node)];
     let end = signals.obey(node, file).await;
     if let Some(inbound) = inbound {
         inbound.stop().await;
@@ -160,6 +161,7 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     control.close();
     let code = finish(end, node, listener, config.drain_timeout).await;
     exports.stop().await;
+    notices.stop().await;
     tokio::task::spawn_blocking(move || workers.stop()).await?;
     code
 }

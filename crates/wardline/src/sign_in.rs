@@ -131,7 +131,7 @@ impl Node {
 }
 
 /// Holds a failure back until the moment at which all failures are answered.
-async fn answer_together<T>(began: Instant, verdict: Result<T, Reason>) -> Result<T, Reason> {
+pub(crate) async fn answer_together<T, E>(began: Instant, verdict: Result<T, E>) -> Result<T, E> {
     if verdict.is_err() {
         let spent = began.elapsed().as_nanos() / FAILURE_ANSWER.as_nanos();
         let steps = u32::try_from(spent + 1).unwrap_or(u32::MAX);

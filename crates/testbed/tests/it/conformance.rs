@@ -6,6 +6,8 @@
 
 #[path = "conformance/access.rs"]
 mod access;
+#[path = "conformance/emergency.rs"]
+mod emergency;
 #[path = "conformance/handover.rs"]
 mod handover;
 #[path = "conformance/identifiers.rs"]

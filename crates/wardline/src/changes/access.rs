@@ -185,7 +185,7 @@ impl Node {
 }
 
 /// Returns the person who acts: access is asked for and approved by people, never by an account of a machine.
-fn acting(actor: &Actor) -> Result<&ActingPerson, Refusal> {
+pub(super) fn acting(actor: &Actor) -> Result<&ActingPerson, Refusal> {
     actor.person.as_ref().ok_or_else(|| {
         Refusal::new("this takes a person, and you act as an account of this machine")
             .help("sign in: `wardline --as NAME …` with the token of `wardline login NAME`")

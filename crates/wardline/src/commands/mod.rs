@@ -4,7 +4,9 @@ mod access;
 mod administer;
 pub(crate) mod answer;
 pub(crate) mod archive;
+pub(crate) mod breakglass;
 mod check;
+pub(crate) mod exception;
 pub(crate) mod export;
 pub(crate) mod inbound;
 mod init;
@@ -52,6 +54,8 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Retention(command) => retention::run(file, command),
         Command::Vault(command) => administer::vault(file, command),
         Command::Access(command) => access::run(file, command),
+        Command::BreakGlass(command) => breakglass::run(file, command),
+        Command::Exception(command) => exception::run(file, command),
         Command::Phi(command) => phi::run(file, command),
         Command::Session(command) => sessions::session(file, command),
         Command::Lock(command) => sessions::lock(file, command),
@@ -135,6 +139,10 @@ mod tests {
         "session watch",
         "lock list",
         "access list",
+        "break-glass list",
+        "break-glass show",
+        "break-glass codes list",
+        "exception list",
     ];
     /// These change people, credentials and keys, and add entries that say so.
     const ADD_ENTRIES: &[&str] = &[
@@ -168,6 +176,15 @@ mod tests {
         "access deny",
         "access withdraw",
         "access revoke",
+        "break-glass begin",
+        "break-glass end",
+        "break-glass revoke",
+        "break-glass approve",
+        "break-glass review",
+        "break-glass codes new",
+        "exception add",
+        "exception approve",
+        "exception end",
     ];
     /// What two people agreed to: entries whose time is over can be read no more. Their leaves and proofs stay.
     const DESTROY_KEYS: &[&str] = &["operator agree"];

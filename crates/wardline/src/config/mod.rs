@@ -5,6 +5,7 @@
 //! Absent on purpose: environment variables, includes and defaults that weaken protection.
 
 mod access;
+mod emergency;
 mod evidence;
 mod fields;
 mod files;
@@ -36,6 +37,7 @@ use toml::de::DeTable;
 use crate::clock::ClockWatch;
 use crate::witness::submit::Witnessing;
 pub(crate) use access::Askable;
+pub(crate) use emergency::{BreakGlass, Emergency, Notify, Way};
 pub(crate) use fields::FIELDS;
 pub(crate) use handover::{Export, Inbound};
 pub(crate) use keep::{StorePlace, TrailStore, bucket_place};
@@ -80,6 +82,8 @@ pub(crate) struct Config {
     pub(crate) clock: ClockWatch,
     /// Which roles may be asked for.
     pub(crate) access: BTreeMap<String, Askable>,
+    /// What an emergency is answered with.
+    pub(crate) emergency: Emergency,
     /// Who may administer; without it, the server's own account and root.
     pub(crate) operators: Option<Operators>,
     /// For how many years entries are kept at least.
@@ -266,6 +270,7 @@ fn add_policy_problems(draft: &Draft, problems: &mut Vec<Problem>) {
         resources: &resources,
         classes: &classes,
         purposes: &draft.purposes,
+        emergencies: &policy::Emergencies::default(),
     };
     let Err(diagnostics) = Snapshot::compile(&sources, 0) else { return };
     for diagnostic in diagnostics {

@@ -12,8 +12,8 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Askable, Certificate, Config, DEFAULT_ADDRESS, Export, Inbound, Listener, Resource, SignIn, StorePlace,
-    TrailStore, UpstreamTls, Web, access, evidence, files, handover, keep, operators, problem, protection,
+    Askable, Certificate, Config, DEFAULT_ADDRESS, Emergency, Export, Inbound, Listener, Resource, SignIn, StorePlace,
+    TrailStore, UpstreamTls, Web, access, emergency, evidence, files, handover, keep, operators, problem, protection,
     purposes, sha256, web,
 };
 use crate::operators::Operators;
@@ -46,6 +46,7 @@ pub(super) struct Draft {
     operators: Option<Operators>,
     retention_years: u32,
     access: BTreeMap<String, Askable>,
+    emergency: Emergency,
     trail_store: TrailStore,
     backup: Option<StorePlace>,
 }
@@ -74,6 +75,7 @@ impl Draft {
             operators: self.operators,
             retention_years: self.retention_years,
             access: self.access,
+            emergency: self.emergency,
             trail_store: self.trail_store,
             backup: self.backup,
         })
@@ -97,6 +99,7 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
         operators: operators::operators(top, &roles, base),
         retention_years: operators::retention_years(top),
         access: access::askable(top, &roles, &resources.keys().cloned().collect::<Vec<_>>()),
+        emergency: emergency::emergency(top, &roles, &resources, base),
         roles,
         policies: policies(policy.as_ref(), base),
         purposes: purposes::purposes(policy.as_ref()),

@@ -10,7 +10,7 @@ use model::{Micros, Principal, ResourceId, Secret};
 
 use crate::limits::Limits;
 use crate::protected::Protected;
-use crate::tls::UpstreamTls;
+use crate::tls::{ClientCertificate, UpstreamTls};
 
 /// One protected PostgreSQL database.
 #[derive(Debug)]
@@ -62,6 +62,9 @@ impl Upstream {
 pub trait Control: Send + Sync + 'static {
     /// Checks a password or token, counting failures. The reason is for the trail only.
     fn sign_in(&self, name: &str, secret: Secret) -> impl Future<Output = Result<Principal, Reason>> + Send;
+
+    /// Finds the program of that name by the certificate that it showed. The reason is for the trail only.
+    fn sign_in_certificate(&self, name: &str, certificate: &ClientCertificate) -> Result<Principal, Reason>;
 
     /// Begins SCRAM: returns the state and the server's first message, also for unknown people.
     fn scram_start(

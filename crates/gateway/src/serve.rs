@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use identity::Reason;
-use model::{Action, Kind, Need, Object, Outcome, Phase, Principal, Record, ResourceId, SessionId, Verdict};
+use model::{
+    Action, CertificateId, Kind, Need, Object, Outcome, Phase, Principal, Record, ResourceId, SessionId,
+    Verdict,
+};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -71,17 +74,25 @@ async fn serve<C: Control>(
     };
     let control = &*shared.control;
     let left = limits.handshake_timeout.saturating_sub(began.elapsed());
-    let answer = timeout(left, greet::authenticate(&mut greeted, control, shared.config.scram)).await;
+    let certificate = greet::certificate(&greeted, &shared.config, control.now());
+    let certificate = certificate.as_ref();
+    let asking = greet::authenticate(&mut greeted, control, shared.config.scram, certificate);
+    let answer = timeout(left, asking).await;
     let principal = match answer.map_err(|_| Failure::ClientSilent)?? {
         Ok(principal) => principal,
-        Err(reason) => return refuse_sign_in(shared, greeted, peer, reason, began).await,
+        Err(reason) => {
+            let shown = certificate.map(|certificate| certificate.id);
+            return refuse_sign_in(shared, greeted, (peer, shown), reason, began).await;
+        }
     };
     let Some(_seat) = shared.seats.enter(limits.sessions_max) else {
         tracing::warn!(%peer, limit = limits.sessions_max, "too many sessions");
         return refuse(&mut greeted.stream, &Denial::TooMany, began).await;
     };
     drop(waiting);
-    let session = Arc::new(session_of(&greeted, principal, peer, control));
+    let mut session = session_of(&greeted, principal, peer, control);
+    session.certificate = certificate.map(|certificate| certificate.id);
+    let session = Arc::new(session);
     let Some(devices) = shared.sessions.enter(&session, limits.sessions_per_person_max) else {
         return refuse(&mut greeted.stream, &Denial::TooMany, began).await;
     };
@@ -250,13 +261,14 @@ async fn cancel<C: Control>(shared: &Arc<Shared<C>>, process: u32, key: &[u8]) -
 async fn refuse_sign_in<C: Control>(
     shared: &Arc<Shared<C>>,
     mut greeted: Box<Greeted>,
-    peer: SocketAddr,
+    (peer, certificate): (SocketAddr, Option<CertificateId>),
     reason: Reason,
     began: Instant,
 ) -> Result<Ending, Failure> {
     metrics::counter!("gateway_sign_ins_refused_total").increment(1);
     let nobody = Principal { id: model::PersonId(0), name: "".into(), roles: [].into() };
-    let session = session_of(&greeted, nobody, peer, &*shared.control);
+    let mut session = session_of(&greeted, nobody, peer, &*shared.control);
+    session.certificate = certificate;
     let name = greeted_name(&greeted);
     match sign_in_record(&*shared.control, &session, name, Some(reason)).await {
         Ok(reference) => {
@@ -315,7 +327,8 @@ async fn durable<C: Control>(control: &C, record: &Record<'_>) -> Result<u64, Fa
 async fn refuse(stream: &mut Stream, denial: &Denial, began: Instant) -> Result<Ending, Failure> {
     let error = match denial {
         Denial::Refused { reference, emergencies } => {
-            let hint = "Check the name, the password or token, and the database; or ask your administrator, with the reference.";
+            let hint = "Check the name, the password or token, and the database. If you lack the right: `wardline access request`, \
+                        or ask your administrator, with the reference.";
             // The same for everybody and every resource, or it would tell who may and what there is.
             let emergency = " Those who may take emergency access: `wardline break-glass begin --help`.";
             let hint = format!("{hint}{}", if *emergencies { emergency } else { "" });
@@ -349,6 +362,7 @@ fn session_of<C: Control>(greeted: &Greeted, principal: Principal, peer: SocketA
         client: capped(named("application_name").unwrap_or_default()),
         since,
         pulse: Pulse::since(since),
+        certificate: None,
         purpose: Stated::first(startup::purpose(greeted).and_then(|name| control.snapshot().purpose(&name))),
     }
 }

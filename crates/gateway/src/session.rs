@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::rand;
-use model::{Kind, Micros, PersonId, Principal, Record, ResourceId, SessionId};
+use model::{CertificateId, Kind, Micros, PersonId, Principal, Record, ResourceId, SessionId};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -28,6 +28,8 @@ pub struct Session {
     pub client: String,
     /// When it signed in.
     pub since: Micros,
+    /// By which certificate it signed in, where it did.
+    pub certificate: Option<CertificateId>,
     /// What it does, for whoever looks on.
     pub(crate) pulse: Pulse,
     /// What it is for.
@@ -137,6 +139,7 @@ impl Session {
             record.client = Some(self.client.as_str().into());
         }
         record.resource = Some((&*self.resource.0).into());
+        record.certificate = self.certificate;
         record
     }
 }

@@ -1,7 +1,9 @@
 //! TLS towards clients and towards resources: 1.2 and later, with aws-lc-rs, and the hash SCRAM binds to.
 //!
 //! Source for the hash: RFC 5929, section 4.1 (`tls-server-end-point`). Deliberately absent: reading files,
-//! making certificates, renewing them (`wardline`), and client certificates as a means of sign-in.
+//! making certificates and renewing them (`wardline`). Client certificates are judged in `client`.
+
+mod client;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +18,9 @@ use x509_cert::Certificate;
 use x509_cert::der::asn1::{AnyRef, ContextSpecific};
 use x509_cert::der::{Decode, Encode, SliceReader, TagNumber};
 use x509_cert::spki::AlgorithmIdentifierOwned;
+
+pub(crate) use client::Authorities;
+pub use client::{CertificateNames, ClientCertificate};
 
 /// The protocol's name in ALPN; required where TLS starts without an `SSLRequest`.
 pub(crate) const ALPN: &[u8] = b"postgresql";
@@ -49,6 +54,8 @@ pub struct ServerTls {
     config: Arc<ServerConfig>,
     fingerprint: Arc<str>,
     binding: Option<Arc<[u8]>>,
+    /// Who vouches for clients that show a certificate.
+    clients: Option<Authorities>,
 }
 
 impl ServerTls {
@@ -57,27 +64,49 @@ impl ServerTls {
     /// # Errors
     /// When either is unreadable or they do not belong together.
     pub fn from_pem(certificate_chain: &[u8], key: &[u8]) -> Result<ServerTls, Error> {
+        ServerTls::with_clients(certificate_chain, key, None)
+    }
+
+    /// The same for a listener where clients may show a certificate that one of these authorities issued.
+    ///
+    /// # Errors
+    /// When either is unreadable, they do not belong together, or an authority is none.
+    pub fn with_clients(
+        certificate_chain: &[u8],
+        key: &[u8],
+        client_ca_pem: Option<&[u8]>,
+    ) -> Result<ServerTls, Error> {
+        let clients = client_ca_pem.map(|pem| Authorities::new(given_roots(pem)?)).transpose()?;
         let chain = certificates(certificate_chain)?;
         let leaf = chain.first().ok_or(Error::NoCertificate)?.clone();
         let key = PrivateKeyDer::from_pem_slice(key).map_err(Error::KeyPem)?;
-        let mut config = ServerConfig::builder_with_provider(provider())
+        let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
-            .map_err(Error::Unusable)?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
             .map_err(Error::Unusable)?;
+        let mut config = match &clients {
+            Some(clients) => config.with_client_cert_verifier(clients.asking()),
+            None => config.with_no_client_auth(),
+        }
+        .with_single_cert(chain, key)
+        .map_err(Error::Unusable)?;
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(Error::Unusable)?;
         Ok(ServerTls {
             config: Arc::new(config),
             fingerprint: colons(digest::digest(&digest::SHA256, &leaf).as_ref()).into(),
             binding: end_point_hash(&leaf).map(Arc::from),
+            clients,
         })
     }
 
     /// Returns the SHA-256 of the leaf certificate, as `AB:CD:…`.
     pub fn fingerprint(&self) -> String {
         self.fingerprint.to_string()
+    }
+
+    /// Returns who vouches for clients.
+    pub(crate) fn clients(&self) -> Option<&Authorities> {
+        self.clients.as_ref()
     }
 
     pub(crate) fn config(&self) -> Arc<ServerConfig> {

@@ -142,6 +142,12 @@ pub enum Reason {
     /// The client broke the rules of SCRAM.
     #[error("the SCRAM exchange failed: {0}")]
     Protocol(#[from] scram::Error),
+    /// A certificate was shown that is not believed, or proves somebody else.
+    #[error("{0}")]
+    Certificate(WrongCertificate),
+    /// A program's token is not believed.
+    #[error("the token of the program is not believed: {0}")]
+    Workload(WrongToken),
     /// Whether it is true could not be found out, by our own fault.
     #[error("the account could not be checked")]
     Unavailable,
@@ -160,7 +166,87 @@ impl Reason {
             Reason::TokenExpired => "token-expired",
             Reason::TokenRevoked => "token-revoked",
             Reason::Protocol(_) => "protocol",
+            Reason::Certificate(wrong) => wrong.name(),
+            Reason::Workload(wrong) => wrong.name(),
             Reason::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// Why a certificate proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum WrongCertificate {
+    /// Its time is over.
+    #[error("the certificate has expired")]
+    Expired,
+    /// Its time has not come.
+    #[error("the certificate is not valid yet")]
+    NotYet,
+    /// No authority that is trusted issued it.
+    #[error("the certificate is of another authority")]
+    Foreign,
+    /// It is not for clients, or cannot be read.
+    #[error("the certificate is of no use here")]
+    Unusable,
+    /// It is good, and of a program that the name is not of.
+    #[error("the certificate is of somebody else")]
+    OfAnother,
+    /// The program signs in by certificate, and showed none.
+    #[error("a certificate is missing")]
+    Missing,
+}
+
+impl WrongCertificate {
+    /// Returns the word for the trail and for metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            WrongCertificate::Expired => "certificate-expired",
+            WrongCertificate::NotYet => "certificate-not-yet-valid",
+            WrongCertificate::Foreign => "certificate-of-another-authority",
+            WrongCertificate::Unusable => "certificate-unusable",
+            WrongCertificate::OfAnother => "certificate-of-another",
+            WrongCertificate::Missing => "certificate-missing",
+        }
+    }
+}
+
+/// Why a program's token proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum WrongToken {
+    /// It is no token, or signed in a way that is not accepted.
+    #[error("it is no token of a kind that is accepted")]
+    Malformed,
+    /// It is not signed by a key of the issuer.
+    #[error("its signature is not the issuer's")]
+    Signature,
+    /// Another issuer made it.
+    #[error("it is of another issuer")]
+    Issuer,
+    /// It is meant for others.
+    #[error("it is meant for somebody else")]
+    Audience,
+    /// Its time is over, or has not come.
+    #[error("its time is over or has not come")]
+    Time,
+    /// It is of another program.
+    #[error("it is of another program")]
+    Subject,
+    /// The issuer's keys could not be had.
+    #[error("the keys of its issuer are not to be had")]
+    Keys,
+}
+
+impl WrongToken {
+    /// Returns the word for the trail and for metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            WrongToken::Malformed => "workload-token-malformed",
+            WrongToken::Signature => "workload-token-signature",
+            WrongToken::Issuer => "workload-token-issuer",
+            WrongToken::Audience => "workload-token-audience",
+            WrongToken::Time => "workload-token-expired",
+            WrongToken::Subject => "workload-token-of-another",
+            WrongToken::Keys => "workload-token-keys",
         }
     }
 }

@@ -19,7 +19,9 @@ mod sign_in;
 use aws_lc_rs::rand;
 use model::PersonId;
 
-pub use account::{Account, Failures, Means, Proof, Reason, Rejected, Rules, check, settle};
+pub use account::{
+    Account, Failures, Means, Proof, Reason, Rejected, Rules, WrongCertificate, WrongToken, check, settle,
+};
 pub use sign_in::ScramSignIn;
 
 /// Returns a fresh identity for a new person.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::{Action, Micros, OperationId, PersonId, SessionId, Verdict};
+use crate::{Action, CertificateId, Micros, OperationId, PersonId, SessionId, Verdict};
 
 /// What a record is about. The number is part of the canonical format and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -316,6 +316,8 @@ pub struct Record<'a> {
     pub source_event: Option<Cow<'a, str>>,
     /// The number of the emergency access that it is about, or that its person had on the resource.
     pub emergency: Option<u64>,
+    /// The certificate by which a program signed in, or tried to.
+    pub certificate: Option<CertificateId>,
 }
 
 impl Record<'_> {
@@ -354,6 +356,7 @@ impl Record<'_> {
             source: None,
             source_event: None,
             emergency: None,
+            certificate: None,
         }
     }
 }

@@ -80,7 +80,7 @@ impl Snapshot {
         let resources = sources.resources.iter().map(|id| (Arc::clone(&id.0), vocabulary::resource(&id.0)));
         let people = sources.people.iter().map(|person| {
             let roles: HashSet<&Arc<str>> = person.roles.iter().collect();
-            let entity = vocabulary::person(person.id, &person.name, &person.roles);
+            let entity = vocabulary::principal(person);
             let member = Member {
                 id: person.id,
                 name: Arc::clone(&person.name),

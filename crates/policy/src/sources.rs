@@ -109,7 +109,7 @@ pub struct CedarFile {
     pub text: String,
 }
 
-/// A person as policy sees them.
+/// A person, or a program that signs in by itself, as policy sees them.
 #[derive(Clone, Debug)]
 pub struct Person {
     /// The identity for ever.
@@ -120,6 +120,8 @@ pub struct Person {
     pub roles: Vec<Arc<str>>,
     /// Whether everything is refused to them.
     pub disabled: bool,
+    /// Whether it is a program that signs in by itself: `Workload` in policies, and not `Person`.
+    pub program: bool,
 }
 
 /// Everything is refused to, or of, what is locked, whatever else allows it.

@@ -25,6 +25,7 @@ static ACTIONS: LazyLock<[EntityUid; 10]> =
 pub(crate) struct Types {
     pub(crate) action: EntityTypeName,
     pub(crate) person: EntityTypeName,
+    pub(crate) workload: EntityTypeName,
     pub(crate) role: EntityTypeName,
     pub(crate) resource: EntityTypeName,
     pub(crate) schema: EntityTypeName,
@@ -39,6 +40,7 @@ pub(crate) static TYPES: LazyLock<Types> = LazyLock::new(|| {
     Types {
         action: named("Action"),
         person: named("Person"),
+        workload: named("Workload"),
         role: named("Role"),
         resource: named("Resource"),
         schema: named("Schema"),
@@ -77,10 +79,21 @@ pub(crate) fn applies(action: Action, object: &Object) -> bool {
     }
 }
 
+/// Returns the person or program as an entity, a child of their roles.
+pub(crate) fn principal(one: &crate::Person) -> Entity {
+    let kind = if one.program { &TYPES.workload } else { &TYPES.person };
+    member(kind, one.id, &one.name, &one.roles)
+}
+
 /// Returns the person as an entity, a child of their roles.
+#[cfg(test)]
 pub(crate) fn person(id: PersonId, login: &str, roles: &[impl AsRef<str>]) -> Entity {
+    member(&TYPES.person, id, login, roles)
+}
+
+fn member(kind: &EntityTypeName, id: PersonId, login: &str, roles: &[impl AsRef<str>]) -> Entity {
     let parents = roles.iter().map(|role| uid(&TYPES.role, role.as_ref())).collect();
-    entity(uid(&TYPES.person, &id.to_string()), [("name", text(login))], parents)
+    entity(uid(kind, &id.to_string()), [("name", text(login))], parents)
 }
 
 /// Returns a resource as an entity.

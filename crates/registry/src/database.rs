@@ -26,7 +26,7 @@ const READERS_MAX: u32 = 4;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// All migrations, oldest first. A released one is never edited: its checksum is in every database.
-const MIGRATIONS: [(i64, &str, &str); 7] = [
+const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "people", include_str!("../migrations/0001_people.sql")),
     (2, "changes", include_str!("../migrations/0002_changes.sql")),
     (3, "agreements", include_str!("../migrations/0003_agreements.sql")),
@@ -34,6 +34,7 @@ const MIGRATIONS: [(i64, &str, &str); 7] = [
     (5, "access", include_str!("../migrations/0005_access.sql")),
     (6, "emergencies", include_str!("../migrations/0006_emergencies.sql")),
     (7, "exceptions", include_str!("../migrations/0007_exceptions.sql")),
+    (10, "departures", include_str!("../migrations/0010_departures.sql")),
 ];
 
 impl Registry {
@@ -119,11 +120,11 @@ fn private_file(path: &Path) -> io::Result<()> {
 }
 
 fn migrations() -> Migrator {
-    let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
+    let migration = |&(version, name, sql): &(i64, &'static str, &'static str)| {
         let name = Cow::Borrowed(name);
         Migration::new(version, name, MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(MIGRATIONS.into_iter().map(migration).collect())
+    Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect())
 }
 
 pub(crate) fn id(person: PersonId) -> Vec<u8> {

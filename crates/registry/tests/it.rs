@@ -7,6 +7,7 @@ mod it {
     mod database;
     mod emergencies;
     mod exceptions;
+    mod departures;
     mod locks;
     mod people;
     mod sign_in;

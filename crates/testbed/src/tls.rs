@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, SanType, date_time_ymd,
 };
 
 /// Signs server certificates. Lives as long as the test.
@@ -48,6 +48,22 @@ impl Authority {
         fs::write(path, &self.pem).with_context(|| format!("write `{}`", path.display()))
     }
 
+    /// Issues a certificate for a client with this URI as its name, valid from one year to another, as `<stem>.crt` and
+    /// `<stem>.key`.
+    ///
+    /// # Errors
+    /// A URI that is none, or files that cannot be written.
+    pub fn issue_client(&self, uri: &str, years: (i32, i32), folder: &Path, stem: &str) -> Result<Pair> {
+        let mut params = CertificateParams::new(Vec::<String>::new())?;
+        params.distinguished_name.push(DnType::CommonName, stem);
+        params.subject_alt_names.push(SanType::URI(uri.try_into()?));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        params.not_before = date_time_ymd(years.0, 1, 1);
+        params.not_after = date_time_ymd(years.1, 1, 1);
+        self.write_pair(params, folder, stem)
+    }
+
     /// Issues a server certificate for these names and addresses, as `<stem>.crt` and `<stem>.key`.
     ///
     /// # Errors
@@ -58,6 +74,10 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, common_name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
+        self.write_pair(params, folder, stem)
+    }
+
+    fn write_pair(&self, params: CertificateParams, folder: &Path, stem: &str) -> Result<Pair> {
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         let pair =

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use model::{
-    Action, Kind, Micros, OperationId, Outcome, PatientToken, Patients, PersonId, Phase, Record, SessionId,
-    SqlState, Verdict,
+    Action, CertificateId, Kind, Micros, OperationId, Outcome, PatientToken, Patients, PersonId, Phase,
+    Record, SessionId, SqlState, Verdict,
 };
 
 /// The first version. A record is written in the lowest version that has all of its fields, so that what was
@@ -18,7 +18,7 @@ const VERSION_1: u8 = 1;
 const VERSION_2: u8 = 2;
 /// With purposes, and with what other systems told.
 const VERSION_3: u8 = 3;
-/// With emergencies.
+/// With emergencies, and with the certificates of programs.
 const VERSION_4: u8 = 4;
 /// The longest record. A statement text or sealed parameters of many megabytes must fit, an endless one not.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
@@ -110,6 +110,7 @@ mod field {
     pub(super) const SOURCE: u64 = 36;
     pub(super) const SOURCE_EVENT: u64 = 37;
     pub(super) const EMERGENCY: u64 = 40;
+    pub(super) const CERTIFICATE: u64 = 41;
 }
 
 /// Appends the canonical bytes of a record.
@@ -202,12 +203,16 @@ fn write(record: &Record<'_>, out: &mut Vec<u8>) {
     text(out, field::SOURCE, record.source.as_deref());
     text(out, field::SOURCE_EVENT, record.source_event.as_deref());
     number(out, field::EMERGENCY, record.emergency);
+    if let Some(CertificateId(id)) = record.certificate {
+        varint(out, field::CERTIFICATE);
+        out.extend_from_slice(&id);
+    }
 }
 
 /// Returns the lowest version that can say all of a record.
 fn version(record: &Record<'_>) -> u8 {
     let Record { kind, patients, unresolved, masked, unmasked, purpose, source, source_event, .. } = record;
-    if kind_is_of_version_4(*kind) || record.emergency.is_some() {
+    if has_fields_of_version_4(record) {
         return VERSION_4;
     }
     if kind_is_of_version_3(*kind) || purpose.is_some() || source.is_some() || source_event.is_some() {
@@ -217,8 +222,11 @@ fn version(record: &Record<'_>) -> u8 {
     if first { VERSION_1 } else { VERSION_2 }
 }
 
-fn kind_is_of_version_4(kind: Kind) -> bool {
-    matches!(kind, Kind::EmergencyBegun | Kind::EmergencyEnded | Kind::EmergencyReviewed)
+fn has_fields_of_version_4(record: &Record<'_>) -> bool {
+    let Record { kind, emergency, certificate, .. } = record;
+    let of_emergencies =
+        matches!(kind, Kind::EmergencyBegun | Kind::EmergencyEnded | Kind::EmergencyReviewed);
+    of_emergencies || emergency.is_some() || certificate.is_some()
 }
 
 fn kind_is_of_version_3(kind: Kind) -> bool {
@@ -384,6 +392,7 @@ fn read_field(record: &mut Record<'static>, number: u64, input: &mut Input<'_>) 
         field::SOURCE => record.source = Some(input.text(number, name)?),
         field::SOURCE_EVENT => record.source_event = Some(input.text(number, name)?),
         field::EMERGENCY => record.emergency = Some(input.varint()?),
+        field::CERTIFICATE => record.certificate = Some(CertificateId(input.array()?)),
         _ => return Err(DecodeError::Field(number)),
     }
     Ok(())

@@ -37,8 +37,12 @@ pub(crate) enum Request {
     UserAdd { name: String, display_name: String, roles: Vec<String>, password: Sensitive },
     /// Set a password and end a lock.
     UserPassword { name: String, password: Sensitive },
-    /// Refuse a person from now on.
-    UserDisable { name: String },
+    /// Refuse a person from now on, and end what they have; the time is when the employment ended.
+    UserDisable {
+        name: String,
+        #[serde(default)]
+        ended_at_us: Option<u64>,
+    },
     /// Admit a disabled person again.
     UserEnable { name: String },
     /// Delete a person for ever.
@@ -47,6 +51,10 @@ pub(crate) enum Request {
     UserRoles { name: String, roles: Vec<String> },
     /// List the people.
     UserList {},
+    /// The programs that sign in by themselves.
+    WorkloadList {},
+    /// Who was barred, and how long it took, told from one time to before another.
+    ReportLeavers { from_us: u64, to_us: u64 },
     /// Exchange a password for a token.
     Login { name: String, password: Sensitive, life_s: Option<u64> },
     /// End one token.
@@ -212,6 +220,10 @@ pub(crate) enum Reply {
     Person(PersonView),
     /// Everybody.
     People(Vec<PersonView>),
+    /// Programs.
+    Workloads(Vec<WorkloadView>),
+    /// Who was barred.
+    Leavers(Vec<LeaverView>),
     /// A fresh token.
     Token(TokenView),
     /// How many tokens ended.
@@ -348,6 +360,54 @@ pub(crate) struct PersonView {
     /// Until when sign-in is locked, after failures.
     pub(crate) locked_until: Option<String>,
     pub(crate) created_at: String,
+    /// What ended, where they were just barred.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) departure: Option<DepartureView>,
+}
+
+/// What ended because somebody was barred.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct DepartureView {
+    pub(crate) sessions: u64,
+    pub(crate) tokens: u64,
+    pub(crate) ended_at: Option<String>,
+}
+
+/// A program that signs in by itself.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct WorkloadView {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) owner: String,
+    pub(crate) roles: Vec<String>,
+    pub(crate) means: Vec<String>,
+    /// What is not as it should be, in words; empty where nothing is.
+    pub(crate) finding: String,
+}
+
+/// Somebody who was barred.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LeaverView {
+    pub(crate) number: u64,
+    pub(crate) person: String,
+    pub(crate) person_id: String,
+    /// `command`, `scim:NAME` or `ldap`.
+    pub(crate) source: String,
+    pub(crate) told_by: String,
+    /// When the employment ended, where that was said.
+    pub(crate) ended_at: Option<String>,
+    pub(crate) told_at: String,
+    /// When nothing of theirs was alive any more.
+    pub(crate) cut_at: Option<String>,
+    pub(crate) sessions: u64,
+    pub(crate) tokens: u64,
+    /// To the last cut, or until now.
+    pub(crate) seconds_from_told: u64,
+    pub(crate) minutes_from_end: Option<u64>,
+    /// More than 60 minutes after the end of the employment.
+    pub(crate) late: bool,
+    /// What is not as it should be, in words; empty where nothing is.
+    pub(crate) finding: String,
 }
 
 /// An open session.

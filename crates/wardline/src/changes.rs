@@ -7,6 +7,7 @@
 mod access;
 pub(crate) mod breakglass;
 pub(crate) mod exceptions;
+pub(crate) mod leavers;
 mod sessions;
 
 use std::borrow::Cow;
@@ -76,11 +77,13 @@ impl Node {
                 self.user_add(actor, name, display_name, roles, password.0).await
             }
             Request::UserPassword { name, password } => self.user_password(actor, &name, password.0).await,
-            Request::UserDisable { name } => self.user_disable(actor, &name).await,
+            Request::UserDisable { name, ended_at_us } => self.user_disable(actor, &name, ended_at_us).await,
             Request::UserEnable { name } => self.user_enable(actor, &name).await,
             Request::UserDelete { name } => self.user_delete(actor, &name).await,
             Request::UserRoles { name, roles } => self.user_roles(actor, &name, roles).await,
             Request::UserList {} => self.user_list().await,
+            Request::WorkloadList {} => self.workload_list().await,
+            Request::ReportLeavers { from_us, to_us } => self.report_leavers(from_us, to_us).await,
             Request::Login { name, password, life_s } => self.login(actor, &name, password.0, life_s).await,
             Request::TokenRevoke { id } => self.token_revoke(actor, &id).await,
             Request::TokensRevoke { name } => self.tokens_revoke(actor, &name).await,
@@ -193,34 +196,18 @@ impl Node {
         self.person_view(name).await
     }
 
-    async fn user_disable(&self, actor: &Actor, name: &str) -> Result<Reply, Refusal> {
-        let change = Change::new(actor, "user disable", format!("disable {}", quoted(name)));
-        let person = self.known(&change, name).await?;
-        let change = Change { what: format!("disable {}", shown(&person)), ..change };
-        let (change, registry) = self.admitted_numbered(change).await?;
-        self.done(&change, registry.disable(person.id, self.now()).await).await?;
-        self.publish(&self.config.load_full()).await?;
-        self.person_view(name).await
-    }
-
     async fn user_enable(&self, actor: &Actor, name: &str) -> Result<Reply, Refusal> {
         let change = Change::new(actor, "user enable", format!("enable {}", quoted(name)));
         let person = self.known(&change, name).await?;
+        if self.settle_departures().await?.iter().any(|departure| departure.person == person.id) {
+            let refusal = Refusal::new(format!("sessions of {} are still ending", shown(&person)));
+            return Err(self.refused(&change, refusal.help("try again in a moment")).await);
+        }
         let change = Change { what: format!("enable {}", shown(&person)), ..change };
         let (change, registry) = self.admitted_numbered(change).await?;
         self.done(&change, registry.enable(person.id).await).await?;
         self.publish(&self.config.load_full()).await?;
         self.person_view(name).await
-    }
-
-    async fn user_delete(&self, actor: &Actor, name: &str) -> Result<Reply, Refusal> {
-        let change = Change::new(actor, "user delete", format!("delete {}", quoted(name)));
-        let person = self.known(&change, name).await?;
-        let change = Change { what: format!("delete {}", shown(&person)), ..change };
-        let (change, registry) = self.admitted_numbered(change).await?;
-        self.done(&change, registry.delete(person.id, self.now()).await).await?;
-        self.publish(&self.config.load_full()).await?;
-        Ok(Reply::Nothing {})
     }
 
     async fn user_roles(&self, actor: &Actor, name: &str, roles: Vec<String>) -> Result<Reply, Refusal> {
@@ -710,6 +697,8 @@ impl Node {
             | Request::UserDelete { .. }
             | Request::UserRoles { .. }
             | Request::UserList {}
+            | Request::ReportLeavers { .. }
+            | Request::WorkloadList {}
             | Request::Login { .. }
             | Request::TokenRevoke { .. }
             | Request::TokensRevoke { .. }
@@ -746,6 +735,8 @@ fn waits_for_turn(request: &Request) -> bool {
             | Request::ArchiveManifest { .. }
             | Request::SessionList {}
             | Request::SessionKill { .. }
+            | Request::ReportLeavers { .. }
+            | Request::WorkloadList {}
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::TrailSeal {}
@@ -805,6 +796,7 @@ fn view(person: PersonRow, locked_until: Option<Micros>) -> PersonView {
         disabled: person.disabled_at.is_some(),
         locked_until: locked_until.map(output::time),
         created_at: output::time(person.created_at),
+        departure: None,
     }
 }
 

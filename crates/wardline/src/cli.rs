@@ -97,6 +97,12 @@ pub(crate) enum Command {
     /// Protections that are switched off, and why that is allowed
     #[command(subcommand)]
     Exception(crate::commands::exception::ExceptionCommand),
+    /// Programs that sign in by themselves
+    #[command(subcommand)]
+    Workload(crate::commands::workload::WorkloadCommand),
+    /// Reports for auditors
+    #[command(subcommand)]
+    Report(crate::commands::report::Report),
     /// What of a resource is protected, and what that does to a statement
     #[command(subcommand)]
     Phi(Phi),
@@ -205,10 +211,18 @@ Examples:
         output: Json,
     },
     /// Refuse a person from now on; open sessions end
-    #[command(after_help = "Example:\n  wardline user disable ann")]
+    #[command(after_help = "\
+All sessions and tokens of the person end within a minute; `wardline report leavers` says when the last did.
+
+Examples:
+  wardline user disable ann
+  wardline user disable ann --ended-at 2026-11-23T16:00:00Z")]
     Disable {
         /// Login name
         name: String,
+        /// When the employment ended: a day, or a day and time in UTC
+        #[arg(long, value_name = "TIME", value_parser = output::parse_time)]
+        ended_at: Option<Micros>,
         #[command(flatten)]
         output: Json,
     },

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use gateway::tls::ClientCertificate;
 use gateway::{Control, Upstream};
 use identity::scram::Mechanism;
 use identity::{Proof, Reason, ScramSignIn};
@@ -15,7 +16,14 @@ use crate::node::Node;
 
 impl Control for Node {
     async fn sign_in(&self, name: &str, secret: Secret) -> Result<Principal, Reason> {
+        if let Some(verdict) = self.prove_workload(name, &secret).await {
+            return verdict;
+        }
         self.prove(name, secret).await.map(Proof::into_principal)
+    }
+
+    fn sign_in_certificate(&self, name: &str, certificate: &ClientCertificate) -> Result<Principal, Reason> {
+        self.prove_certificate(name, certificate)
     }
 
     async fn scram_start(

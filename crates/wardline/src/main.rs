@@ -23,6 +23,7 @@ mod hashing;
 mod https;
 mod inbound;
 mod keep;
+mod leavers;
 mod logging;
 mod node;
 mod notify;
@@ -39,6 +40,7 @@ mod tls;
 mod upstream;
 mod web;
 mod witness;
+mod workloads;
 
 use std::process::ExitCode;
 

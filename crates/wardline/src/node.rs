@@ -32,7 +32,7 @@ use crate::hashing::Hashing;
 use crate::keep::{self, Begin, Kept};
 use crate::output::{self, hex};
 use crate::standing::{Known, Standing};
-use crate::upstream;
+use crate::{upstream, workloads};
 
 /// Longest `detail` that this crate records; far below the trail's own limit.
 pub(crate) const DETAIL_BYTES_MAX: usize = 4 << 10;
@@ -305,6 +305,8 @@ pub(crate) struct Given {
     person: PersonId,
     role: String,
     resource: String,
+    /// What it was asked for; emergency access holds for whatever purpose.
+    purpose: Option<String>,
     /// From when on its rules do not hold any more, whether or not somebody has ended it.
     until: Option<Micros>,
 }
@@ -316,6 +318,7 @@ impl Given {
             person: grant.person,
             role: grant.role.clone(),
             resource: grant.resource.clone(),
+            purpose: Some(grant.purpose.clone()),
             until: None,
         }
     }
@@ -326,6 +329,7 @@ impl Given {
             person: emergency.person,
             role: emergency.role.clone(),
             resource: emergency.resource.clone(),
+            purpose: None,
             until: emergency.taken.map(|(_, until)| until),
         }
     }
@@ -369,21 +373,31 @@ pub(crate) fn compile(config: &Config, subjects: &Subjects, version: u64) -> any
     compile_with(config, &subjects.people, given, &locks.collect::<Vec<_>>(), version)
 }
 
-/// Returns what is given as a role of its own: what the role it is of allows, on its resource alone. Denials and permits
-/// name it as `role.grant.N` or `role.emergency.N`.
+/// Returns what is given as a role of its own: what the role it is of allows, on its resource alone and, where purposes are
+/// stated, for its purpose alone. Denials and permits name it as `role.grant.N` or `role.emergency.N`.
 fn granted_role(config: &Config, given: &Given) -> Option<Role> {
     let role = config.roles.iter().find(|role| role.name == given.role)?;
     let rules = role.rules.iter().filter(|rule| rule.resource == "*" || rule.resource == given.resource);
     // Whole seconds: never longer than it was given for.
     let end = given.until.map(|until| i64::try_from(until.0 / 1_000_000).unwrap_or(i64::MAX));
-    let rules = rules.map(|rule| Rule {
-        resource: given.resource.clone(),
-        until: rule.until.into_iter().chain(end).min(),
-        ..rule.clone()
+    let rules = rules.filter_map(|rule| {
+        let purposes = match &given.purpose {
+            None => rule.purposes.clone(),
+            Some(_) if config.purposes.is_empty() => Vec::new(),
+            // A purpose that is no longer on the list is nobody's: the rule then allows nothing.
+            Some(purpose) if !config.purposes.iter().any(|known| **known == **purpose) => return None,
+            Some(purpose) if rule.purposes.is_empty() || rule.purposes.contains(purpose) => {
+                vec![purpose.clone()]
+            }
+            Some(_) => return None,
+        };
+        let until = rule.until.into_iter().chain(end).min();
+        Some(Rule { resource: given.resource.clone(), purposes, until, ..rule.clone() })
     });
+    let rules = rules.collect();
     config.resources.contains_key(&given.resource).then(|| Role {
         name: given.name.clone(),
-        rules: rules.collect(),
+        rules,
         place: role.place.clone(),
     })
 }
@@ -440,8 +454,10 @@ pub(crate) fn compile_with(
             name: person.name.as_str().into(),
             roles: held.chain(mine.map(|(_, role)| role.name.as_str().into())).collect(),
             disabled: person.disabled_at.is_some(),
+            program: false,
         });
     }
+    members.extend(workloads::members(config));
     let resources: Vec<ResourceId> = config.resource_ids();
     let classes = Class::ALL.map(Class::name);
     let sources = Sources {

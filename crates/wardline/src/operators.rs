@@ -139,6 +139,8 @@ fn needed(request: &Request) -> Needed {
             (&[&[Admin, PrivacyOfficer]], Action::Administer)
         }
         Request::UserList {}
+        | Request::ReportLeavers { .. }
+        | Request::WorkloadList {}
         | Request::AccessMatrix { .. }
         | Request::SessionList {}
         | Request::LockList {} => (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review),
@@ -159,7 +161,7 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::InboundList {} => change("inbound list"),
         Request::UserAdd { name, .. } => named("user add", name),
         Request::UserPassword { name, .. } => named("user passwd", name),
-        Request::UserDisable { name } => named("user disable", name),
+        Request::UserDisable { name, .. } => named("user disable", name),
         Request::UserEnable { name } => named("user enable", name),
         Request::UserDelete { name } => named("user delete", name),
         Request::UserRoles { name, .. } => named("user roles", name),
@@ -184,6 +186,8 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::SessionList {} => change("session list"),
         Request::LockList {} => change("lock list"),
         Request::UserList {} => change("user list"),
+        Request::ReportLeavers { .. } => change("report leavers"),
+        Request::WorkloadList {} => change("workload list"),
         Request::TokenRevoke { .. } => change("token revoke"),
         Request::VaultList {} => change("vault list"),
         Request::AccessMatrix { .. } => change("access matrix"),

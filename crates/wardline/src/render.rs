@@ -148,6 +148,7 @@ pub(crate) fn json(entry: &Entry, opened: Option<&Opened>) -> Value {
     put("source", record.source.as_ref().map(|source| json!(source)));
     put("source_event", record.source_event.as_ref().map(|event| json!(event)));
     put("emergency", record.emergency.map(|number| json!(number)));
+    put("certificate", record.certificate.map(|id| json!(id.to_string())));
     put("sealed_bytes", record.sealed.as_ref().map(|sealed| json!(sealed.len())));
     if let Some(opened) = opened {
         put("literals", Some(json!(opened.literals)));

@@ -29,7 +29,9 @@ use crate::keep::{self, Begin};
 use crate::node::Node;
 use crate::standing::Standing;
 use crate::web::Web;
-use crate::{EXIT_TRAIL_FAILED, clock, emergency, exceptions, logging, notify, output, reload, tls, witness};
+use crate::{
+    EXIT_TRAIL_FAILED, clock, emergency, exceptions, leavers, logging, notify, output, reload, tls, witness,
+};
 
 /// Sessions get their error within this, after the trail failed.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -146,7 +148,15 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     let control = Arc::new(ControlSocket::bind(&node.folder, config.operators.as_ref())?);
     let answers = answer_requests(&control, node);
     let repeats = repeat_changes(node);
-    let watches = [expire_access(node), emergency::start(node), exceptions::start(node), witness::submit::start(node), clock::start(node), keep::start(node)];
+    let watches = [
+        expire_access(node),
+        emergency::start(node),
+        exceptions::start(node),
+        leavers::start(node),
+        witness::submit::start(node),
+        clock::start(node),
+        keep::start(node),
+    ];
     let end = signals.obey(node, file).await;
     if let Some(inbound) = inbound {
         inbound.stop().await;

@@ -32,7 +32,7 @@ const KEY_FILE: &str = "self-signed.key";
 /// Returns the listener's certificate and key, making the self-signed pair if it is not there.
 pub(crate) fn server(folder: &DataFolder, listener: &Listener) -> anyhow::Result<ServerTls> {
     let (certificate, key) = files(folder, &listener.certificate, listener.address.ip())?;
-    pair(&certificate, &key)
+    pair_for(&certificate, &key, listener.client_ca.as_deref())
 }
 
 /// Returns what an HTTPS listener needs, and the fingerprint of its certificate.
@@ -75,9 +75,16 @@ fn files(
 
 /// Reads a pair and refuses one whose halves do not belong together.
 pub(crate) fn pair(certificate: &Path, key: &Path) -> anyhow::Result<ServerTls> {
+    pair_for(certificate, key, None)
+}
+
+/// The same for a listener where clients may show certificates of these authorities.
+fn pair_for(certificate: &Path, key: &Path, clients: Option<&Path>) -> anyhow::Result<ServerTls> {
+    let clients = clients.map(|path| fs::read(path).with_context(|| format!("{}", path.display())));
+    let clients = clients.transpose()?;
     let chain = fs::read(certificate).with_context(|| format!("{}", certificate.display()))?;
     let secret = Zeroizing::new(fs::read(key).with_context(|| format!("{}", key.display()))?);
-    ServerTls::from_pem(&chain, &secret)
+    ServerTls::with_clients(&chain, &secret, clients.as_deref())
         .with_context(|| format!("{} with {}", certificate.display(), key.display()))
 }
 

@@ -53,7 +53,7 @@ impl World {
     pub(crate) fn person(mut self, name: &str, roles: &[&str]) -> World {
         let id = PersonId(self.people.len() as u128 + 1);
         let roles = roles.iter().map(|role| Arc::from(*role)).collect();
-        self.people.push(Person { id, name: Arc::from(name), roles, disabled: false });
+        self.people.push(Person { id, name: Arc::from(name), roles, disabled: false, program: false });
         self
     }
 

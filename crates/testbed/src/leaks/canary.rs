@@ -99,12 +99,20 @@ impl Canaries {
 
     /// Returns what of the values stands in these bytes.
     pub fn found(&self, bytes: &[u8]) -> Option<String> {
+        self.found_only(bytes, &[])
+    }
+
+    /// The same, less what stands in other bytes too, which cannot know the values: a number may look like one by chance.
+    pub fn found_only(&self, bytes: &[u8], innocent: &[u8]) -> Option<String> {
         let lower = bytes.to_ascii_lowercase();
+        let innocent = innocent.to_ascii_lowercase();
+        let stands_there = |form: &[u8]| innocent.windows(form.len()).any(|at| at.eq_ignore_ascii_case(form));
         [bytes, &lower].into_iter().find_map(|bytes| {
             (0..bytes.len()).find_map(|at| {
                 let rest = bytes.get(at..)?;
                 let forms = self.forms.get(rest.first_chunk::<KEY>()?)?;
-                let (form, value) = forms.iter().find(|(form, _)| rest.starts_with(form))?;
+                let mut forms = forms.iter().filter(|(form, _)| rest.starts_with(form));
+                let (form, value) = forms.find(|(form, _)| !stands_there(form))?;
                 Some(format!("`{value}` as `{}`", form.escape_ascii()))
             })
         })
@@ -162,6 +170,8 @@ mod tests {
             assert!(canaries.found(bytes).is_some(), "{}", bytes.escape_ascii());
         }
         assert_eq!(canaries.found(b"1958-01-01 [SSN] [NAME] 912 4756"), None);
+        assert_eq!(canaries.found_only(b"oid 34756", b"oid 34756"), None);
+        assert!(canaries.found_only(b"oid 34756, 912-8", b"oid 34756").is_some());
         let inside = STANDARD.encode("a 912-83-4756 b");
         assert!(canaries.found(inside.as_bytes()).is_some());
     }

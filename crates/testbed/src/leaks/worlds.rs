@@ -143,15 +143,18 @@ impl<'a> Worlds<'a> {
         Ok(steady.then(|| format!("volatile, but its shape differs: {difference}")))
     }
 
-    /// Returns what of its own values a world gave away, and gives away again: a number may look like one by chance.
+    /// Returns what of its own values a world gave away that the other does not have, and gives away again.
     fn leak(&mut self, text: &str, mode: Mode, answers: [&Answer; 2]) -> Result<Option<String>> {
         // What the client says itself may come back.
         if self.canaries.iter().any(|canaries| canaries.found(text.as_bytes()).is_some()) {
             return Ok(None);
         }
-        for ((session, canaries), answer) in self.worlds.iter_mut().zip(&self.canaries).zip(answers) {
-            let Some(leak) = canaries.found(&answer.bytes()) else { continue };
-            if canaries.found(&session.run_and_undo(text, mode)?.bytes()).is_some() {
+        let bytes = answers.map(Answer::bytes);
+        let [one, other] = [&bytes[0], &bytes[1]];
+        let sides = [(one, other), (other, one)];
+        for ((session, canaries), (own, innocent)) in self.worlds.iter_mut().zip(&self.canaries).zip(sides) {
+            let Some(leak) = canaries.found_only(own, innocent) else { continue };
+            if canaries.found_only(&session.run_and_undo(text, mode)?.bytes(), innocent).is_some() {
                 return Ok(Some(leak));
             }
         }

@@ -14,12 +14,16 @@ mod handover;
 mod identifiers;
 #[path = "conformance/integrity.rs"]
 mod integrity;
+#[path = "conformance/leavers.rs"]
+mod leavers;
 #[path = "conformance/masking.rs"]
 mod masking;
 #[path = "conformance/minimisation.rs"]
 mod minimisation;
 #[path = "conformance/patients.rs"]
 mod patients;
+#[path = "conformance/programs.rs"]
+mod programs;
 #[path = "conformance/recording.rs"]
 mod recording;
 #[path = "conformance/requests.rs"]

@@ -1,8 +1,8 @@
 //! The canonical record: one encoding, no other accepted.
 
 use model::{
-    Action, Kind, Micros, OperationId, Outcome, PatientToken, Patients, PersonId, Phase, Record, SessionId,
-    SqlState, Verdict,
+    Action, CertificateId, Kind, Micros, OperationId, Outcome, PatientToken, Patients, PersonId, Phase,
+    Record, SessionId, SqlState, Verdict,
 };
 use proptest::prelude::*;
 use trail::{DecodeError, RECORD_BYTES_MAX, decode, encode};
@@ -75,12 +75,14 @@ prop_compose! {
         columns in prop::array::uniform2(prop::collection::vec(any::<String>(), 0..3)),
         purpose in any::<Option<String>>(),
         source in prop::array::uniform2(any::<Option<String>>()), emergency in any::<Option<u64>>(),
+        certificate in any::<Option<[u8; 32]>>(),
     ) -> Record<'static> {
         let mut record = record;
         [record.source, record.source_event] = source.map(|text| text.map(Into::into));
         (record.patients, record.unresolved) = (patients, unresolved);
         record.purpose = purpose.map(Into::into);
         record.emergency = emergency;
+        record.certificate = certificate.map(CertificateId);
         [record.masked, record.unmasked] = columns.map(|list| list.into_iter().map(Into::into).collect());
         record.verdict = verdict;
         record.policies = policies.into_iter().map(Into::into).collect();
@@ -204,7 +206,7 @@ fn the_documented_vectors_hold() {
     }
 }
 
-fn vector_records() -> [(&'static str, Record<'static>); 7] {
+fn vector_records() -> [(&'static str, Record<'static>); 8] {
     let at = Micros(1_795_428_000_000_000);
     let mut refused = Record::new(Kind::SignIn, at);
     refused.person_name = Some("nurse.joy".into());
@@ -226,6 +228,10 @@ fn vector_records() -> [(&'static str, Record<'static>); 7] {
     let mut emergency = Record::new(Kind::EmergencyBegun, at);
     emergency.person_name = Some("nurse.joy".into());
     emergency.emergency = Some(3);
+    let mut program = Record::new(Kind::SignIn, at);
+    program.person_name = Some("workload:billing".into());
+    program.outcome = Some(Outcome::Completed);
+    program.certificate = Some(CertificateId([0xab; 32]));
     [
         ("heartbeat", Record::new(Kind::Heartbeat, at)),
         ("failed sign-in", refused),
@@ -234,5 +240,6 @@ fn vector_records() -> [(&'static str, Record<'static>); 7] {
         ("read for a purpose", purpose),
         ("reported", reported),
         ("emergency begun", emergency),
+        ("sign-in by certificate", program),
     ]
 }

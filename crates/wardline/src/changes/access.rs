@@ -242,6 +242,9 @@ fn check<'c>(config: &'c Config, wish: &Wish<'_>) -> Result<&'c Askable, Refusal
             Refusal::new("a purpose is needed").help("give --purpose with one word, such as `treatment`")
         );
     }
+    if !config.purposes.is_empty() && !config.purposes.iter().any(|known| **known == *wish.purpose) {
+        return Err(no_such("purpose", wish.purpose, config.purposes.iter().map(|known| &**known)));
+    }
     check_reason(wish.reason)?;
     Ok(askable)
 }

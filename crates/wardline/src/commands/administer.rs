@@ -33,8 +33,9 @@ pub(crate) fn user(file: &Path, command: &User) -> anyhow::Result<ExitCode> {
             let request = Request::UserPassword { name: name.clone(), password };
             with_password(file, request, "set the password of", output.json, &new)
         }
-        User::Disable { name, output } => {
-            person(file, Request::UserDisable { name: name.clone() }, "disabled", output.json)
+        User::Disable { name, ended_at, output } => {
+            let ended_at_us = ended_at.map(|at| at.0);
+            person(file, Request::UserDisable { name: name.clone(), ended_at_us }, "disabled", output.json)
         }
         User::Enable { name, output } => {
             person(file, Request::UserEnable { name: name.clone() }, "enabled", output.json)
@@ -225,7 +226,11 @@ fn person(file: &Path, request: Request, verb: &str, json: bool) -> anyhow::Resu
 
 fn described(verb: &str, person: &PersonView) -> String {
     let roles = if person.roles.is_empty() { "no role".to_owned() } else { person.roles.join(", ") };
-    format!("{verb} {} ({roles}; id {})", person.name, person.id)
+    let ended = person
+        .departure
+        .as_ref()
+        .map(|departure| format!("\nended: {} sessions, {} tokens", departure.sessions, departure.tokens));
+    format!("{verb} {} ({roles}; id {}){}", person.name, person.id, ended.unwrap_or_default())
 }
 
 fn nothing(file: &Path, request: Request, said: &str, json: bool) -> anyhow::Result<ExitCode> {

@@ -17,12 +17,14 @@ mod patients;
 mod phi;
 mod place;
 pub(crate) mod prove;
+pub(crate) mod report;
 pub(crate) mod retention;
 pub(crate) mod search;
 pub(crate) mod sessions;
 mod trail;
 mod verify;
 pub(crate) mod witness;
+pub(crate) mod workload;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -56,6 +58,8 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Access(command) => access::run(file, command),
         Command::BreakGlass(command) => breakglass::run(file, command),
         Command::Exception(command) => exception::run(file, command),
+        Command::Workload(command) => workload::run(file, command),
+        Command::Report(command) => report::run(file, command),
         Command::Phi(command) => phi::run(file, command),
         Command::Session(command) => sessions::session(file, command),
         Command::Lock(command) => sessions::lock(file, command),
@@ -143,6 +147,8 @@ mod tests {
         "break-glass show",
         "break-glass codes list",
         "exception list",
+        "report leavers",
+        "workload list",
     ];
     /// These change people, credentials and keys, and add entries that say so.
     const ADD_ENTRIES: &[&str] = &[

@@ -73,6 +73,12 @@ pub(crate) const FIELDS: &[Field] = &[
         "Asks every client for SCRAM-SHA-256 instead of the password inside TLS.",
     ),
     field(
+        "listener.postgres.client_ca",
+        "path",
+        "none: clients show no certificate",
+        "Authorities that vouch for the certificates of programs (`[workload.NAME]`), PEM. A client that shows a certificate is the program it is of, or refused.",
+    ),
+    field(
         "listener.postgres.sessions_max",
         "1 to 100000",
         "`1000`",
@@ -513,6 +519,31 @@ pub(crate) const FIELDS: &[Field] = &[
         "list of classes",
         "`[]`",
         "Classes of protected values that are seen in clear; `\"*\"` among them means all, and what nobody classified.",
+    ),
+    field(
+        "workload.*.owner",
+        "login name",
+        "required",
+        "Who answers for the program of this name. It signs in with the name as its user and is recorded as `workload:NAME`; where a person has the same name, only the program signs in.",
+    ),
+    field("workload.*.roles", "list of roles", "`[]`", "What it may do."),
+    field(
+        "workload.*.certificate.uri",
+        "text",
+        "one of the three",
+        "Its certificate has this URI among its alternative names, such as a SPIFFE id. Needs `listener.postgres.client_ca`.",
+    ),
+    field(
+        "workload.*.certificate.dns",
+        "text",
+        "one of the three",
+        "Its certificate has this DNS name among its alternative names.",
+    ),
+    field(
+        "workload.*.certificate.subject",
+        "text",
+        "one of the three",
+        "Its certificate has exactly this subject, as RFC 4514 writes it: `CN=billing,O=Hospital`.",
     ),
     field(
         "access.*.resources",

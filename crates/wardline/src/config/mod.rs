@@ -20,6 +20,7 @@ mod sections;
 #[cfg(test)]
 mod tests;
 mod web;
+mod workload;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -46,6 +47,7 @@ pub(crate) use protection::Protection;
 use read::{Reader, Section};
 use sections::Draft;
 pub(crate) use web::Web;
+pub(crate) use workload::{CertificateName, Workload};
 
 use crate::operators::Operators;
 
@@ -80,6 +82,8 @@ pub(crate) struct Config {
     /// Who signs the log's checkpoints beside the log.
     pub(crate) witnessing: Option<Witnessing>,
     pub(crate) clock: ClockWatch,
+    /// Programs that sign in by themselves.
+    pub(crate) workloads: BTreeMap<String, Workload>,
     /// Which roles may be asked for.
     pub(crate) access: BTreeMap<String, Askable>,
     /// What an emergency is answered with.
@@ -102,6 +106,8 @@ pub(crate) struct Listener {
     /// INVARIANT: true only when `address` is a loopback address.
     pub(crate) plaintext: bool,
     pub(crate) scram: bool,
+    /// Who vouches for the certificates of programs.
+    pub(crate) client_ca: Option<PathBuf>,
     pub(crate) sessions_max: usize,
     pub(crate) sessions_per_person_max: usize,
     pub(crate) handshakes_max: usize,
@@ -122,6 +128,7 @@ impl Default for Listener {
             certificate: Certificate::SelfSigned,
             plaintext: false,
             scram: false,
+            client_ca: None,
             sessions_max: 1_000,
             sessions_per_person_max: 50,
             handshakes_max: 1_000,

@@ -12,9 +12,9 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Askable, Certificate, Config, DEFAULT_ADDRESS, Emergency, Export, Inbound, Listener, Resource, SignIn, StorePlace,
-    TrailStore, UpstreamTls, Web, access, emergency, evidence, files, handover, keep, operators, problem, protection,
-    purposes, sha256, web,
+    Askable, Certificate, Config, DEFAULT_ADDRESS, Emergency, Export, Inbound, Listener, Resource, SignIn,
+    StorePlace, TrailStore, UpstreamTls, Web, Workload, access, emergency, evidence, files, handover, keep,
+    operators, problem, protection, purposes, sha256, web, workload,
 };
 use crate::operators::Operators;
 
@@ -47,6 +47,7 @@ pub(super) struct Draft {
     retention_years: u32,
     access: BTreeMap<String, Askable>,
     emergency: Emergency,
+    workloads: BTreeMap<String, Workload>,
     trail_store: TrailStore,
     backup: Option<StorePlace>,
 }
@@ -76,6 +77,7 @@ impl Draft {
             retention_years: self.retention_years,
             access: self.access,
             emergency: self.emergency,
+            workloads: self.workloads,
             trail_store: self.trail_store,
             backup: self.backup,
         })
@@ -98,6 +100,7 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
     Draft {
         operators: operators::operators(top, &roles, base),
         retention_years: operators::retention_years(top),
+        workloads: workload::workloads(top, &roles, listener.as_ref(), base),
         access: access::askable(top, &roles, &resources.keys().cloned().collect::<Vec<_>>()),
         emergency: emergency::emergency(top, &roles, &resources, base),
         roles,
@@ -129,6 +132,7 @@ fn listener(top: &Section<'_, '_>, base: &Path) -> Option<Listener> {
     };
     let certificate = certificate(&section, base);
     let plaintext = section.boolean("plaintext");
+    let client_ca = client_ca(&section, plaintext.as_ref(), base);
     if let Some(flag) = plaintext.as_ref().filter(|flag| flag.value) {
         check_plaintext(&section, flag, address);
     }
@@ -139,6 +143,7 @@ fn listener(top: &Section<'_, '_>, base: &Path) -> Option<Listener> {
         certificate: certificate?,
         plaintext: plaintext.is_some_and(|at| at.value),
         scram: section.boolean("scram").is_some_and(|at| at.value),
+        client_ca: client_ca?,
         sessions_max: narrow(section.number("sessions_max", 1..=100_000, 1_000)),
         sessions_per_person_max: narrow(section.number("sessions_per_person_max", 1..=100_000, 50)),
         handshakes_max: narrow(section.number("handshakes_max", 1..=100_000, 1_000)),
@@ -156,6 +161,23 @@ fn listener(top: &Section<'_, '_>, base: &Path) -> Option<Listener> {
         hold_window_bytes: narrow(section.number("hold_window_bytes", 4_096..=16 << 20, 64 << 10)),
     };
     Some(listener)
+}
+
+/// Returns who vouches for clients, where somebody does; `None` for what is there and wrong.
+fn client_ca(
+    section: &Section<'_, '_>,
+    plaintext: Option<&At<bool>>,
+    base: &Path,
+) -> Option<Option<PathBuf>> {
+    if section.value("client_ca").is_none() {
+        return Some(None);
+    }
+    if let Some(flag) = plaintext.filter(|flag| flag.value) {
+        let message = format!("`{}` needs TLS, which is off", section.child("client_ca"));
+        section.reader().error(flag.offset, message, "remove `plaintext`");
+        return None;
+    }
+    path(section, "client_ca", "\"clients-ca.pem\"", base, files::check_certificates).map(Some)
 }
 
 /// Refuses connections in clear wherever they could leave this machine.

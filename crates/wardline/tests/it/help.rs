@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 82] = [
+const COMMANDS: [&str; 86] = [
     "",
     "serve",
     "check",
@@ -81,6 +81,10 @@ const COMMANDS: [&str; 82] = [
     "access withdraw",
     "access revoke",
     "access list",
+    "report",
+    "report leavers",
+    "workload",
+    "workload list",
     "phi",
     "phi scan",
     "phi explain",

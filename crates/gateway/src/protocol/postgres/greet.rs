@@ -4,14 +4,15 @@
 //! Authentication". Everything here reads exactly as many bytes as a packet has, so that nothing sent in
 //! clear can be taken for something sent under TLS (CVE-2021-23214). The caller sets the deadline.
 //! Deliberately absent: whether the person may enter (`serve`), `AuthenticationOk` (sent when the resource
-//! answers), GSSAPI, client certificates.
+//! answers), GSSAPI.
 
 use std::io;
 use std::time::Duration;
 
 use identity::Reason;
 use identity::scram::Mechanism;
-use model::{Principal, Secret};
+use model::{Micros, Principal, Secret};
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -24,7 +25,7 @@ use crate::protocol::postgres::codec::{
     self, Fields, FirstPacket, Front, HEADER, Malformed, Severity, Startup, WireError,
 };
 use crate::stream::Stream;
-use crate::tls::{ALPN, ServerTls};
+use crate::tls::{ALPN, ClientCertificate, ServerTls};
 
 /// The newest minor version of protocol 3 spoken here.
 const MINOR_MAX: u16 = 2;
@@ -55,6 +56,15 @@ pub(crate) struct Greeted {
     pub(crate) minor: u16,
     /// The `tls-server-end-point` hash; `None` without TLS, or when the certificate defines none.
     pub(crate) binding: Option<Vec<u8>>,
+    /// What the client showed, leaf first; empty for most.
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+}
+
+/// What TLS says of a connection.
+#[derive(Debug, Default)]
+struct Secured {
+    binding: Option<Vec<u8>>,
+    chain: Vec<CertificateDer<'static>>,
 }
 
 /// Takes a connection through TLS and the start-up message, refusing what is not supported.
@@ -64,7 +74,7 @@ pub(crate) struct Greeted {
 pub(crate) async fn greet(mut socket: TcpStream, config: &ListenerConfig) -> Result<Greeting, Failure> {
     let ListenerTls::Tls(tls) = &config.tls else {
         let packet = negotiate(&mut socket, false).await?;
-        return admit(Stream::Plain(socket), packet, None).await;
+        return admit(Stream::Plain(socket), packet, Secured::default()).await;
     };
     let mut first = [0; 1];
     let direct = match socket.peek(&mut first).await.map_err(Failure::Client)? {
@@ -92,9 +102,11 @@ async fn secure(socket: TcpStream, tls: &ServerTls, direct: bool) -> Result<Gree
     if direct && served.get_ref().1.alpn_protocol() != Some(ALPN) {
         return Err(Failure::ClientMalformed("direct TLS without the ALPN protocol `postgresql`".into()));
     }
+    let chain = served.get_ref().1.peer_certificates().unwrap_or_default();
+    let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
     let mut stream = Stream::Served(Box::new(served));
     let packet = first_packet(&mut stream).await?;
-    admit(stream, packet, tls.binding().map(<[u8]>::to_vec)).await
+    admit(stream, packet, Secured { binding: tls.binding().map(<[u8]>::to_vec), chain }).await
 }
 
 /// Answers requests for encryption, each at most once, and returns the packet that ends them: `TlsRequest`
@@ -142,7 +154,7 @@ pub(crate) async fn first_packet<S: AsyncRead + Unpin>(
 async fn admit(
     mut stream: Stream,
     packet: Option<FirstPacket>,
-    binding: Option<Vec<u8>>,
+    secured: Secured,
 ) -> Result<Greeting, Failure> {
     let startup = match packet {
         Some(FirstPacket::Startup(startup)) => startup,
@@ -158,8 +170,9 @@ async fn admit(
     if let Some(answer) = version_answer(&startup) {
         stream.write_all(&answer).await.map_err(Failure::Client)?;
     }
+    let Secured { binding, chain } = secured;
     let minor = if startup.minor >= MINOR_MAX { MINOR_MAX } else { 0 };
-    Ok(Greeting::Session(Box::new(Greeted { stream, startup, minor, binding })))
+    Ok(Greeting::Session(Box::new(Greeted { stream, startup, minor, binding, chain })))
 }
 
 /// Returns why a start-up cannot be served whoever sent it.
@@ -210,6 +223,17 @@ fn version_answer(startup: &Startup) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// Judges the certificate that the client showed; `None` where it showed none.
+pub(crate) fn certificate(
+    greeted: &Greeted,
+    config: &ListenerConfig,
+    at: Micros,
+) -> Option<ClientCertificate> {
+    let ListenerTls::Tls(tls) = &config.tls else { return None };
+    let shown = (!greeted.chain.is_empty()).then_some(&greeted.chain)?;
+    tls.clients().map(|authorities| authorities.judge(shown, at))
+}
+
 /// Asks for the proof of identity and has `control` check it. The inner error is for the trail: the caller
 /// answers, in the same words for all of them. `AuthenticationOk` is not sent.
 ///
@@ -219,10 +243,15 @@ pub(crate) async fn authenticate<C: Control>(
     greeted: &mut Greeted,
     control: &C,
     scram: bool,
+    certificate: Option<&ClientCertificate>,
 ) -> Result<Result<Principal, Reason>, Failure> {
     let Some(name) = parameter(&greeted.startup, "user").map(str::to_owned) else {
         return Ok(Err(Reason::UnknownPerson));
     };
+    // Whoever shows a certificate is who it says, or nobody.
+    if let Some(certificate) = certificate {
+        return Ok(control.sign_in_certificate(&name, certificate));
+    }
     if scram {
         let binding = greeted.binding.as_deref();
         return by_scram(&mut greeted.stream, control, &name, binding).await;

@@ -122,6 +122,33 @@ fn row_36_access_is_asked_for_approved_by_others_and_ends_by_itself() {
 }
 
 #[test]
+fn row_36_a_grant_holds_for_its_purpose_alone() {
+    let cluster = stage::hospital();
+    let gateway = stage::gateway(&cluster)
+        .role("lead", HOSPITAL, "read = [\"public.claims\"]")
+        .toml(
+            "[policy]\npurposes = [\"treatment\", \"research\"]\n[access.nurse]\n\
+             [operators.rights]\n\"os:root\" = [\"admin\"]\nlead = [\"approver\"]\n",
+        )
+        .person("ann", &[])
+        .person("lea", &["lead"])
+        .start()
+        .expect("it starts");
+    let mut other = ask("nurse", "3600");
+    other[5] = "curiosity";
+    not_done(&gateway, "ann", &other, "no purpose named");
+    done(&gateway, "ann", &ask("nurse", "3600"));
+    done(&gateway, "lea", &["access", "approve", "1", "--json"]);
+    let held = Held::open("127.0.0.1", &gateway.conninfo("ann", HOSPITAL).expect("a person"));
+    let asked = "select count(*) from patients";
+    assert_eq!(held.ask(asked), Err("42501".to_owned()), "no purpose was stated");
+    held.ask("set wardline.purpose = 'research'").expect("one of the list");
+    assert_eq!(held.ask(asked), Err("42501".to_owned()), "it was granted for another purpose");
+    held.ask("set wardline.purpose = 'treatment'").expect("one of the list");
+    held.ask(asked).expect("it was granted for this");
+}
+
+#[test]
 fn row_36_nobody_approves_for_themselves_or_twice() {
     let cluster = stage::hospital();
     let gateway = start(&cluster);

@@ -33,6 +33,14 @@ impl Control for OnePerson {
         Ok(Principal { id: PersonId(1), name: name.into(), roles: Arc::new([]) })
     }
 
+    fn sign_in_certificate(
+        &self,
+        _name: &str,
+        _certificate: &crate::tls::ClientCertificate,
+    ) -> Result<Principal, Reason> {
+        Err(Reason::UnknownPerson)
+    }
+
     async fn scram_start(
         &self,
         name: &str,
@@ -282,7 +290,7 @@ async fn with_password(body: &[u8]) -> Result<Result<Principal, Reason>, Failure
         assert_eq!(asked(&mut client).await, (3, Vec::new()));
         answer(&mut client, body).await;
     };
-    tokio::join!(authenticate(&mut greeted, &OnePerson, false), typing).0
+    tokio::join!(authenticate(&mut greeted, &OnePerson, false, None), typing).0
 }
 
 #[tokio::test]
@@ -323,7 +331,7 @@ async fn with_scram(password: &str, plus: bool, spoil: bool) -> Result<Result<Pr
             awaiting.verify(&server_final).unwrap();
         }
     };
-    tokio::join!(authenticate(&mut greeted, &OnePerson, true), proving).0
+    tokio::join!(authenticate(&mut greeted, &OnePerson, true, None), proving).0
 }
 
 #[tokio::test]

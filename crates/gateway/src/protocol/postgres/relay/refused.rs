@@ -150,7 +150,8 @@ impl<C: Control> Relay<C> {
 
     /// Returns the answer to what policy refuses. Whoever may take emergency access is told that there is such a thing.
     pub(super) fn denied(&self) -> WireError {
-        let asking = "Ask for access, or for what your roles allow: `wardline access matrix` shows it.";
+        let asking =
+            "Ask for a role with `wardline access request`; this session goes on with it once it is granted.";
         let hint = match self.gate.may_take_emergency() {
             true => format!(
                 "{asking} In an emergency: `wardline --as NAME break-glass begin {} --reason-code … --reason …`.",

@@ -44,6 +44,15 @@ impl Control for World {
     async fn sign_in(&self, _name: &str, _secret: Secret) -> Result<Principal, identity::Reason> {
         panic!("the session is signed in")
     }
+
+    fn sign_in_certificate(
+        &self,
+        _name: &str,
+        _certificate: &crate::tls::ClientCertificate,
+    ) -> Result<Principal, identity::Reason> {
+        Err(identity::Reason::UnknownPerson)
+    }
+
     async fn scram_start(
         &self,
         _name: &str,
@@ -115,7 +124,13 @@ fn policy_of(version: u64, all: bool, disabled: bool, unmasks: bool, cedar: &[Ce
         place: place.clone(),
     };
     let roles = [Role { name: "nurse".into(), rules: vec![rule], place }];
-    let nora = Person { id: PersonId(1), name: "nora".into(), roles: vec!["nurse".into()], disabled };
+    let nora = Person {
+        id: PersonId(1),
+        name: "nora".into(),
+        roles: vec!["nurse".into()],
+        disabled,
+        program: false,
+    };
     let resources = [ResourceId("hospital".into())];
     let sources = Sources {
         roles: &roles,
@@ -295,6 +310,7 @@ impl Scene {
             client: "test".into(),
             since: Micros(1),
             pulse: Pulse::since(Micros(1)),
+            certificate: None,
             purpose: crate::session::Stated::first(None),
         });
         let cancel = CancelTarget {

@@ -83,10 +83,9 @@ impl About {
             Kind::SignIn => Some(About::SignIn),
             Kind::SessionOpened | Kind::SessionClosed => Some(About::Session),
             Kind::Operation => Some(About::Operation),
-            Kind::AdminChange
-            | Kind::EmergencyBegun
-            | Kind::EmergencyEnded
-            | Kind::EmergencyReviewed => Some(About::Administration),
+            Kind::AdminChange | Kind::EmergencyBegun | Kind::EmergencyEnded | Kind::EmergencyReviewed => {
+                Some(About::Administration)
+            }
             Kind::Incident => Some(About::Incident),
             Kind::TrailViewed | Kind::Exported | Kind::BackedUp | Kind::Restored => Some(About::Trail),
             Kind::Reported => Some(About::Reported),

@@ -153,12 +153,16 @@ mod tests {
         record.person_name = Some("ann".into());
         record.resource = Some("hospital".into());
         record.emergency = Some(3);
-        record.detail = Some("until 2026-11-23T10:40:16.000042Z; role `e`; `treatment`: unconscious\u{1b}[2J".into());
+        record.detail =
+            Some("until 2026-11-23T10:40:16.000042Z; role `e`; `treatment`: unconscious\u{1b}[2J".into());
         record.patients = Patients::new(2026, vec![PatientToken([0xab; 16])], vec![1].into());
         assert!(Topics::of([Topic::Emergency]).concern(&record));
         assert!(!Topics::of([Topic::Incident, Topic::Lock]).concern(&record));
         let told = told(record);
-        assert_eq!((&told["event"], &told["who"], &told["emergency"]), (&"emergency-begun".into(), &"ann".into(), &3.into()));
+        assert_eq!(
+            (&told["event"], &told["who"], &told["emergency"]),
+            (&"emergency-begun".into(), &"ann".into(), &3.into())
+        );
         assert_eq!(told["until"], "2026-11-23T10:40:16.000042Z");
         assert_eq!(told["why"], "role `e`; `treatment`: unconscious\\u{1b}[2J");
         assert_eq!(told["subject"], "gw1: ann: EMERGENCY ACCESS 3 to `hospital` has begun");

@@ -332,7 +332,8 @@ async fn refuse(stream: &mut Stream, denial: &Denial, began: Instant) -> Result<
             // The same for everybody and every resource, or it would tell who may and what there is.
             let emergency = " Those who may take emergency access: `wardline break-glass begin --help`.";
             let hint = format!("{hint}{}", if *emergencies { emergency } else { "" });
-            WireError::new(Severity::Fatal, b"28P01", format!("access refused (reference {reference})")).hint(hint)
+            WireError::new(Severity::Fatal, b"28P01", format!("access refused (reference {reference})"))
+                .hint(hint)
         }
         Denial::TrailLost => {
             WireError::new(Severity::Fatal, b"58030", "access is stopped: the trail cannot record")

@@ -25,4 +25,6 @@ mod vocabulary;
 
 pub use pattern::{Pattern, PatternError};
 pub use snapshot::{Cell, Snapshot};
-pub use sources::{CedarFile, Diagnostic, Emergencies, Emergency, Lock, Locked, Person, Place, Role, Rule, Sources};
+pub use sources::{
+    CedarFile, Diagnostic, Emergencies, Emergency, Lock, Locked, Person, Place, Role, Rule, Sources,
+};

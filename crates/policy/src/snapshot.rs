@@ -5,7 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use cedar_policy::{Authorizer, Entities, Entity, EntityUid, PolicyId as CedarId, Request};
-use model::{Action, Context, Decision, Micros, Need, Object, PersonId, PolicyId, Principal, ResourceId, Verdict};
+use model::{
+    Action, Context, Decision, Micros, Need, Object, PersonId, PolicyId, Principal, ResourceId, Verdict,
+};
 
 use crate::catalogue::{self, UNKNOWN_SCHEMA};
 use crate::slices::{self, Found, Slice, Slices};

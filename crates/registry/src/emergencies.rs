@@ -76,7 +76,8 @@ impl Finding {
     }
 
     fn named(name: &str) -> Result<Finding, Error> {
-        let known = [Finding::Justified, Finding::NotJustified].into_iter().find(|known| known.name() == name);
+        let known =
+            [Finding::Justified, Finding::NotJustified].into_iter().find(|known| known.name() == name);
         known.ok_or(Error::Damaged { column: "finding" })
     }
 }

@@ -126,7 +126,8 @@ impl Registry {
     /// Returns all exceptions, in order of their numbers.
     pub async fn exceptions(&self) -> Result<Vec<Exception>, Error> {
         let mut transaction = self.begin_read().await?;
-        let rows = sqlx::query("SELECT * FROM exceptions ORDER BY number").fetch_all(&mut *transaction).await?;
+        let rows =
+            sqlx::query("SELECT * FROM exceptions ORDER BY number").fetch_all(&mut *transaction).await?;
         rows.iter().map(exception).collect()
     }
 }

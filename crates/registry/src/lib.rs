@@ -14,8 +14,8 @@
 mod access;
 mod agreements;
 mod database;
-mod emergencies;
 mod departures;
+mod emergencies;
 mod error;
 mod exceptions;
 mod locks;
@@ -29,8 +29,8 @@ use sqlx::SqlitePool;
 
 pub use access::{Closed, NewRequest, REQUESTS_PER_PERSON_MAX, RequestRow};
 pub use agreements::{AgreementRow, HoldRow, NoAgreement};
-pub use emergencies::{Emergency, Finding, Over, Review};
 pub use departures::{DEPARTURES_SHOWN_MAX, DepartureRow, NewDeparture};
+pub use emergencies::{Emergency, Finding, Over, Review};
 pub use error::Error;
 pub use exceptions::{Exception, NewException, peek_exceptions};
 pub use locks::{LOCKS_MAX, LockRow, LockedRow, NewLock};

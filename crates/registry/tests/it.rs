@@ -5,9 +5,9 @@ mod it {
     mod access;
     mod agreements;
     mod database;
+    mod departures;
     mod emergencies;
     mod exceptions;
-    mod departures;
     mod locks;
     mod people;
     mod sign_in;

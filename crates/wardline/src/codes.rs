@@ -152,7 +152,9 @@ pub(crate) fn find(path: &Path, halves: [&str; 2], now: Micros) -> Result<String
         [_, _] => Vec::new(),
     };
     let found = sheet.codes.iter().position(|code| {
-        let fits = |halves| verify_slices_are_equal(hex(&digest(&code.salt, halves)).as_bytes(), code.digest.as_bytes());
+        let fits = |halves| {
+            verify_slices_are_equal(hex(&digest(&code.salt, halves)).as_bytes(), code.digest.as_bytes())
+        };
         code.used_us.is_none() && orders.iter().any(|halves| fits(halves).is_ok())
     });
     if let Some(place) = found {
@@ -172,7 +174,8 @@ pub(crate) fn find(path: &Path, halves: [&str; 2], now: Micros) -> Result<String
 /// Uses a code that was found. It is durable when this returns.
 pub(crate) fn spend(path: &Path, name: &str, by: &str, now: Micros) -> Result<(), NotTaken> {
     let mut sheet = read(path)?.ok_or(NotTaken::NoSheet)?;
-    let place = name.strip_prefix(&format!("{}-", sheet.sheet)).and_then(|number| number.parse::<usize>().ok());
+    let place =
+        name.strip_prefix(&format!("{}-", sheet.sheet)).and_then(|number| number.parse::<usize>().ok());
     let code = place.and_then(|number| sheet.codes.get_mut(number.checked_sub(1)?));
     let code = code.filter(|code| code.used_us.is_none()).ok_or(NotTaken::Wrong)?;
     (code.used_us, code.used_by) = (Some(now.0), Some(by.to_owned()));
@@ -201,7 +204,9 @@ fn random<const N: usize>() -> io::Result<[u8; N]> {
 }
 
 fn digest(salt: &str, halves: &[[u8; HALF_BYTES]; 2]) -> [u8; 32] {
-    sha256(format!("wardline/break-glass/code/v1\n{salt}\n{}\n{}", hex(&halves[0]), hex(&halves[1])).as_bytes())
+    sha256(
+        format!("wardline/break-glass/code/v1\n{salt}\n{}\n{}", hex(&halves[0]), hex(&halves[1])).as_bytes(),
+    )
 }
 
 /// Writes a half in groups of digits.

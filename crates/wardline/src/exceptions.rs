@@ -112,15 +112,15 @@ impl Told {
         };
         let now = node.now();
         let red = red(&node.config.load(), &exceptions, now);
-        metrics::gauge!("wardline_protections_red").set(f64::from(u32::try_from(red.len()).unwrap_or(u32::MAX)));
+        metrics::gauge!("wardline_protections_red")
+            .set(f64::from(u32::try_from(red.len()).unwrap_or(u32::MAX)));
         let again = self.at.is_none_or(|at| now.0.abs_diff(at.0) >= TELL_AGAIN_US);
-        if red == self.red && (red.is_empty() || !again) {
-            return;
-        }
-        if !red.is_empty() {
+        let more = red.iter().any(|one| !self.red.contains(one));
+        if more || (again && !red.is_empty()) {
             tell(node, &red).await;
+            self.at = Some(now);
         }
-        (self.red, self.at) = (red, Some(now));
+        self.red = red;
     }
 }
 

@@ -17,9 +17,7 @@ use model::{Kind, Micros, OperationId, PersonId, Record, ResourceId};
 use parking_lot::Mutex;
 use phi::operator::KeyId;
 use phi::{Class, Keys};
-use policy::{
-    Emergencies, Emergency, Lock as PolicyLock, Locked, Person, Role, Rule, Snapshot, Sources,
-};
+use policy::{Emergencies, Emergency, Lock as PolicyLock, Locked, Person, Role, Rule, Snapshot, Sources};
 use registry::{LockRow, LockedRow, PersonRow, Registry, RequestRow};
 use tokio::sync::watch;
 use trail::Trail;

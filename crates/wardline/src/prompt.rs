@@ -54,7 +54,9 @@ pub(crate) fn two_halves() -> anyhow::Result<[Secret; 2]> {
     io::stdin().lock().take(LINE_BYTES_MAX).read_to_string(&mut text).context("reading the code")?;
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let halves = [lines.next(), lines.next()];
-    let [Some(first), Some(second)] = halves else { bail!("standard input holds no two lines with the halves of a code") };
+    let [Some(first), Some(second)] = halves else {
+        bail!("standard input holds no two lines with the halves of a code")
+    };
     Ok([first, second].map(|half| Secret::new(half.to_owned())))
 }
 

@@ -632,7 +632,10 @@ fn an_emergency_is_a_circumstance_of_one_person_on_one_resource_until_its_end() 
     let over = Context { at: at(2), ..context() };
     check_at(&snapshot, 1, "hospital", "Read public.notes", &over, "deny");
     let may = |person, resource| snapshot.may_take_emergency(PersonId(person), resource);
-    assert_eq!([may(1, &hospital), may(1, &lab), may(2, &hospital), may(3, &hospital)], [true, false, false, false]);
+    assert_eq!(
+        [may(1, &hospital), may(1, &lab), may(2, &hospital), may(3, &hospital)],
+        [true, false, false, false]
+    );
     assert!(snapshot.offers_emergencies() && !World::new().snapshot().offers_emergencies());
     assert_ne!(snapshot.digest(), World { emergencies: Emergencies::default(), ..world }.snapshot().digest());
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use model::{Action, Context, Decision, Micros, Need, Object, PersonId, Principal, ResourceId, Verdict};
-use policy::{CedarFile, Diagnostic, Emergencies, Lock, Locked, Pattern, Person, Place, Role, Rule, Snapshot, Sources};
+use policy::{
+    CedarFile, Diagnostic, Emergencies, Lock, Locked, Pattern, Person, Place, Role, Rule, Snapshot, Sources,
+};
 
 /// The classes of protected values that there are.
 pub(crate) const CLASSES: &[&str] = &["age", "date", "ssn"];

@@ -122,7 +122,15 @@ async fn take(registry: &Registry, step: Step, model: &mut Vec<Expected>, now: &
             if free {
                 let began = (approvals == 0).then_some(*now);
                 let approved = Vec::new();
-                model.push(Expected { person, approvals, seconds, approved, began, over: None, reviewed: false });
+                model.push(Expected {
+                    person,
+                    approvals,
+                    seconds,
+                    approved,
+                    began,
+                    over: None,
+                    reviewed: false,
+                });
                 assert_eq!(number, model.len() as u64);
             }
         }
@@ -132,7 +140,8 @@ async fn take(registry: &Registry, step: Step, model: &mut Vec<Expected>, now: &
             assert_eq!(done.is_ok(), expected, "{step:?} at {now}: {done:?}");
         }
         Step::End { number, over } => {
-            let done = registry.end_emergency(number, over, "somebody", "because", at, Micros(*now + 5)).await;
+            let done =
+                registry.end_emergency(number, over, "somebody", "because", at, Micros(*now + 5)).await;
             let expected = expected(model, number).is_some_and(|one| one.end(over));
             assert_eq!(done.is_ok(), expected, "{step:?} at {now}: {done:?}");
         }
@@ -165,8 +174,7 @@ fn check(steps: &[Step]) {
             let rows = opened.registry.emergencies(true).await.unwrap();
             assert_eq!(rows.len(), model.len());
             for (row, expected) in rows.iter().zip(&model) {
-                let in_force = expected.over.is_none()
-                    && expected.until().is_some_and(|until| now < until);
+                let in_force = expected.over.is_none() && expected.until().is_some_and(|until| now < until);
                 assert_eq!(row.is_in_force(Micros(now)), in_force, "{} after {step:?}", row.number);
                 assert_eq!(row.over.as_ref().map(|(over, ..)| *over), expected.over);
                 assert_eq!(row.review.is_some(), expected.reviewed);
@@ -193,7 +201,10 @@ async fn what_was_written_comes_back_and_the_deleted_take_nothing() {
     let written = Emergency { code: Some("c3".to_owned()), drill: true, ..new(1, 1, 0, 60, 5) };
     let taken = opened.registry.take_emergency(&written).await.unwrap();
     let until = Micros(5 + 60 * SECOND);
-    assert_eq!(taken, Emergency { person_name: "ann".to_owned(), taken: Some((Micros(5), until)), ..written });
+    assert_eq!(
+        taken,
+        Emergency { person_name: "ann".to_owned(), taken: Some((Micros(5), until)), ..written }
+    );
     opened.registry.end_emergency(1, Over::Ended, "ann", "awake", Micros(9), Micros(20)).await.unwrap();
     opened.registry.note_overdue(1, Micros(21)).await.unwrap();
     opened.registry.note_overdue(1, Micros(99)).await.unwrap();

@@ -16,8 +16,8 @@ use std::time::Duration;
 use model::{Kind, Micros, Patients, Record};
 use registry::{Emergency, Finding, Over, Review};
 
-pub(crate) use code::{ByCodeView, SheetView};
 pub(crate) use asked::{Act, EmergencyView, Finish, TimelineView, Wish, needed, waits_for_turn, what};
+pub(crate) use code::{ByCodeView, SheetView};
 
 use super::access::acting;
 use super::{Change, detail, quoted};
@@ -333,7 +333,8 @@ impl Node {
         record.sealed = Some(self.trail.sealer().seal(0, 0, &as_literal(note)).into());
         self.record(&record).await.map_err(|error| Refusal::because(&error))?;
         let (by, name, at) = (person.id, person.name.clone(), self.now());
-        let reviewed = registry.review_emergency(number, &Review { by, name, at, finding, note: sealed }).await;
+        let reviewed =
+            registry.review_emergency(number, &Review { by, name, at, finding, note: sealed }).await;
         let after = self.done(&change, reviewed).await?;
         metrics::counter!("wardline_emergencies_reviewed_total").increment(1);
         Ok(Reply::Emergencies(vec![self.emergency_view(&after)]))
@@ -403,11 +404,7 @@ fn shown(emergency: &Emergency) -> String {
 /// Returns the reason with placeholders for what names a patient: it is told to others.
 fn screened(config: &Config, wish: &Wish) -> String {
     use phi::detect::{Budget, Detector, Features, Scratch, redact_spans};
-    let mut reason = output::printable(wish.reason.0.expose().trim());
-    let patient = wish.patient.as_ref().map(|patient| patient.0.expose().trim());
-    if let Some(patient) = patient.filter(|patient| !patient.is_empty()) {
-        reason = reason.replace(patient, "[PATIENT]");
-    }
+    let reason = output::printable(wish.reason.0.expose().trim());
     let protection = config.resources.get(&wish.resource).and_then(|resource| resource.protection.as_ref());
     let numbers = protection.map(|protection| protection.record_numbers.clone()).unwrap_or_default();
     let detector = Detector::with_record_numbers(numbers);
@@ -417,7 +414,28 @@ fn screened(config: &Config, wish: &Wish) -> String {
     };
     let mut plain = Vec::with_capacity(reason.len());
     redact_spans(&reason, spans, &mut plain);
-    String::from_utf8_lossy(&plain).into_owned()
+    let plain = String::from_utf8_lossy(&plain).into_owned();
+    match wish.patient.as_ref().map(|patient| patient.0.expose().trim()) {
+        Some(patient) if !patient.is_empty() => without(&plain, patient),
+        Some(_) | None => plain,
+    }
+}
+
+/// Returns a text with a placeholder wherever a word of it is the patient's identifier.
+fn without(text: &str, patient: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(patient) {
+        let (before, found) = rest.split_at(at);
+        let after = found.get(patient.len()..).unwrap_or_default();
+        let beside = [before.chars().next_back(), after.chars().next()];
+        plain.push_str(before);
+        let alone = !beside.into_iter().flatten().any(char::is_alphanumeric);
+        plain.push_str(if alone { "[PATIENT]" } else { patient });
+        rest = after;
+    }
+    plain.push_str(rest);
+    plain
 }
 
 /// Checks whether this person may have this, and returns by which terms.
@@ -558,6 +576,18 @@ mod tests {
             assert_eq!(business_days_after(day(from), days), day(due), "{from} + {days}");
         }
         assert!(business_days_after(Micros(u64::MAX), 30).0 > 0);
+    }
+
+    #[test]
+    fn the_patient_is_taken_out_of_a_reason_word_by_word() {
+        for (text, expected) in [
+            ("patient 7 of 77, room 7", "patient [PATIENT] of 77, room [PATIENT]"),
+            ("7", "[PATIENT]"),
+            ("a7 7b (7)", "a7 7b ([PATIENT])"),
+            ("nobody", "nobody"),
+        ] {
+            assert_eq!(without(text, "7"), expected);
+        }
     }
 
     #[test]

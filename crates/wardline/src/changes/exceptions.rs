@@ -119,8 +119,9 @@ impl Node {
 
     fn check_terms(&self, reason: &str, until: Micros) -> Result<(), Refusal> {
         if !(REASON_CHARS_MIN..=REASON_CHARS_MAX).contains(&reason.chars().count()) {
-            let refusal =
-                Refusal::new(format!("a reason of {REASON_CHARS_MIN} to {REASON_CHARS_MAX} characters is needed"));
+            let refusal = Refusal::new(format!(
+                "a reason of {REASON_CHARS_MIN} to {REASON_CHARS_MAX} characters is needed"
+            ));
             return Err(refusal.help("say with --reason why it must be so, and what protects instead"));
         }
         let now = self.now();

@@ -201,8 +201,10 @@ fn known<'a>(noun: &str, name: &str, all: impl Iterator<Item = &'a str> + Clone)
 /// Refuses what is no address or range, by asking the policy language that will have to understand it.
 fn check_range(config: &Config, range: &str) -> Result<(), Refusal> {
     let lock = policy::Lock { number: 1, what: policy::Locked::Address(range.to_owned()) };
-    crate::node::compile_with(config, &[], crate::node::Granted::default(), &[lock], 0).map(drop).map_err(|_| {
-        Refusal::new(format!("{} is no address or range", quoted(range)))
-            .help("write an address such as `10.1.2.3` or a range such as `10.1.2.0/24`")
-    })
+    crate::node::compile_with(config, &[], crate::node::Granted::default(), &[lock], 0).map(drop).map_err(
+        |_| {
+            Refusal::new(format!("{} is no address or range", quoted(range)))
+                .help("write an address such as `10.1.2.3` or a range such as `10.1.2.0/24`")
+        },
+    )
 }

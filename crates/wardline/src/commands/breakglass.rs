@@ -36,7 +36,9 @@ Examples:
   wardline break-glass begin hospital --code ann --reason-code treatment --reason \"sign-in is down, unconscious patient\"")]
     Begin(Begin),
     /// Give your emergency access back before its time; your sessions on the resource are cut
-    #[command(after_help = "Example:\n  wardline --as ann break-glass end 7 --reason \"the patient is on the ward now\"")]
+    #[command(
+        after_help = "Example:\n  wardline --as ann break-glass end 7 --reason \"the patient is on the ward now\""
+    )]
     End {
         /// Its number, as `break-glass list` shows it
         number: u64,
@@ -47,7 +49,9 @@ Examples:
         output: Json,
     },
     /// Take somebody's emergency access away, or refuse it; their sessions on the resource are cut
-    #[command(after_help = "Example:\n  wardline --as pia break-glass revoke 7 --reason \"no emergency on that ward\"")]
+    #[command(
+        after_help = "Example:\n  wardline --as pia break-glass revoke 7 --reason \"no emergency on that ward\""
+    )]
     Revoke {
         /// Its number
         number: u64,
@@ -275,7 +279,10 @@ fn by_code(file: &Path, name: &str, begin: &Begin) -> anyhow::Result<ExitCode> {
         }
         output::line(&table(std::slice::from_ref(&given.emergency)));
         let (token, until) = (given.token.token.0.expose(), output::to_second(&given.token.expires_at));
-        output::line(&format!("sign in as {} with this token in place of the password, until {until}:", given.token.person));
+        output::line(&format!(
+            "sign in as {} with this token in place of the password, until {until}:",
+            given.token.person
+        ));
         output::line(token);
         Ok(())
     })
@@ -319,13 +326,22 @@ fn page(sheet: &SheetView, place: usize, which: &str) -> String {
     );
     for code in &sheet.codes {
         let half = code.halves.as_ref().and_then(|halves| halves.get(place)).map(|half| half.0.expose());
-        text.push_str(&format!("{:>8}   {}   used on: ____________ for: ____________\n", code.name, half.unwrap_or("-")));
+        text.push_str(&format!(
+            "{:>8}   {}   used on: ____________ for: ____________\n",
+            code.name,
+            half.unwrap_or("-")
+        ));
     }
     text
 }
 
 fn show_codes(sheet: &SheetView) {
-    output::line(&format!("sheet {} of {} by {}", sheet.sheet, output::to_second(&sheet.made_at), sheet.made_by));
+    output::line(&format!(
+        "sheet {} of {} by {}",
+        sheet.sheet,
+        output::to_second(&sheet.made_at),
+        sheet.made_by
+    ));
     if let Some(until) = &sheet.locked_until {
         output::line(&format!("locked after wrong codes until {until}"));
     }
@@ -382,7 +398,9 @@ mod tests {
 
     #[test]
     fn times_have_a_unit() {
-        for (text, expected) in [("90s", Some(90)), ("30m", Some(1_800)), ("2h", Some(7_200)), ("0s", Some(0))] {
+        for (text, expected) in
+            [("90s", Some(90)), ("30m", Some(1_800)), ("2h", Some(7_200)), ("0s", Some(0))]
+        {
             assert_eq!(seconds(text).ok(), expected, "{text}");
         }
         for text in ["", "s", "1", "1d", "-1s", "1.5h", "99999999999999999999h", "9999999999999999999h"] {

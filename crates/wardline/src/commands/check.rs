@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use serde::Serialize;
 use vault::Vault;
 
-use crate::{EXIT_RED, EXIT_REFUSED};
 use crate::backup::drill;
 use crate::cli::Check;
 use crate::config::{Certificate, Config, FIELDS, Problem, Problems, Severity, StorePlace};
 use crate::data::DataFolder;
 use crate::node::{load_root_key, now};
+use crate::{EXIT_RED, EXIT_REFUSED};
 use crate::{exceptions, keep, output, tls, upstream};
 
 #[derive(Debug, Serialize)]

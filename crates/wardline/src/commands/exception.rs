@@ -59,7 +59,9 @@ Example:
         output: Json,
     },
     /// End an exception; what it excused is red again
-    #[command(after_help = "Example:\n  wardline --as ada exception end 3 --reason \"the analyser was replaced\"")]
+    #[command(
+        after_help = "Example:\n  wardline --as ada exception end 3 --reason \"the analyser was replaced\""
+    )]
     End {
         /// Its number
         number: u64,

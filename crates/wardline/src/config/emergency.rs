@@ -113,7 +113,8 @@ fn one_notified(section: &Section<'_, '_>, base: &Path) -> Option<Notify> {
         true => Some(path(section, "ca", "\"ca.pem\"", base, files::check_certificates)?),
         false => None,
     };
-    let way = if scheme == "https" { webhook(section, url.value, base)? } else { mail(section, url.value, base)? };
+    let way =
+        if scheme == "https" { webhook(section, url.value, base)? } else { mail(section, url.value, base)? };
     let names = Topic::ALL.map(Topic::name);
     let topics = section.texts("topics", "[\"emergency\"]");
     let topics: Vec<&str> =

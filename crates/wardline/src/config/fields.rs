@@ -559,7 +559,12 @@ pub(crate) const FIELDS: &[Field] = &[
         "required in the section",
         "Whose people may take emergency access (`wardline break-glass begin`). Without `[break_glass]` nobody may.",
     ),
-    field("break_glass.role", "role", "required in the section", "The role that emergency access gives, on one resource."),
+    field(
+        "break_glass.role",
+        "role",
+        "required in the section",
+        "The role that emergency access gives, on one resource.",
+    ),
     field(
         "break_glass.resources",
         "list of resources",
@@ -602,7 +607,12 @@ pub(crate) const FIELDS: &[Field] = &[
         "all of them",
         "What they are told of.",
     ),
-    field("notify.*.ca", "path", "the system's roots", "Certificate authorities to trust for this receiver, PEM."),
+    field(
+        "notify.*.ca",
+        "path",
+        "the system's roots",
+        "Certificate authorities to trust for this receiver, PEM.",
+    ),
     field(
         "notify.*.secret_file",
         "path",

@@ -64,7 +64,9 @@ pub(crate) enum Finish {
 pub(crate) fn needed(act: &Act) -> (&'static [&'static [Right]], Action) {
     match act {
         // Who may is a matter of roles, and checked where it is done; a list shows everybody their own.
-        Act::Begin { .. } | Act::ByCode { .. } | Act::Finish { how: Finish::End, .. } => (&[], Action::Connect),
+        Act::Begin { .. } | Act::ByCode { .. } | Act::Finish { how: Finish::End, .. } => {
+            (&[], Action::Connect)
+        }
         Act::CodesNew { .. } => (&[&[Right::KeyAdmin]], Action::Administer),
         Act::CodesList {} => (
             &[&[Right::Admin, Right::Auditor, Right::KeyAdmin, Right::PrivacyOfficer, Right::Approver]],

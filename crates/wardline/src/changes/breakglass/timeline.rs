@@ -85,7 +85,8 @@ impl Operation {
             self.index = entry.index;
             self.at = record.at;
             self.action = record.action.map(|action| action.name().to_owned()).unwrap_or_default();
-            self.statement = record.statement.as_ref().map(|text| output::printable(text)).unwrap_or_default();
+            self.statement =
+                record.statement.as_ref().map(|text| output::printable(text)).unwrap_or_default();
         }
         self.policies.extend(record.policies.iter().map(ToString::to_string));
         self.outcome = record.outcome.or(self.outcome);

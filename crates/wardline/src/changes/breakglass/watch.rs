@@ -33,14 +33,16 @@ impl Node {
             }
         }
         let unreviewed = rows.iter().filter(|row| row.awaits_review()).count();
-        metrics::gauge!("wardline_emergencies_unreviewed").set(f64::from(u32::try_from(unreviewed).unwrap_or(u32::MAX)));
+        metrics::gauge!("wardline_emergencies_unreviewed")
+            .set(f64::from(u32::try_from(unreviewed).unwrap_or(u32::MAX)));
         Ok(next)
     }
 
     async fn emergency_expired(&self, row: &Emergency) -> Result<(), Refusal> {
         let actor = Actor::time();
         let what = format!("end {}: its time is over", shown(row));
-        let change = Change { emergency: Some(row.number), ..Change::new(&actor, "break-glass expire", what) };
+        let change =
+            Change { emergency: Some(row.number), ..Change::new(&actor, "break-glass expire", what) };
         self.emergency_over(change, row, Over::Expired, "").await.map(drop)
     }
 
@@ -59,7 +61,8 @@ impl Node {
         record.detail = Some(detail(&said));
         self.record_urgent(&record).await.map_err(|error| Refusal::because(&error))?;
         let actor = Actor::time();
-        let change = Change::new(&actor, "break-glass overdue", format!("note that the alarm was given: {said}"));
+        let change =
+            Change::new(&actor, "break-glass overdue", format!("note that the alarm was given: {said}"));
         let change = Change { emergency: Some(row.number), ..change };
         let (change, registry) = self.admitted_numbered(change).await?;
         self.done(&change, registry.note_overdue(row.number, self.now()).await).await

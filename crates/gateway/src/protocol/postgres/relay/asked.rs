@@ -343,7 +343,9 @@ impl<C: Control> Relay<C> {
             return match admission {
                 Admission::Refused(pending) => Ok(self.refuse_parse(name, self.denied(), Some(pending))),
                 // A second passed between the two questions, and the answer with it: ask again.
-                Admission::Now(_) | Admission::Recorded(_) => Ok(self.refuse_parse(name, self.denied(), None)),
+                Admission::Now(_) | Admission::Recorded(_) => {
+                    Ok(self.refuse_parse(name, self.denied(), None))
+                }
             };
         };
         let followed = match &*inspection.lineage {

@@ -36,6 +36,8 @@ CREATE TABLE emergencies (
     finding TEXT CHECK (finding IN ('justified', 'not-justified')),
     -- What the reviewer wrote, sealed by the trail.
     note BLOB,
+    -- What became of the resource's credential after it; NULL until that is done.
+    rotation TEXT,
     CHECK ((over_as IS NULL) = (over_at IS NULL))
 );
 

@@ -1,7 +1,7 @@
 //! What takes two people, and what must be kept beyond its time.
 
 use model::{Micros, PersonId};
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use crate::Registry;
 use crate::database::{Reader, id, integer, time};
@@ -135,7 +135,7 @@ impl Registry {
 
     /// Returns all agreements, the oldest first.
     pub async fn agreements(&self) -> Result<Vec<AgreementRow>, Error> {
-        let rows = sqlx::query("SELECT * FROM agreements ORDER BY id").fetch_all(&self.readers).await?;
+        let rows = sqlx::query("SELECT * FROM agreements ORDER BY id").fetch_all(&self.readers()).await?;
         rows.iter().map(agreement).collect()
     }
 
@@ -165,12 +165,12 @@ impl Registry {
 
     /// Returns the holds, also those that ended.
     pub async fn holds(&self) -> Result<Vec<HoldRow>, Error> {
-        let rows = sqlx::query("SELECT * FROM holds ORDER BY id").fetch_all(&self.readers).await?;
+        let rows = sqlx::query("SELECT * FROM holds ORDER BY id").fetch_all(&self.readers()).await?;
         rows.iter().map(hold).collect()
     }
 }
 
-fn agreement(row: &SqliteRow) -> Result<AgreementRow, Error> {
+fn agreement(row: &AnyRow) -> Result<AgreementRow, Error> {
     let row = Reader(row);
     Ok(AgreementRow {
         id: row.number("id")?,
@@ -190,7 +190,7 @@ fn agreement(row: &SqliteRow) -> Result<AgreementRow, Error> {
     })
 }
 
-fn hold(row: &SqliteRow) -> Result<HoldRow, Error> {
+fn hold(row: &AnyRow) -> Result<HoldRow, Error> {
     let row = Reader(row);
     Ok(HoldRow {
         id: row.number("id")?,

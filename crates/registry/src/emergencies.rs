@@ -7,10 +7,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use model::{Micros, PersonId};
-use sqlx::{Sqlite, Transaction};
 
 use crate::Registry;
-use crate::database::{Reader, id, integer, time};
+use crate::database::{Reader, Transaction, id, integer, time};
 use crate::error::Error;
 use crate::people::lives;
 
@@ -140,6 +139,8 @@ pub struct Emergency {
     pub overdue_at: Option<Micros>,
     /// The review.
     pub review: Option<Review>,
+    /// What became of the resource's credential after it.
+    pub rotation: Option<String>,
 }
 
 impl Emergency {
@@ -158,9 +159,14 @@ impl Emergency {
         self.over.is_some() && self.taken.is_some() && self.review.is_none()
     }
 
+    /// Tells whether it was had, is over, and the resource's credential is still the one of then.
+    pub fn awaits_rotation(&self) -> bool {
+        self.over.is_some() && self.taken.is_some() && self.rotation.is_none()
+    }
+
     /// Tells whether nothing is left to be done about it.
     fn is_done(&self) -> bool {
-        self.over.is_some() && !self.awaits_review()
+        self.over.is_some() && !self.awaits_review() && !self.awaits_rotation()
     }
 }
 
@@ -187,28 +193,8 @@ impl Registry {
         if Reader(&had.fetch_one(&mut *transaction).await?).number("had")? > 0 {
             return Err(Error::EmergencyTaken);
         }
-        let sql = "INSERT INTO emergencies (number, person, role, resource, reason_code, reason, patient, drill, code, \
-                   duration_s, approvals, asked_at, entry, began_at, until) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
-        let began = (new.approvals == 0).then_some(new.asked_at);
-        sqlx::query(sql)
-            .bind(integer(new.number))
-            .bind(id(new.person))
-            .bind(&new.role)
-            .bind(&new.resource)
-            .bind(&new.reason_code)
-            .bind(&new.reason)
-            .bind(&new.patient)
-            .bind(i64::from(new.drill))
-            .bind(&new.code)
-            .bind(integer(new.duration.as_secs()))
-            .bind(i64::from(new.approvals))
-            .bind(time(new.asked_at))
-            .bind(integer(new.entry))
-            .bind(began.map(time))
-            .bind(began.map(|at| time(after(at, new.duration))))
-            .execute(&mut *transaction)
-            .await?;
+        let began = (new.approvals == 0).then(|| (new.asked_at, after(new.asked_at, new.duration)));
+        insert(&mut transaction, &Emergency { taken: began, ..new.clone() }).await?;
         let taken = one(&mut transaction, new.number).await?;
         transaction.commit().await?;
         Ok(taken)
@@ -299,6 +285,42 @@ impl Registry {
         Ok(after)
     }
 
+    /// Notes what became of the resource's credential after it; once.
+    pub async fn note_rotation(&self, number: u64, said: &str) -> Result<(), Error> {
+        let mut transaction = self.begin().await?;
+        let sql = "UPDATE emergencies SET rotation = $2 WHERE number = $1 AND rotation IS NULL";
+        sqlx::query(sql).bind(integer(number)).bind(said).execute(&mut *transaction).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Enters emergency access that was taken, or was over, while this registry could not be asked: as it is written in
+    /// another one.
+    pub async fn adopt_emergencies(&self, rows: &[Emergency]) -> Result<(), Error> {
+        let mut transaction = self.begin().await?;
+        for row in rows {
+            let known = one(&mut transaction, row.number).await;
+            match known {
+                Ok(known) if known.person == row.person => {}
+                Ok(_) => return Err(Error::EmergencyState { number: row.number }),
+                Err(Error::UnknownEmergency) => insert(&mut transaction, row).await?,
+                Err(error) => return Err(error),
+            }
+            let sql = "UPDATE emergencies SET over_as = $2, over_by = $3, over_at = $4, over_why = $5, review_due = $6 \
+                       WHERE number = $1 AND over_at IS NULL";
+            let over = row.over.as_ref();
+            sqlx::query(sql)
+                .bind(integer(row.number))
+                .bind(over.map(|(over, ..)| over.name()))
+                .bind(over.map(|(_, by, ..)| by.as_str()))
+                .bind(over.map(|(_, _, at, _)| time(*at)))
+                .bind(over.map(|(.., why)| why.as_str()))
+                .bind(row.review_due.map(time))
+                .execute(&mut *transaction)
+                .await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
     /// Returns the emergency access of that number.
     pub async fn emergency(&self, number: u64) -> Result<Emergency, Error> {
         let mut transaction = self.begin_read().await?;
@@ -314,13 +336,38 @@ impl Registry {
     }
 }
 
-async fn one(transaction: &mut Transaction<'static, Sqlite>, number: u64) -> Result<Emergency, Error> {
+async fn insert(transaction: &mut Transaction, new: &Emergency) -> Result<(), Error> {
+    let sql = "INSERT INTO emergencies (number, person, role, resource, reason_code, reason, patient, drill, code, \
+               duration_s, approvals, asked_at, entry, began_at, until) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+    sqlx::query(sql)
+        .bind(integer(new.number))
+        .bind(id(new.person))
+        .bind(&new.role)
+        .bind(&new.resource)
+        .bind(&new.reason_code)
+        .bind(&new.reason)
+        .bind(&new.patient)
+        .bind(i64::from(new.drill))
+        .bind(&new.code)
+        .bind(integer(new.duration.as_secs()))
+        .bind(i64::from(new.approvals))
+        .bind(time(new.asked_at))
+        .bind(integer(new.entry))
+        .bind(new.taken.map(|(from, _)| time(from)))
+        .bind(new.taken.map(|(_, until)| time(until)))
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
+async fn one(transaction: &mut Transaction, number: u64) -> Result<Emergency, Error> {
     rows(transaction, Some(number)).await?.pop().ok_or(Error::UnknownEmergency)
 }
 
 /// Returns all rows, or the one of a number.
 async fn rows(
-    transaction: &mut Transaction<'static, Sqlite>,
+    transaction: &mut Transaction,
     number: Option<u64>,
 ) -> Result<Vec<Emergency>, Error> {
     let mut approved: HashMap<u64, Vec<String>> = HashMap::new();
@@ -382,6 +429,7 @@ fn emergency(row: &Reader<'_>, approved_by: Vec<String>) -> Result<Emergency, Er
         review_due: row.time_if_any("review_due")?,
         overdue_at: row.time_if_any("overdue_at")?,
         review: review(row)?,
+        rotation: row.text_if_any("rotation")?,
     })
 }
 

@@ -5,11 +5,11 @@
 use std::path::Path;
 
 use model::{Micros, PersonId};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
-use sqlx::{ConnectOptions as _, Sqlite, Transaction};
+use sqlx::ConnectOptions as _;
+use sqlx::any::AnyRow;
 
 use crate::Registry;
-use crate::database::{Reader, id, integer, time};
+use crate::database::{Reader, Transaction, file_options, id, integer, time};
 use crate::error::Error;
 use crate::people::lives;
 
@@ -135,8 +135,8 @@ impl Registry {
 /// Reads the exceptions of a registry that another process may have open: writes nothing and brings nothing up to date.
 /// One of an earlier version has none.
 pub async fn peek_exceptions(path: &Path) -> Result<Vec<Exception>, Error> {
-    let options = SqliteConnectOptions::new().filename(path).read_only(true).disable_statement_logging();
-    let mut connection = options.connect().await?;
+    sqlx::any::install_default_drivers();
+    let mut connection = file_options(path, "ro")?.connect().await?;
     let sql = "SELECT count(*) AS there FROM sqlite_master WHERE type = 'table' AND name = 'exceptions'";
     if Reader(&sqlx::query(sql).fetch_one(&mut connection).await?).number("there")? == 0 {
         return Ok(Vec::new());
@@ -145,13 +145,23 @@ pub async fn peek_exceptions(path: &Path) -> Result<Vec<Exception>, Error> {
     rows.iter().map(exception).collect()
 }
 
-async fn one(transaction: &mut Transaction<'static, Sqlite>, number: u64) -> Result<Exception, Error> {
+/// Reads the number of the last change of such a registry, as somebody finds it who comes new.
+pub async fn peek_change(path: &Path) -> Result<u64, Error> {
+    sqlx::any::install_default_drivers();
+    let mut connection = file_options(path, "ro")?.connect().await?;
+    let row = sqlx::query("SELECT number FROM changes WHERE one = 1").fetch_one(&mut connection).await?;
+    // The people are what it is for: a file whose other pages are damaged is no registry.
+    sqlx::query("SELECT id, name FROM people").fetch_all(&mut connection).await?;
+    Reader(&row).number("number")
+}
+
+async fn one(transaction: &mut Transaction, number: u64) -> Result<Exception, Error> {
     let sql = "SELECT * FROM exceptions WHERE number = $1";
     let row = sqlx::query(sql).bind(integer(number)).fetch_optional(&mut **transaction).await?;
     exception(&row.ok_or(Error::UnknownException)?)
 }
 
-fn exception(row: &SqliteRow) -> Result<Exception, Error> {
+fn exception(row: &AnyRow) -> Result<Exception, Error> {
     let row = Reader(row);
     let approved = match row.time_if_any("approved_at")? {
         Some(at) => Some((row.text("approved_name")?, at)),

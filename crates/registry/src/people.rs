@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 
 use model::{Micros, PersonId};
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{Sqlite, Transaction};
+use sqlx::AnyConnection;
 
 use crate::Registry;
-use crate::database::{Reader, id, time};
+use crate::database::{Reader, Transaction, id, time};
 use crate::error::Error;
 use crate::names::{name_fits, role_fits};
 use crate::rows::{NewPerson, PersonRow, Verifiers};
@@ -116,7 +115,7 @@ impl Registry {
     /// Returns whose sign-in is locked at that time, and until when.
     pub async fn locks(&self, at: Micros) -> Result<HashMap<PersonId, Micros>, Error> {
         let sql = "SELECT person, locked_until FROM failures WHERE locked_until > $1";
-        let rows = sqlx::query(sql).bind(time(at)).fetch_all(&self.readers).await?;
+        let rows = sqlx::query(sql).bind(time(at)).fetch_all(&self.readers()).await?;
         rows.iter()
             .map(|row| Ok((Reader(row).person("person")?, Reader(row).time("locked_until")?)))
             .collect()
@@ -147,36 +146,27 @@ pub(crate) fn person_row(row: &Reader<'_>, roles: Vec<String>) -> Result<PersonR
     })
 }
 
-pub(crate) async fn roles_of(
-    connection: &mut SqliteConnection,
-    person: PersonId,
-) -> Result<Vec<String>, Error> {
+pub(crate) async fn roles_of(connection: &mut AnyConnection, person: PersonId) -> Result<Vec<String>, Error> {
     let sql = "SELECT role FROM roles_held WHERE person = $1 ORDER BY role";
     let rows = sqlx::query(sql).bind(id(person)).fetch_all(connection).await?;
     rows.iter().map(|row| Reader(row).text("role")).collect()
 }
 
 /// Refuses to change somebody who is not there.
-pub(crate) async fn lives(
-    transaction: &mut Transaction<'static, Sqlite>,
-    person: PersonId,
-) -> Result<(), Error> {
+pub(crate) async fn lives(transaction: &mut Transaction, person: PersonId) -> Result<(), Error> {
     let sql = "SELECT 1 FROM people WHERE id = $1 AND deleted_at IS NULL";
     let found = sqlx::query(sql).bind(id(person)).fetch_optional(&mut **transaction).await?;
     found.map(|_| ()).ok_or(Error::UnknownPerson)
 }
 
-pub(crate) async fn forget_failures(
-    transaction: &mut Transaction<'static, Sqlite>,
-    person: PersonId,
-) -> Result<(), Error> {
+pub(crate) async fn forget_failures(transaction: &mut Transaction, person: PersonId) -> Result<(), Error> {
     let sql = "DELETE FROM failures WHERE person = $1";
     sqlx::query(sql).bind(id(person)).execute(&mut **transaction).await?;
     Ok(())
 }
 
 async fn replace_verifiers(
-    transaction: &mut Transaction<'static, Sqlite>,
+    transaction: &mut Transaction,
     person: PersonId,
     verifiers: &Verifiers,
     at: Micros,
@@ -197,7 +187,7 @@ async fn replace_verifiers(
 }
 
 async fn replace_roles(
-    transaction: &mut Transaction<'static, Sqlite>,
+    transaction: &mut Transaction,
     person: PersonId,
     roles: &[String],
 ) -> Result<(), Error> {

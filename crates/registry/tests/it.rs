@@ -1,4 +1,4 @@
-//! The registry through its public face, on real files.
+//! The registry through its public face, on real files and on a real PostgreSQL.
 
 #[cfg(test)]
 mod it {
@@ -10,6 +10,7 @@ mod it {
     mod exceptions;
     mod locks;
     mod people;
+    mod postgres;
     mod sign_in;
     mod support;
     mod tokens;

@@ -1,4 +1,8 @@
-//! What the server does about emergencies by itself: it ends emergency access in time and says when a review is overdue.
+//! What the server does about emergencies by itself: it ends emergency access in time, changes credentials after it and says
+//! when a review is overdue. What it does without a registry is in `mode`.
+
+mod copy;
+pub(crate) mod mode;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +22,9 @@ pub(crate) fn start(node: &Arc<Node>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut changes = node.snapshot_changes();
         loop {
+            if let Err(refusal) = node.rotate_after_emergencies().await {
+                tracing::error!(%refusal, "what became of a credential after emergency access is not noted");
+            }
             let wait = match node.watch_emergencies().await {
                 Ok(None) => LOOK_PAUSE_MAX,
                 Ok(Some(next)) => Duration::from_micros(next.saturating_sub(node.now().0)),

@@ -33,6 +33,7 @@ mod prompt;
 mod reload;
 mod render;
 mod retention;
+mod rotation;
 mod serve;
 mod sign_in;
 mod standing;

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use phi::operator::KeyId;
 use phi::{Class, Keys};
 use policy::{Emergencies, Emergency, Lock as PolicyLock, Locked, Person, Role, Rule, Snapshot, Sources};
-use registry::{LockRow, LockedRow, PersonRow, Registry, RequestRow};
+use registry::{Home, LockRow, LockedRow, PersonRow, Registry, RequestRow};
 use tokio::sync::watch;
 use trail::Trail;
 use vault::{Vault, VaultWriter};
@@ -26,6 +26,7 @@ use vault::{Vault, VaultWriter};
 use crate::admin::{Actor, Refusal};
 use crate::config::Config;
 use crate::data::{DataFolder, Lock};
+use crate::emergency::mode::Mode;
 use crate::hashing::Hashing;
 use crate::keep::{self, Begin, Kept};
 use crate::output::{self, hex};
@@ -53,6 +54,8 @@ pub(crate) struct Node {
     pub(crate) kept: Arc<Kept>,
     pub(crate) vault: Vault,
     pub(crate) vault_writer: Mutex<VaultWriter>,
+    /// One change of a resource's password at a time; the resource may be slow, so it is not the turn of all changes.
+    pub(crate) rotating: tokio::sync::Mutex<()>,
     pub(crate) salts: Salts,
     pub(crate) hashing: Hashing,
     /// What is open on all listeners.
@@ -74,6 +77,10 @@ pub(crate) struct Node {
     pub(crate) held_change: AtomicU64,
     /// How many entries were durable when the last change was last repeated in the trail.
     repeated_at: AtomicU64,
+    /// Whether the registry is gone, and its last copy stands for it.
+    pub(crate) emergency_mode: Mode,
+    /// Where the registry is, also while it is gone.
+    pub(crate) home: Home,
     /// One change at a time: what is checked before the record is still true after it.
     pub(crate) turn: tokio::sync::Mutex<()>,
     _lock: Lock,
@@ -97,7 +104,12 @@ impl Node {
         let root = load_root_key(&folder.root_key())?;
         let vault = Vault::open(&folder.vault(), &root)?;
         let vault_writer = VaultWriter::open(&folder.vault(), &root)?;
-        let registry = Registry::open(&folder.registry()).await?;
+        let home = match &config.registry {
+            Some(server) => Home::Postgres(server.clone()),
+            None => Home::File(folder.registry()),
+        };
+        let opened = crate::emergency::mode::open(&config, &home).await;
+        let (registry, emergency_mode) = opened.with_context(|| format!("the registry {home}"))?;
         let subjects = Subjects::read(&registry).await?;
         let snapshot = compile(&config, &subjects, version_after(0))?;
         let keys = Keys::derive(&root, KeyId::new(PHI_KEYS).expect("from 1 to 99"));
@@ -116,6 +128,8 @@ impl Node {
             last_change: AtomicU64::new(held.max(known.admitted)),
             held_change: AtomicU64::new(held),
             repeated_at: AtomicU64::new(0),
+            emergency_mode,
+            home,
             salts: Salts::new(&root),
             hashing: Hashing::new(),
             sessions: Arc::default(),
@@ -132,6 +146,7 @@ impl Node {
             kept: Arc::new(kept),
             vault,
             vault_writer: Mutex::new(vault_writer),
+            rotating: tokio::sync::Mutex::new(()),
             _lock: lock,
         })
     }
@@ -180,6 +195,19 @@ impl Node {
         self.held_change.store(trail, Ordering::Relaxed);
         *self.standing.lock() = Standing::Current;
         tracing::warn!(registry, trail, reason, "an older registry was accepted");
+        Ok(())
+    }
+
+    /// Looks again how the registry stands to the trail, after it was filled from a file.
+    pub(crate) async fn stand_as_filled(&self) -> Result<(), Refusal> {
+        let held = self.registry.change().await.map_err(|error| Refusal::because(&error))?;
+        self.last_change.fetch_max(held, Ordering::Relaxed);
+        self.held_change.store(held, Ordering::Relaxed);
+        let mut standing = self.standing.lock();
+        if let Standing::Older { trail, .. } = *standing {
+            let older = Standing::Older { registry: held, trail };
+            *standing = if held < trail { older } else { Standing::Current };
+        }
         Ok(())
     }
 
@@ -233,7 +261,11 @@ impl Node {
 
     /// Puts the people as they are now, under this configuration, into force.
     pub(crate) async fn publish(&self, config: &Config) -> Result<(), Refusal> {
-        let subjects = Subjects::read(&self.registry).await.map_err(|error| Refusal::because(&error))?;
+        let mut subjects = Subjects::read(&self.registry).await.map_err(|error| Refusal::because(&error))?;
+        if self.emergency_mode.is_over() {
+            // Nobody is known any more.
+            subjects = Subjects { people: Vec::new(), given: Vec::new(), taken: Vec::new(), ..subjects };
+        }
         let version = version_after(self.policy.load().version());
         let snapshot =
             compile(config, &subjects, version).map_err(|error| Refusal::new(error.to_string()))?;

@@ -30,7 +30,8 @@ use crate::node::Node;
 use crate::standing::Standing;
 use crate::web::Web;
 use crate::{
-    EXIT_TRAIL_FAILED, clock, emergency, exceptions, leavers, logging, notify, output, reload, tls, witness,
+    EXIT_TRAIL_FAILED, clock, emergency, exceptions, leavers, logging, notify, output, reload, rotation, tls,
+    witness,
 };
 
 /// Sessions get their error within this, after the trail failed.
@@ -127,7 +128,7 @@ async fn check_registry(node: &Node, accepted: Option<&str>) -> anyhow::Result<(
             node.accept_older_registry(&Actor::ourselves(), reason).await
         }
         (Standing::Older { registry, trail }, None) => {
-            Err(older_registry(&node.folder.registry(), registry, trail).into())
+            Err(older_registry(&node.registry.home(), registry, trail).into())
         }
     }
 }
@@ -151,8 +152,10 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     let watches = [
         expire_access(node),
         emergency::start(node),
+        emergency::mode::start(node),
         exceptions::start(node),
         leavers::start(node),
+        rotation::start(node),
         witness::submit::start(node),
         clock::start(node),
         keep::start(node),

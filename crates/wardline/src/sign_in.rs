@@ -10,7 +10,7 @@ use identity::scram::{Mechanism, Verifier};
 use identity::token::{self, StoredToken, TokenId};
 use identity::{Account, Failures, Proof, Reason, Rules, ScramSignIn};
 use model::{PersonId, Secret};
-use registry::{AccountRow, FailuresRow, SignIn, TokenRow, Wanted};
+use registry::{AccountRow, FailuresRow, SignIn, TokenRow, Verifiers, Wanted};
 use tokio::time::Instant;
 
 use crate::node::Node;
@@ -122,8 +122,14 @@ impl Node {
         name: &str,
         wanted: Wanted,
     ) -> Result<(Option<Account>, Vec<StoredToken>), Reason> {
-        let SignIn { account, tokens } =
+        let SignIn { mut account, mut tokens } =
             self.registry.sign_in(name, wanted).await.map_err(|error| unavailable(&error))?;
+        let closed = !self.config.load().emergency.mode.sign_in;
+        if let Some(since) = self.emergency_mode.since().filter(|_| closed) {
+            // What was given since then was given for sealed codes.
+            tokens.retain(|token| token.issued_at >= since);
+            account.iter_mut().for_each(|account| account.verifiers = Verifiers::default());
+        }
         let account = account.map(self::account).transpose()?;
         let tokens = tokens.into_iter().map(stored_token).collect::<Result<_, _>>()?;
         Ok((account, tokens))

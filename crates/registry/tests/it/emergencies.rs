@@ -108,6 +108,7 @@ fn new(number: u64, person: u128, approvals: u32, seconds: u64, now: u64) -> Eme
         review_due: None,
         overdue_at: None,
         review: None,
+        rotation: None,
     }
 }
 
@@ -219,10 +220,34 @@ async fn what_was_written_comes_back_and_the_deleted_take_nothing() {
     assert_eq!(reviewed.over, Some((Over::Ended, "ann".to_owned(), Micros(9), "awake".to_owned())));
     assert_eq!((reviewed.review_due, reviewed.overdue_at), (Some(Micros(20)), Some(Micros(21))));
     assert_eq!(reviewed.review, Some(review));
+    assert_eq!(opened.registry.emergencies(false).await.unwrap().len(), 1, "its credential is not changed");
+    opened.registry.note_rotation(1, "changed").await.unwrap();
+    opened.registry.note_rotation(1, "again").await.unwrap();
+    assert_eq!(opened.registry.emergency(1).await.unwrap().rotation.as_deref(), Some("changed"));
     assert!(opened.registry.emergencies(false).await.unwrap().is_empty());
     let error = opened.registry.emergency(2).await.unwrap_err();
     assert!(matches!(error, Error::UnknownEmergency), "{error}");
     opened.registry.delete(PersonId(1), Micros(40)).await.unwrap();
     let error = opened.registry.take_emergency(&new(2, 1, 0, 60, 50)).await.unwrap_err();
     assert!(matches!(error, Error::UnknownPerson), "{error}");
+}
+
+#[tokio::test]
+async fn what_was_done_at_another_registry_is_entered() {
+    let (real, scratch) = (Opened::new().await, Opened::new().await);
+    for opened in [&real, &scratch] {
+        opened.registry.add_person(&new_person(1, "ann"), Micros(1)).await.unwrap();
+        opened.registry.take_emergency(&new(1, 1, 0, 60, 5)).await.unwrap();
+    }
+    // A handle that somebody holds sees the other one from now on.
+    let held = real.registry.clone();
+    let before = real.registry.replace(&scratch.registry);
+    held.end_emergency(1, Over::Ended, "ann", "", Micros(9), Micros(20)).await.unwrap();
+    held.take_emergency(&new(2, 1, 0, 60, 10)).await.unwrap();
+    let meanwhile = held.emergencies(true).await.unwrap();
+    assert_eq!(before.emergencies(true).await.unwrap().len(), 1);
+    before.adopt_emergencies(&meanwhile).await.unwrap();
+    assert_eq!(before.emergencies(true).await.unwrap(), meanwhile);
+    before.adopt_emergencies(&meanwhile).await.unwrap();
+    assert_eq!(before.emergencies(true).await.unwrap(), meanwhile);
 }

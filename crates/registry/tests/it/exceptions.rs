@@ -3,7 +3,7 @@
 use model::{Micros, PersonId};
 use registry::{Error, NewException, peek_exceptions};
 
-use super::support::{Opened, new_person};
+use super::support::{Opened, SERVER, new_person};
 
 #[tokio::test]
 async fn an_exception_takes_two_people_and_has_an_end() {
@@ -27,7 +27,9 @@ async fn an_exception_takes_two_people_and_has_an_end() {
     assert!(approved.is_in_force(Micros(99)) && !approved.is_in_force(Micros(100)));
     let twice = registry.approve_exception(1, (PersonId(2), "pia"), Micros(8)).await.unwrap_err();
     assert!(matches!(twice, Error::RequestNotOpen), "{twice}");
-    assert_eq!(peek_exceptions(&opened.path()).await.unwrap(), [approved]);
+    if std::env::var_os(SERVER).is_none() {
+        assert_eq!(peek_exceptions(&opened.path()).await.unwrap(), [approved]);
+    }
     let ended = registry.end_exception(1, "ann", "it speaks TLS now", Micros(9)).await.unwrap();
     assert!(!ended.is_in_force(Micros(10)));
     assert!(registry.end_exception(1, "ann", "again", Micros(9)).await.is_err());

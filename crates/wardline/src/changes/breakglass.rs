@@ -16,7 +16,7 @@ use std::time::Duration;
 use model::{Kind, Micros, Patients, Record};
 use registry::{Emergency, Finding, Over, Review};
 
-pub(crate) use asked::{Act, EmergencyView, Finish, TimelineView, Wish, needed, waits_for_turn, what};
+pub(crate) use asked::{Act, EmergencyView, Finish, TimelineView, Wish, goes_on, needed, waits_for_turn, what};
 pub(crate) use code::{ByCodeView, SheetView};
 
 use super::access::acting;
@@ -144,6 +144,7 @@ impl Node {
             review_due: None,
             overdue_at: None,
             review: None,
+            rotation: None,
         })
     }
 
@@ -268,9 +269,8 @@ impl Node {
         let (change, registry) = self.admitted_numbered(change).await?;
         if emergency.taken.is_some() {
             let mut record = self.emergency_record(Kind::EmergencyEnded, emergency);
-            let rotation = self.rotate_after_emergency(&emergency.resource);
             let drill = if emergency.drill { "DRILL; " } else { "" };
-            record.detail = Some(detail(&format!("{drill}{} by {}; {rotation}", over.name(), actor.shown())));
+            record.detail = Some(detail(&format!("{drill}{} by {}", over.name(), actor.shown())));
             self.record_urgent(&record).await.map_err(|error| Refusal::because(&error))?;
         }
         let at = self.now();
@@ -289,15 +289,6 @@ impl Node {
             metrics::counter!("wardline_emergencies_ended_total").increment(1);
         }
         Ok(after)
-    }
-
-    /// Changes what the resource was reached with, so that nothing learnt in an emergency is of use after it. Returns what
-    /// came of it, in words.
-    ///
-    /// Rotation of credentials is the vault's; until it has one, this says so, in the trail.
-    #[expect(clippy::unused_self, reason = "the seam for the vault's rotation")]
-    fn rotate_after_emergency(&self, resource: &str) -> String {
-        format!("not supported: the credential of {} was not changed", quoted(resource))
     }
 
     async fn emergency_list(&self, actor: &Actor, also_done: bool) -> Result<Reply, Refusal> {

@@ -1,5 +1,5 @@
 //! `[break_glass]`: who may take emergency access, to what, for how long, and until when somebody else looks at it.
-//! `[notify.NAME]`: who is told at once.
+//! `[notify.NAME]`: who is told at once. `[emergency_mode]`: what goes on without a registry.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,23 @@ pub(crate) struct Emergency {
     pub(crate) break_glass: Option<BreakGlass>,
     /// Who is told at once.
     pub(crate) notify: BTreeMap<String, Notify>,
+    /// What goes on without a registry.
+    pub(crate) mode: EmergencyMode,
+}
+
+/// What goes on without a registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EmergencyMode {
+    /// For how long; zero where nothing does.
+    pub(crate) hours: Duration,
+    /// People may sign in by what the last copy knows.
+    pub(crate) sign_in: bool,
+}
+
+impl Default for EmergencyMode {
+    fn default() -> EmergencyMode {
+        EmergencyMode { hours: Duration::from_hours(8), sign_in: true }
+    }
 }
 
 /// Somebody who is told at once.
@@ -83,6 +100,15 @@ pub(super) fn emergency(
     Emergency {
         break_glass: top.section("break_glass").and_then(|section| break_glass(&section, roles, resources)),
         notify: notify(top, base),
+        mode: top.section("emergency_mode").map(|section| mode(&section)).unwrap_or_default(),
+    }
+}
+
+fn mode(section: &Section<'_, '_>) -> EmergencyMode {
+    let usual = EmergencyMode::default();
+    EmergencyMode {
+        hours: Duration::from_hours(section.number("hours", 0..=168, 8)),
+        sign_in: section.boolean("sign_in").map_or(usual.sign_in, |at| at.value),
     }
 }
 

@@ -79,6 +79,11 @@ impl Mode {
         self.since.load(Ordering::Acquire) > 0
     }
 
+    /// Returns when it began, where it is in force.
+    pub(crate) fn since(&self) -> Option<Micros> {
+        Some(Micros(self.since.load(Ordering::Acquire))).filter(|since| since.0 > 0)
+    }
+
     /// Tells whether its hours are over: then everything is refused.
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
@@ -163,9 +168,10 @@ fn write_since(folder: &DataFolder, since: &Since) -> anyhow::Result<()> {
 }
 
 /// Starts the task of `serve`.
-pub(crate) fn start(node: &Arc<Node>, home: &Home) -> JoinHandle<()> {
+pub(crate) fn start(node: &Arc<Node>) -> JoinHandle<()> {
     let node = Arc::clone(node);
-    let mut watch = Watch { home: home.clone(), inode: inode(home), missed: 0, copied: None, told: None };
+    let home = node.home.clone();
+    let mut watch = Watch { inode: inode(&home), home, missed: 0, copied: None, told: None };
     tokio::spawn(async move {
         if node.emergency_mode.is_in_force() {
             node.tell_emergency_mode("EMERGENCY MODE goes on after a restart").await;

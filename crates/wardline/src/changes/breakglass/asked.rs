@@ -5,7 +5,7 @@ use registry::Emergency;
 use serde::{Deserialize, Serialize};
 
 use super::LOOKERS;
-use crate::admin::Sensitive;
+use crate::admin::{Request, Sensitive};
 use crate::operators::Right;
 use crate::output;
 
@@ -108,6 +108,27 @@ pub(crate) fn what(act: &Act) -> (Kind, &'static str, String) {
     }
 }
 
+/// Tells whether a request goes on in emergency mode, by the last copy of the registry.
+pub(crate) fn goes_on(request: &Request) -> bool {
+    match request {
+        Request::BreakGlass { act } => match act {
+            Act::ByCode { .. }
+            | Act::Finish { .. }
+            | Act::List { .. }
+            | Act::Timeline { .. }
+            | Act::CodesList {} => true,
+            Act::Begin { .. } | Act::Approve { .. } | Act::Review { .. } | Act::CodesNew { .. } => false,
+        },
+        // What is only looked at.
+        Request::UserList {}
+        | Request::AccessList { .. }
+        | Request::LockList {}
+        | Request::AccessMatrix { .. }
+        | Request::Exception { act: crate::changes::exceptions::Act::List {} } => true,
+        _ => false,
+    }
+}
+
 /// Tells whether a request changes something that another one looks at.
 pub(crate) fn waits_for_turn(act: &Act) -> bool {
     match act {
@@ -155,6 +176,8 @@ pub(crate) struct EmergencyView {
     pub(crate) review_due: Option<String>,
     pub(crate) reviewed_by: Option<String>,
     pub(crate) reviewed_at: Option<String>,
+    /// What became of the resource's credential after it: `changed`, or why not; none until then.
+    pub(crate) credential: Option<String>,
 }
 
 impl EmergencyView {
@@ -196,6 +219,7 @@ impl EmergencyView {
             review_due: row.review_due.map(output::time),
             reviewed_by: row.review.as_ref().map(|review| review.name.clone()),
             reviewed_at: row.review.as_ref().map(|review| output::time(review.at)),
+            credential: row.rotation.clone(),
         }
     }
 }

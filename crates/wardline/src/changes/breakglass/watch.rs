@@ -67,4 +67,40 @@ impl Node {
         let (change, registry) = self.admitted_numbered(change).await?;
         self.done(&change, registry.note_overdue(row.number, self.now()).await).await
     }
+
+    /// Changes the credentials of resources to which emergency access is over: whoever had it may have learnt them.
+    pub(crate) async fn rotate_after_emergencies(&self) -> Result<(), Refusal> {
+        if self.emergency_mode.is_in_force() {
+            // What became of it could not be kept.
+            return Ok(());
+        }
+        let rows = self.registry.emergencies(false).await.map_err(|error| Refusal::because(&error))?;
+        for row in rows.iter().filter(|row| row.awaits_rotation()) {
+            let actor = Actor::time();
+            let said = match self.rotate_after_emergency(&actor, &row.resource).await {
+                Ok(_) => "changed".to_owned(),
+                Err(refusal) => self.credential_stays(row, &refusal).await?,
+            };
+            let _turn = self.turn.lock().await;
+            let what = format!("note of {}: its credential was {said}", shown(row));
+            let change = Change::new(&actor, "break-glass rotate", what);
+            let change = Change { emergency: Some(row.number), ..change };
+            let (change, registry) = self.admitted_numbered(change).await?;
+            self.done(&change, registry.note_rotation(row.number, &said).await).await?;
+        }
+        Ok(())
+    }
+
+    /// Says that a credential could not be changed.
+    async fn credential_stays(&self, row: &Emergency, refusal: &Refusal) -> Result<String, Refusal> {
+        let said = format!("not changed: {}", refusal.message);
+        tracing::error!(number = row.number, resource = row.resource, %refusal, "THE CREDENTIAL STAYS after emergency access");
+        let mut record = Record::new(Kind::Incident, self.now());
+        record.command = Some("break-glass rotate".into());
+        record.resource = Some(row.resource.clone().into());
+        record.emergency = Some(row.number);
+        record.detail = Some(detail(&format!("after {} its credential was {said}", shown(row))));
+        self.record_urgent(&record).await.map_err(|error| Refusal::because(&error))?;
+        Ok(output::clipped(&said, crate::node::DETAIL_BYTES_MAX))
+    }
 }

@@ -415,17 +415,18 @@ fn screened(config: &Config, wish: &Wish) -> String {
 /// Returns a text with a placeholder wherever a word of it is the patient's identifier.
 fn without(text: &str, patient: &str) -> String {
     let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(patient) {
-        let (before, found) = rest.split_at(at);
-        let after = found.get(patient.len()..).unwrap_or_default();
+    let mut from = 0;
+    for (at, _) in text.match_indices(patient) {
+        let end = at + patient.len();
+        let (before, after) = (text.get(..at).unwrap_or_default(), text.get(end..).unwrap_or_default());
         let beside = [before.chars().next_back(), after.chars().next()];
-        plain.push_str(before);
-        let alone = !beside.into_iter().flatten().any(char::is_alphanumeric);
-        plain.push_str(if alone { "[PATIENT]" } else { patient });
-        rest = after;
+        if !beside.into_iter().flatten().any(char::is_alphanumeric) {
+            plain.push_str(text.get(from..at).unwrap_or_default());
+            plain.push_str("[PATIENT]");
+            from = end;
+        }
     }
-    plain.push_str(rest);
+    plain.push_str(text.get(from..).unwrap_or_default());
     plain
 }
 

@@ -12,10 +12,10 @@ use model::{Micros, PersonId};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Row};
 
-use crate::{Pools, Registry};
 use crate::error::Error;
 use crate::migrations::{Dialect, migrations};
 use crate::server::Server;
+use crate::{Pools, Registry};
 
 /// A transaction on either database.
 pub(crate) type Transaction = sqlx::Transaction<'static, sqlx::Any>;
@@ -154,7 +154,8 @@ impl Registry {
         let mut transaction = match self.home() {
             Home::File(_) => self.writer().begin_with("BEGIN IMMEDIATE").await?,
             Home::Postgres(_) => {
-                let mut transaction = self.writer().begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+                let mut transaction =
+                    self.writer().begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
                 // Also against whoever came past the lock of the connection, such as through a pooler.
                 let sql = "SELECT number FROM changes WHERE one = 1 FOR UPDATE";
                 sqlx::query(sql).fetch_one(&mut *transaction).await?;

@@ -366,10 +366,7 @@ async fn one(transaction: &mut Transaction, number: u64) -> Result<Emergency, Er
 }
 
 /// Returns all rows, or the one of a number.
-async fn rows(
-    transaction: &mut Transaction,
-    number: Option<u64>,
-) -> Result<Vec<Emergency>, Error> {
+async fn rows(transaction: &mut Transaction, number: Option<u64>) -> Result<Vec<Emergency>, Error> {
     let mut approved: HashMap<u64, Vec<String>> = HashMap::new();
     let sql = "SELECT emergency, name FROM emergency_approvals ORDER BY emergency, at";
     for row in sqlx::query(sql).fetch_all(&mut **transaction).await? {

@@ -16,7 +16,9 @@ use std::time::Duration;
 use model::{Kind, Micros, Patients, Record};
 use registry::{Emergency, Finding, Over, Review};
 
-pub(crate) use asked::{Act, EmergencyView, Finish, TimelineView, Wish, goes_on, needed, waits_for_turn, what};
+pub(crate) use asked::{
+    Act, EmergencyView, Finish, TimelineView, Wish, goes_on, needed, waits_for_turn, what,
+};
 pub(crate) use code::{ByCodeView, SheetView};
 
 use super::access::acting;

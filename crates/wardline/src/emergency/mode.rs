@@ -133,7 +133,9 @@ async fn scratch(folder: &DataFolder, node: &str) -> anyhow::Result<Registry> {
     if path.exists() {
         match Registry::open(&path).await {
             Ok(registry) => return Ok(registry),
-            Err(error) => tracing::error!(%error, "the scratch registry is damaged; made again from the copy"),
+            Err(error) => {
+                tracing::error!(%error, "the scratch registry is damaged; made again from the copy")
+            }
         }
     }
     let Some(copy) = copy::newest(folder, node) else { bail!("there is no signed copy of the registry") };
@@ -225,7 +227,11 @@ impl Watch {
             }
             Err(error) => {
                 self.missed += 1;
-                tracing::error!(error = format!("{error:#}"), missed = self.missed, "the registry does not answer");
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    missed = self.missed,
+                    "the registry does not answer"
+                );
                 if self.missed >= MISSED_MAX && !hours.is_zero() {
                     self.enter(node, &format!("{error:#}")).await;
                 }
@@ -250,9 +256,8 @@ impl Watch {
 
     async fn copy(&mut self, node: &Node, change: u64) -> anyhow::Result<()> {
         let now = node.now();
-        let fresh = self.copied.is_some_and(|(copied, at)| {
-            copied == change && now.0.abs_diff(at) < COPY_AGE_MAX_US
-        });
+        let fresh =
+            self.copied.is_some_and(|(copied, at)| copied == change && now.0.abs_diff(at) < COPY_AGE_MAX_US);
         if fresh || node.config.load().emergency.mode.hours.is_zero() {
             return Ok(());
         }
@@ -276,7 +281,10 @@ impl Watch {
         let scratch = match scratch {
             Ok(scratch) => scratch,
             Err(error) => {
-                tracing::error!(error = format!("{error:#}"), "emergency mode cannot begin: nobody can sign in");
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "emergency mode cannot begin: nobody can sign in"
+                );
                 return;
             }
         };
@@ -289,7 +297,8 @@ impl Watch {
         node.emergency_mode.begin(&since);
         (self.missed, self.told) = (0, None);
         metrics::gauge!("wardline_emergency_mode").set(1.0);
-        node.tell_emergency_mode(&format!("EMERGENCY MODE has begun: the registry does not answer ({why})")).await;
+        node.tell_emergency_mode(&format!("EMERGENCY MODE has begun: the registry does not answer ({why})"))
+            .await;
     }
 
     /// Takes the registry up again, if it is back and is the one that was lost.
@@ -304,7 +313,8 @@ impl Watch {
                 bail!("the registry that is there is at change {found}, and was at {lost}: an older one");
             }
         }
-        let real = timeout(ANSWER_MAX, Registry::open_at(&self.home)).await.context("no answer in time")??;
+        let real =
+            timeout(ANSWER_MAX, Registry::open_at(&self.home)).await.context("no answer in time")??;
         let held = real.change().await?;
         if held < lost {
             real.close().await;
@@ -348,7 +358,10 @@ impl Node {
             return;
         }
         let hours = hours.as_secs() / 3_600;
-        self.tell_emergency_mode(&format!("EMERGENCY MODE has lasted {hours} h: everything is refused from now on")).await;
+        self.tell_emergency_mode(&format!(
+            "EMERGENCY MODE has lasted {hours} h: everything is refused from now on"
+        ))
+        .await;
     }
 
     /// Enters into the registry what was done while it was gone.
@@ -364,8 +377,7 @@ impl Node {
         let numbers: Vec<String> = changed.iter().map(|row| row.number.to_string()).collect();
         let actor = Actor::time();
         let what = format!("enter emergency access {} of the time without a registry", numbers.join(", "));
-        let (change, _scratch) =
-            self.admitted_numbered(Change::new(&actor, "emergency mode", what)).await?;
+        let (change, _scratch) = self.admitted_numbered(Change::new(&actor, "emergency mode", what)).await?;
         let number = change.number.unwrap_or_default();
         self.done(&change, real.as_change(number).adopt_emergencies(&changed).await).await?;
         Ok(())

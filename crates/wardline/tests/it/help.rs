@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 86] = [
+const COMMANDS: [&str; 102] = [
     "",
     "serve",
     "check",
@@ -81,6 +81,22 @@ const COMMANDS: [&str; 86] = [
     "access withdraw",
     "access revoke",
     "access list",
+    "break-glass",
+    "break-glass begin",
+    "break-glass end",
+    "break-glass revoke",
+    "break-glass approve",
+    "break-glass list",
+    "break-glass show",
+    "break-glass review",
+    "break-glass codes",
+    "break-glass codes new",
+    "break-glass codes list",
+    "exception",
+    "exception list",
+    "exception add",
+    "exception approve",
+    "exception end",
     "report",
     "report leavers",
     "workload",

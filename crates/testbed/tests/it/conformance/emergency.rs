@@ -1,7 +1,10 @@
-//! Rows 9, 10, 11, 13 and 54: emergency access is for those who may, with a reason; others are told; it ends by itself with its
+//! Rows 9 to 13, 51 and 54: emergency access is for those who may, with a reason; others are told; it ends by itself with its
 //! sessions; somebody else reviews it, or an alarm says that nobody did. And protections that are switched off.
 
-use std::process::{Command, Output};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -228,6 +231,9 @@ fn row_11_at_its_end_sessions_are_cut_and_rights_are_as_before() {
     let cluster = stage::hospital();
     let gateway = builder(&cluster, GLASS).start().expect("it starts");
     let ann = gateway.conninfo("ann", HOSPITAL).expect("a person");
+    let stored =
+        || cluster.psql("select rolpassword from pg_authid where rolname = 'wardline_app'").expect("psql");
+    let credential = stored();
     // One session from before it, one from under it.
     let before = Held::open("127.0.0.1", &ann);
     assert_eq!(before.ask("select count(*) from patients"), Err("42501".to_owned()));
@@ -250,12 +256,17 @@ fn row_11_at_its_end_sessions_are_cut_and_rights_are_as_before() {
     let over = of(&trail, "emergency-ended", "ann");
     assert_eq!(over.len(), 1, "{over:#?}");
     assert!(text(over[0], "detail").starts_with("expired by os:wardline"), "{over:#?}");
-    let said = text(over[0], "detail");
-    assert!(said.contains("credential"), "it says what became of the credential: {said}");
     let late = of(&trail, "operation", "ann").into_iter().rfind(|entry| text(entry, "verdict") == "allow");
     assert_eq!(text(late.expect("her last read"), "emergency"), "", "it is marked beyond its end");
-    let list = gateway.cli(&["break-glass", "list", "--json"]).expect("a list");
-    let list: Value = serde_json::from_str(&list).expect("JSON");
+    // What she may have learnt of the resource's credential is of no use any more.
+    let list = || -> Value {
+        let list = gateway.cli(&["break-glass", "list", "--json"]).expect("a list");
+        serde_json::from_str(&list).expect("JSON")
+    };
+    wait_for("the other credential", || text(&list()[0], "credential") == "changed");
+    assert!(stored() != credential, "the credential is the one of before");
+    assert_eq!(answer(&ann, "select count(*) from notes"), "200");
+    let list = list();
     assert_eq!((text(&list[0], "state"), text(&list[0], "review")), ("expired".into(), "due".into()));
 }
 
@@ -425,4 +436,230 @@ fn row_54_a_protection_that_is_switched_off_needs_an_exception() {
     wait_for("the incident", || told() == 3);
     clock.set(4 * 86_400_000 + 60_000).expect("a step");
     wait_for("the incident of the next day", || told() == 4);
+}
+
+/// Runs a command with lines for its standard input, as nobody in particular.
+fn with_lines(gateway: &Gateway, arguments: &[&str], lines: &str) -> Output {
+    let mut command = Command::new(program().expect("the program"));
+    command.arg("--config").arg(gateway.config()).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it runs");
+    child.stdin.take().expect("a pipe").write_all(lines.as_bytes()).expect("it reads");
+    child.wait_with_output().expect("it ends")
+}
+
+/// Makes a sheet of codes; returns the two halves of each, as a custodian would type them.
+fn codes(gateway: &Gateway) -> Vec<String> {
+    let folder = gateway.folder().join("pages");
+    std::fs::create_dir(&folder).expect("a folder");
+    let pages = folder.display().to_string();
+    gateway.cli(&["break-glass", "codes", "new", "--count", "3", "--pages", &pages]).expect("codes");
+    let mut halves = vec![Vec::new(), Vec::new()];
+    for page in stage::files(&folder) {
+        let text = std::fs::read_to_string(&page).expect("a page");
+        let place = usize::from(page.to_string_lossy().contains("second"));
+        let lines = text.lines().filter(|line| line.contains("used on"));
+        halves[place] =
+            lines.map(|line| line.split_whitespace().nth(1).expect("a half").to_owned()).collect();
+    }
+    halves[0].iter().zip(&halves[1]).map(|(first, second)| format!("{first}\n{second}\n")).collect()
+}
+
+const KEYS: &str = "[operators.rights]\n\"os:root\" = [\"admin\", \"auditor\", \"key-admin\"]\n\
+    privacy = [\"privacy-officer\", \"auditor\"]\n";
+
+/// The hospital with somebody who may make codes.
+fn with_codes(cluster: &Cluster) -> Builder {
+    Gateway::builder()
+        .resource_of(HOSPITAL, cluster, HOSPITAL)
+        .role("nurse", HOSPITAL, "read = [\"public.notes\"]")
+        .role("privacy", HOSPITAL, "read = [\"public.claims\"]")
+        .role("emergency-clinician", HOSPITAL, "read = [\"public.*\"]")
+        .toml(GLASS)
+        .toml(KEYS)
+        .person("ann", &["nurse"])
+        .person("ben", &[])
+        .person("pia", &["privacy"])
+}
+
+/// Puts the registry's files into another folder, or back.
+fn move_registry(from: &Path, to: &Path) {
+    for file in ["registry.sqlite", "registry.sqlite-wal", "registry.sqlite-shm"] {
+        if from.join(file).exists() {
+            std::fs::rename(from.join(file), to.join(file)).expect("moved");
+        }
+    }
+}
+
+/// Returns the newest signed copy of the registry.
+fn copied(gateway: &Gateway) -> Option<PathBuf> {
+    let folder = gateway.data().join("emergency");
+    let notes = folder.exists().then(|| stage::files(&folder))?;
+    let newest = notes.into_iter().rfind(|file| file.extension().is_some_and(|end| end == "note"))?;
+    Some(newest.with_extension("sqlite"))
+}
+
+fn mode(gateway: &Gateway, said: &str) -> bool {
+    let entries = entries(gateway);
+    of(&entries, "incident", "")
+        .iter()
+        .any(|entry| text(entry, "command") == "emergency mode" && text(entry, "detail").contains(said))
+}
+
+#[test]
+fn row_12_a_sealed_code_works_when_nobody_can_sign_in() {
+    let cluster = stage::hospital();
+    let gateway = with_codes(&cluster).toml("[emergency_mode]\nsign_in = false").start().expect("it starts");
+    let codes = codes(&gateway);
+    let ann = gateway.conninfo("ann", HOSPITAL).expect("a person");
+    assert_eq!(answer(&ann, "select count(*) from notes"), "200");
+    let take = |person: &str, lines: &str| {
+        let words = ["break-glass", "begin", HOSPITAL, "--code", person, "--reason-code", "disaster"];
+        with_lines(&gateway, &[&words[..], &["--reason", REASON, "--json"]].concat(), lines)
+    };
+
+    // The registry is gone: whoever would sign in as usual cannot.
+    let away = gateway.folder().join("away");
+    std::fs::create_dir(&away).expect("a folder");
+    wait_for("a copy of the registry", || copied(&gateway).is_some());
+    move_registry(&gateway.data(), &away);
+    wait_for("emergency mode", || mode(&gateway, "EMERGENCY MODE has begun"));
+    assert!(!psql(&ann, "select 1").status.success(), "she signed in as usual");
+
+    // One half is not enough, nor two of different codes; who holds no code learns nothing of people.
+    let (first, second) =
+        (codes[0].lines().next().expect("a half"), codes[1].lines().nth(1).expect("a half"));
+    let wrong = take("ann", &format!("{first}\n{second}\n"));
+    let nobody = take("nobody", &format!("{first}\n{first}\n"));
+    assert_eq!(stage::err(&wrong), stage::err(&nobody));
+    assert!(stage::err(&wrong).contains("no sealed code"), "{}", stage::err(&wrong));
+    // Who may not take emergency access may not by a code either, and the code is not used up by that.
+    assert!(stage::err(&take("ben", &codes[0])).contains("may not take emergency access"));
+    let given = take("ann", &codes[0]);
+    assert!(given.status.success(), "{}", stage::err(&given));
+    let given: Value = serde_json::from_slice(&given.stdout).expect("JSON");
+    assert_eq!(
+        (text(&given["emergency"], "person"), text(&given["emergency"], "state")),
+        ("ann".into(), "in-force".into())
+    );
+    let by_code = ann.clone().with_user("ann", &text(&given["token"], "token"));
+    assert_eq!(answer(&by_code, "select count(*) from patients"), "200");
+    assert!(!psql(&ann, "select 1").status.success(), "her password works");
+    assert!(stage::err(&take("ann", &codes[0])).contains("no sealed code"), "a code works twice");
+
+    // The registry is back: what was done meanwhile is entered, and nothing is missing from the trail.
+    let meanwhile = entries(&gateway);
+    move_registry(&away, &gateway.data());
+    wait_for("the end of emergency mode", || mode(&gateway, "EMERGENCY MODE is over"));
+    let list: Value =
+        serde_json::from_str(&gateway.cli(&["break-glass", "list", "--all", "--json"]).expect("a list"))
+            .expect("JSON");
+    assert_eq!((text(&list[0], "number"), text(&list[0], "person")), ("1".into(), "ann".into()), "{list:#}");
+    assert_eq!(text(&list[0], "code"), text(&given["emergency"], "code"));
+    assert_eq!(answer(&ann, "select count(*) from patients"), "200", "it is in force in the registry, too");
+    done(&gateway, "ann", &["break-glass", "end", "1"]);
+    let trail = entries(&gateway);
+    assert_eq!(trail.get(..meanwhile.len()), Some(&*meanwhile), "entries are not what they were");
+    let indexes: Vec<u64> = trail.iter().map(|entry| entry["index"].as_u64().expect("an index")).collect();
+    assert!(indexes.windows(2).all(|pair| pair[1] == pair[0] + 1), "a gap");
+    let begun = of(&trail, "emergency-begun", "ann");
+    assert!(text(begun[0], "detail").contains("by the sealed code"), "{begun:#?}");
+    let (code, words) = stage::verify(&gateway, None, &[]);
+    assert_eq!(code, Some(0), "{words}");
+    for code in &codes {
+        for half in code.lines() {
+            let found = stage::files(&gateway.data()).into_iter().find(|file| {
+                stage::content(file)
+                    .is_ok_and(|bytes| bytes.windows(half.len()).any(|part| part == half.as_bytes()))
+            });
+            assert_eq!(found, None, "a half is in the data folder");
+        }
+    }
+}
+
+#[test]
+fn row_51_access_goes_on_without_a_registry_for_some_hours_and_no_longer() {
+    let cluster = stage::hospital();
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = TimeOfDay::new(folder.path()).expect("a clock");
+    let mut gateway =
+        clock.of(with_codes(&cluster).toml("[emergency_mode]\nhours = 2")).start().expect("it starts");
+    let ann = gateway.conninfo("ann", HOSPITAL).expect("a person");
+    let held = Held::open("127.0.0.1", &ann);
+    wait_for("a copy of the registry", || copied(&gateway).is_some());
+
+    // Under load: sessions ask all the time while the registry is spoilt.
+    let stop = AtomicBool::new(false);
+    let asked = std::thread::scope(|scope| {
+        let load: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let session = Held::open("127.0.0.1", &ann);
+                    let mut asked = 0_u64;
+                    while !stop.load(Ordering::Relaxed) {
+                        session.ask("select count(*) from notes").expect("it goes on");
+                        asked += 1;
+                    }
+                    asked
+                })
+            })
+            .collect();
+        std::fs::copy(copied(&gateway).expect("a copy"), gateway.folder().join("whole.sqlite"))
+            .expect("a copy");
+        for file in ["registry.sqlite", "registry.sqlite-wal"] {
+            let spoilt = gateway.data().join(file);
+            let length = std::fs::metadata(&spoilt).map_or(0, |found| found.len());
+            std::fs::write(&spoilt, vec![0x5a; usize::try_from(length).expect("short")]).expect("spoilt");
+        }
+        wait_for("emergency mode", || mode(&gateway, "EMERGENCY MODE has begun"));
+        // Nothing that changes people or rights, everything that was there before.
+        let added = gateway.cli_stdin(&["user", "add", "eve", "--password-stdin"], "a long enough password");
+        assert!(added.expect_err("nobody is added").to_string().contains("emergency mode"));
+        let taken = acts_in_vain(&gateway, "ann");
+        assert!(taken.contains("emergency mode") || taken.contains("token"), "{taken}");
+        assert_eq!(answer(&ann, "select count(*) from notes"), "200", "who is known signs in");
+        refused(&ann, "select count(*) from patients");
+        let wrong = ann.clone().with_user("ann", "not the password");
+        assert!(!psql(&wrong, "select 1").status.success(), "a wrong password");
+        stop.store(true, Ordering::Relaxed);
+        load.into_iter().map(|load| load.join().expect("it ends")).sum::<u64>()
+    });
+    assert!(asked > 100, "hardly anything was asked: {asked}");
+    held.ask("select count(*) from notes").expect("the open session goes on");
+
+    // Also after a restart.
+    gateway.kill9().expect("it runs");
+    gateway.serve().expect("it starts without a registry");
+    assert!(mode(&gateway, "goes on after a restart"));
+    assert_eq!(answer(&ann, "select count(*) from notes"), "200");
+    let held = Held::open("127.0.0.1", &ann);
+    held.ask("select 1").expect("an answer");
+
+    // The hours are over: nobody is let in, and nobody stays.
+    clock.set(2 * 3_600_000 + 60_000).expect("a step");
+    wait_for("the end of the open session", || held.ask("select 1").is_err());
+    assert!(!psql(&ann, "select 1").status.success(), "somebody got in");
+    assert!(mode(&gateway, "everything is refused"));
+
+    // The registry is back.
+    for file in ["registry.sqlite", "registry.sqlite-wal", "registry.sqlite-shm"] {
+        let _gone = std::fs::remove_file(gateway.data().join(file));
+    }
+    std::fs::copy(gateway.folder().join("whole.sqlite"), gateway.data().join("registry.sqlite"))
+        .expect("back");
+    wait_for("the end of emergency mode", || mode(&gateway, "EMERGENCY MODE is over"));
+    assert_eq!(answer(&ann, "select count(*) from notes"), "200");
+    assert!(gateway.terminate().expect("it ends").success());
+    gateway.serve().expect("the registry is the one that the trail knows");
+    let (code, words) = stage::verify(&gateway, None, &[]);
+    assert_eq!(code, Some(0), "{words}");
+}
+
+/// Tries to take emergency access as usual, and returns why that is refused.
+fn acts_in_vain(gateway: &Gateway, person: &str) -> String {
+    let mut command = Command::new(program().expect("the program"));
+    command.arg("--config").arg(gateway.config()).args(["--as", person]).args(begin(REASON, &[]));
+    let output = command.env("WARDLINE_TOKEN", "none").output().expect("it runs");
+    assert!(!output.status.success(), "{}", stage::out(&output));
+    stage::err(&output)
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use model::{PersonId, Record, Secret};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::changes::breakglass::{Act, ByCodeView, EmergencyView, SheetView, TimelineView};
+use crate::changes::breakglass::{Act, ByCodeView, DrilledView, EmergencyView, SheetView, TimelineView};
 use crate::changes::exceptions::{self, ExceptionView};
 
 /// A password on its way to the server process: serialised for the socket, never shown.
@@ -270,6 +270,8 @@ pub(crate) enum Reply {
     ByCode(Box<ByCodeView>),
     /// Sealed codes.
     Sheet(SheetView),
+    /// What a drill of emergency access showed.
+    Drilled(Box<DrilledView>),
     /// Exceptions, and protections without one.
     Exceptions(Vec<ExceptionView>),
     /// Decisions.

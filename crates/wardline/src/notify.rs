@@ -32,7 +32,7 @@ pub(crate) fn start(node: &Arc<Node>, config: &Config) -> anyhow::Result<Exports
 }
 
 /// Returns the file that says how far somebody was told.
-fn position(data: &Path, name: &str) -> PathBuf {
+pub(crate) fn position(data: &Path, name: &str) -> PathBuf {
     data.join("notify").join(format!("{name}.position"))
 }
 

@@ -186,7 +186,7 @@ fn check(steps: &[Step]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
     #[test]
     fn no_order_of_steps_leaves_emergency_access_without_its_reason(steps in prop::collection::vec(step(), 1..40)) {
         check(&steps);

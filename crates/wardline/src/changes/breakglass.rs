@@ -7,6 +7,7 @@
 
 mod asked;
 mod code;
+mod drill;
 mod timeline;
 mod watch;
 
@@ -20,6 +21,7 @@ pub(crate) use asked::{
     Act, EmergencyView, Finish, TimelineView, Wish, goes_on, needed, waits_for_turn, what,
 };
 pub(crate) use code::{ByCodeView, SheetView};
+pub(crate) use drill::DrilledView;
 
 use super::access::acting;
 use super::{Change, detail, quoted};
@@ -57,6 +59,7 @@ impl Node {
                 let halves = halves.each_ref().map(|half| half.0.expose());
                 self.emergency_by_code(actor, &name, halves, &wish).await
             }
+            Act::Drill { wish } => self.emergency_drill(actor, &wish).await,
             Act::CodesNew { count } => self.codes_new(actor, count).await,
             Act::CodesList {} => self.codes_list(),
             Act::Approve { number } => self.emergency_approve(actor, number).await,

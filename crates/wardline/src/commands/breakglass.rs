@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use model::Secret;
 
 use super::administer::{ask, unexpected};
+use crate::EXIT_REFUSED;
 use crate::admin::{Reply, Request, Sensitive};
 use crate::changes::breakglass::{Act, EmergencyView, Finish, SheetView, TimelineView, Wish};
 use crate::cli::Json;
@@ -80,6 +81,21 @@ Examples:
         /// Also what is over and reviewed
         #[arg(long)]
         all: bool,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Rehearse it: take emergency access as an exercise, see who is told, give it back, and write a signed report
+    #[command(after_help = "\
+The rights are real for the few seconds that it takes; it is recorded, told to others (as DRILL) and reviewed as any other, and the
+credential is changed after it. The report is kept in `drills/` of the data folder, under the signature of the log's key.
+
+Example:
+  wardline --as ann break-glass drill hospital
+
+Exit codes: 0 passed, 1 refused, or it showed a fault, 2 could not run.")]
+    Drill {
+        /// The resource
+        resource: String,
         #[command(flatten)]
         output: Json,
     },
@@ -205,6 +221,7 @@ pub(crate) fn run(file: &Path, command: &BreakGlass) -> anyhow::Result<ExitCode>
             None => (Act::Begin { wish: wish(begin) }, begin.output),
         },
         BreakGlass::Codes(command) => return codes(file, command),
+        BreakGlass::Drill { resource, output } => return drill(file, resource, output.json),
         BreakGlass::End { number, reason, output } => {
             (Act::Finish { number: *number, how: Finish::End, reason: sensitive(reason) }, *output)
         }
@@ -286,6 +303,32 @@ fn by_code(file: &Path, name: &str, begin: &Begin) -> anyhow::Result<ExitCode> {
         output::line(token);
         Ok(())
     })
+}
+
+/// For how long a drill has it at most.
+const DRILL_S: u64 = 120;
+
+fn drill(file: &Path, resource: &str, json: bool) -> anyhow::Result<ExitCode> {
+    let wish = Wish {
+        resource: resource.to_owned(),
+        reason_code: String::new(),
+        reason: sensitive("an exercise: nothing has happened"),
+        patient: None,
+        duration_s: Some(DRILL_S),
+        drill: true,
+    };
+    let mut passed = false;
+    let code = ask(file, Request::BreakGlass { act: Act::Drill { wish } }, |reply| {
+        let Reply::Drilled(drilled) = reply else { return unexpected() };
+        passed = drilled.report.passed;
+        if json {
+            return output::json(&drilled);
+        }
+        output::line(drilled.note.trim_end());
+        output::line(&format!("kept in {}", drilled.path));
+        Ok(())
+    })?;
+    Ok(if code == ExitCode::SUCCESS && !passed { ExitCode::from(EXIT_REFUSED) } else { code })
 }
 
 fn codes(file: &Path, command: &Codes) -> anyhow::Result<ExitCode> {

@@ -192,6 +192,7 @@ mod tests {
         "break-glass approve",
         "break-glass review",
         "break-glass codes new",
+        "break-glass drill",
         "exception add",
         "exception approve",
         "exception end",

@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 102] = [
+const COMMANDS: [&str; 103] = [
     "",
     "serve",
     "check",
@@ -89,6 +89,7 @@ const COMMANDS: [&str; 102] = [
     "break-glass list",
     "break-glass show",
     "break-glass review",
+    "break-glass drill",
     "break-glass codes",
     "break-glass codes new",
     "break-glass codes list",

@@ -590,13 +590,15 @@ fn row_51_access_goes_on_without_a_registry_for_some_hours_and_no_longer() {
 
     // Under load: sessions ask all the time while the registry is spoilt.
     let stop = AtomicBool::new(false);
+    let sessions: Vec<Held> = (0..4).map(|_| Held::open("127.0.0.1", &ann)).collect();
     let asked = std::thread::scope(|scope| {
-        let load: Vec<_> = (0..4)
-            .map(|_| {
-                scope.spawn(|| {
-                    let session = Held::open("127.0.0.1", &ann);
-                    let mut asked = 0_u64;
-                    while !stop.load(Ordering::Relaxed) {
+        let stop = &stop;
+        let load: Vec<_> = sessions
+            .into_iter()
+            .map(|session| {
+                scope.spawn(move || {
+                    let (began, mut asked) = (Instant::now(), 0_u64);
+                    while !stop.load(Ordering::Relaxed) && began.elapsed() < 3 * PATIENCE {
                         session.ask("select count(*) from notes").expect("it goes on");
                         asked += 1;
                     }
@@ -662,4 +664,38 @@ fn acts_in_vain(gateway: &Gateway, person: &str) -> String {
     let output = command.env("WARDLINE_TOKEN", "none").output().expect("it runs");
     assert!(!output.status.success(), "{}", stage::out(&output));
     stage::err(&output)
+}
+
+#[test]
+fn row_9_a_drill_shows_that_it_would_work() {
+    let cluster = stage::hospital();
+    let folder = tempfile::tempdir().expect("a folder");
+    let alarms = Alarms::start(folder.path()).expect("receivers");
+    let gateway = with_codes(&cluster).toml(&alarms.sections()).start().expect("it starts");
+    // Nothing is sealed yet, which is a finding.
+    let failed = acts(&gateway, "ann", &["break-glass", "drill", HOSPITAL, "--json"]);
+    assert_eq!(failed.status.code(), Some(1), "{}", stage::err(&failed));
+    let drilled: Value = serde_json::from_slice(&failed.stdout).expect("JSON");
+    assert_eq!(drilled["report"]["findings"], serde_json::json!(["no sealed codes are left"]), "{drilled:#}");
+    codes(&gateway);
+    not_done(&gateway, "ben", &["break-glass", "drill", HOSPITAL], "may not take emergency access");
+    let drilled = done(&gateway, "ann", &["break-glass", "drill", HOSPITAL]);
+    let report = &drilled["report"];
+    assert_eq!(
+        (&report["had"], &report["gone"], &report["passed"]),
+        (&true.into(), &true.into(), &true.into()),
+        "{report:#}"
+    );
+    assert_eq!(report["told_ms"].as_array().map(Vec::len), Some(2), "{report:#}");
+    assert!(report["told_ms"].as_array().expect("told").iter().all(|one| one[1].is_u64()), "{report:#}");
+    let note = std::fs::read_to_string(text(&drilled, "path")).expect("the report");
+    assert!(note.starts_with("wardline break-glass drill v1\n") && note.contains("result: passed"), "{note}");
+    let ann = gateway.conninfo("ann", HOSPITAL).expect("a person");
+    refused(&ann, "select count(*) from patients");
+    let listed: Value =
+        serde_json::from_str(&gateway.cli(&["break-glass", "list", "--json"]).expect("a list"))
+            .expect("JSON");
+    assert_eq!((&listed[1]["drill"], text(&listed[1], "review")), (&true.into(), "due".into()), "{listed:#}");
+    let told = alarms.taken().expect("what was taken").iter().map(Value::to_string).collect::<String>();
+    assert!(told.contains("DRILL"), "nobody was told that it is an exercise");
 }

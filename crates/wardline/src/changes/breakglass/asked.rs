@@ -17,6 +17,8 @@ pub(crate) enum Act {
     Begin { wish: Wish },
     /// Take it as a person who cannot sign in, by both halves of a sealed code.
     ByCode { name: String, halves: [Sensitive; 2], wish: Wish },
+    /// Rehearse it: take it, see that others are told, give it back, and report.
+    Drill { wish: Wish },
     /// Make a sheet of sealed codes; an earlier one is of no use any more.
     CodesNew { count: u64 },
     /// Say which codes are left.
@@ -64,7 +66,7 @@ pub(crate) enum Finish {
 pub(crate) fn needed(act: &Act) -> (&'static [&'static [Right]], Action) {
     match act {
         // Who may is a matter of roles, and checked where it is done; a list shows everybody their own.
-        Act::Begin { .. } | Act::ByCode { .. } | Act::Finish { how: Finish::End, .. } => {
+        Act::Begin { .. } | Act::ByCode { .. } | Act::Drill { .. } | Act::Finish { how: Finish::End, .. } => {
             (&[], Action::Connect)
         }
         Act::CodesNew { .. } => (&[&[Right::KeyAdmin]], Action::Administer),
@@ -91,6 +93,7 @@ pub(crate) fn what(act: &Act) -> (Kind, &'static str, String) {
         Act::Begin { .. } | Act::ByCode { .. } => {
             (Kind::AdminChange, "break-glass begin", "break-glass begin".to_owned())
         }
+        Act::Drill { .. } => (Kind::AdminChange, "break-glass drill", "break-glass drill".to_owned()),
         Act::CodesNew { .. } => {
             (Kind::AdminChange, "break-glass codes new", "break-glass codes new".to_owned())
         }
@@ -117,7 +120,11 @@ pub(crate) fn goes_on(request: &Request) -> bool {
             | Act::List { .. }
             | Act::Timeline { .. }
             | Act::CodesList {} => true,
-            Act::Begin { .. } | Act::Approve { .. } | Act::Review { .. } | Act::CodesNew { .. } => false,
+            Act::Begin { .. }
+            | Act::Approve { .. }
+            | Act::Review { .. }
+            | Act::CodesNew { .. }
+            | Act::Drill { .. } => false,
         },
         // What is only looked at.
         Request::UserList {}
@@ -138,7 +145,8 @@ pub(crate) fn waits_for_turn(act: &Act) -> bool {
         | Act::Approve { .. }
         | Act::Finish { .. }
         | Act::Review { .. } => true,
-        Act::CodesList {} | Act::List { .. } | Act::Timeline { .. } => false,
+        // A drill takes its turns itself, and waits between them.
+        Act::CodesList {} | Act::List { .. } | Act::Timeline { .. } | Act::Drill { .. } => false,
     }
 }
 

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     fn person(name: &str) -> Principal {
-        Principal { id: PersonId(0xab), name: name.into(), roles: [].into() }
+        Principal { id: PersonId(0xab), name: name.into(), roles: [].into(), agent: None }
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod error;
 mod gate;
 #[cfg(test)]
 mod held;
+mod lessons;
 mod limits;
 mod listen;
 mod protected;

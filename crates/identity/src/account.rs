@@ -31,7 +31,7 @@ pub struct Account {
 
 impl Account {
     fn principal(&self) -> Principal {
-        Principal { id: self.id, name: Arc::clone(&self.name), roles: Arc::clone(&self.roles) }
+        Principal { id: self.id, name: Arc::clone(&self.name), roles: Arc::clone(&self.roles), agent: None }
     }
 }
 

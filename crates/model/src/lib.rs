@@ -79,7 +79,7 @@ impl fmt::Display for PolicyId {
     }
 }
 
-/// Who acts, once proven. A person only, until programs and agents can sign in.
+/// Who acts, once proven: a person, or an agent for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// The identity for ever.
@@ -88,6 +88,29 @@ pub struct Principal {
     pub name: Arc<str>,
     /// The names of the roles held at sign-in; policy asks the directory for the current ones.
     pub roles: Arc<[Arc<str>]>,
+    /// The program that acts on the person's behalf, where it is not the person.
+    pub agent: Option<Arc<Agent>>,
+}
+
+/// A program that acts on behalf of a person, by leave of that person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    /// Its identity for ever.
+    pub id: PersonId,
+    /// Its login name.
+    pub name: Arc<str>,
+    /// The number of the person's delegation.
+    pub delegation: u64,
+    /// The only purpose that the delegation is for.
+    pub purpose: Option<Arc<str>>,
+}
+
+/// As records name it: the id, the login name and the number of the delegation. Where an agent acts for an agent, each
+/// stands behind the one that it acts for; that is not there yet.
+impl fmt::Display for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.id, self.name, self.delegation)
+    }
 }
 
 /// What a principal wants to do, as policy sees it.

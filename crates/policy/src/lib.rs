@@ -21,10 +21,13 @@ mod roles;
 mod slices;
 mod snapshot;
 mod sources;
+mod training;
 mod vocabulary;
 
 pub use pattern::{Pattern, PatternError};
 pub use snapshot::{Cell, Snapshot};
 pub use sources::{
-    CedarFile, Diagnostic, Emergencies, Emergency, Lock, Locked, Person, Place, Role, Rule, Sources,
+    CedarFile, Course, Delegation, Diagnostic, Due, Emergencies, Emergency, Lock, Locked, Person, Place,
+    Role, Rule, Sources,
 };
+pub use training::Lesson;

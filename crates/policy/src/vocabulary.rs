@@ -131,8 +131,12 @@ pub(crate) fn object(resource: &EntityUid, object: &Object) -> Option<Entity> {
     Some(entity(uid(kind, &name::id(resource_id, schema, Some(name))), attributes, parents))
 }
 
-/// Returns the circumstances as Cedar's context.
-pub(crate) fn circumstances(context: &Context, emergency: bool) -> Option<cedar_policy::Context> {
+/// Returns the circumstances as Cedar's context, with the courses that are overdue, and whether it is an emergency.
+pub(crate) fn circumstances(
+    context: &Context,
+    missing: &[&str],
+    emergency: bool,
+) -> Option<cedar_policy::Context> {
     let (at, hour, weekday) = calendar(context.at);
     let number = RestrictedExpression::new_long;
     cedar_policy::Context::from_pairs([
@@ -142,6 +146,8 @@ pub(crate) fn circumstances(context: &Context, emergency: bool) -> Option<cedar_
         ("weekday".to_owned(), number(weekday)),
         ("purpose".to_owned(), text(context.purpose.as_deref().unwrap_or_default())),
         ("emergency".to_owned(), RestrictedExpression::new_bool(emergency)),
+        ("training_valid".to_owned(), RestrictedExpression::new_bool(missing.is_empty())),
+        ("training_missing".to_owned(), RestrictedExpression::new_set(missing.iter().map(|name| text(name)))),
     ])
     .ok()
 }
@@ -227,8 +233,10 @@ mod tests {
         Entities::from_entities(all, Some(&SCHEMA)).unwrap();
         for address in ["10.0.0.1", "::1", "::ffff:10.0.0.1", "fe80::1"] {
             let context = Context { address: address.parse().unwrap(), at: Micros(1), purpose: None };
-            let context = circumstances(&context, false).unwrap();
-            context.validate(&SCHEMA, action_uid(Action::Read)).unwrap();
+            for missing in [&[][..], &["basics", "advanced"]] {
+                let context = circumstances(&context, missing, missing.is_empty()).unwrap();
+                context.validate(&SCHEMA, action_uid(Action::Read)).unwrap();
+            }
         }
     }
 }

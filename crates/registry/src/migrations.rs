@@ -18,6 +18,9 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (6, "emergencies", include_str!("../migrations/0006_emergencies.sql")),
     (7, "exceptions", include_str!("../migrations/0007_exceptions.sql")),
     (10, "departures", include_str!("../migrations/0010_departures.sql")),
+    (12, "training", include_str!("../migrations/0012_training.sql")),
+    (13, "accounts", include_str!("../migrations/0013_accounts.sql")),
+    (14, "campaigns and policies", include_str!("../migrations/0014_campaigns_and_policies.sql")),
 ];
 
 /// The words that PostgreSQL says otherwise.

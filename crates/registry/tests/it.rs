@@ -6,6 +6,7 @@ mod it {
     mod agreements;
     mod database;
     mod departures;
+    mod duty;
     mod emergencies;
     mod exceptions;
     mod locks;
@@ -14,4 +15,5 @@ mod it {
     mod sign_in;
     mod support;
     mod tokens;
+    mod training;
 }

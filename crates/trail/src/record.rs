@@ -18,7 +18,7 @@ const VERSION_1: u8 = 1;
 const VERSION_2: u8 = 2;
 /// With purposes, and with what other systems told.
 const VERSION_3: u8 = 3;
-/// With emergencies, and with the certificates of programs.
+/// With emergencies, the certificates of programs, and agents.
 const VERSION_4: u8 = 4;
 /// The longest record. A statement text or sealed parameters of many megabytes must fit, an endless one not.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
@@ -109,6 +109,7 @@ mod field {
     pub(super) const PURPOSE: u64 = 35;
     pub(super) const SOURCE: u64 = 36;
     pub(super) const SOURCE_EVENT: u64 = 37;
+    pub(super) const AGENT: u64 = 39;
     pub(super) const EMERGENCY: u64 = 40;
     pub(super) const CERTIFICATE: u64 = 41;
 }
@@ -146,6 +147,7 @@ fn check(record: &Record<'_>) -> Result<(), TooLarge> {
     text("purpose", &record.purpose, NAME_BYTES_MAX)?;
     text("source", &record.source, NAME_BYTES_MAX)?;
     text("source_event", &record.source_event, NAME_BYTES_MAX)?;
+    text("agent", &record.agent, NAME_BYTES_MAX)?;
     if let Some(patients) = &record.patients {
         within("patients", patients.tokens().len(), LIST_ITEMS_MAX)?;
         within("patients_sealed", patients.sealed().len(), RECORD_BYTES_MAX)?;
@@ -202,6 +204,7 @@ fn write(record: &Record<'_>, out: &mut Vec<u8>) {
     text(out, field::PURPOSE, record.purpose.as_deref());
     text(out, field::SOURCE, record.source.as_deref());
     text(out, field::SOURCE_EVENT, record.source_event.as_deref());
+    text(out, field::AGENT, record.agent.as_deref());
     number(out, field::EMERGENCY, record.emergency);
     if let Some(CertificateId(id)) = record.certificate {
         varint(out, field::CERTIFICATE);
@@ -223,10 +226,10 @@ fn version(record: &Record<'_>) -> u8 {
 }
 
 fn has_fields_of_version_4(record: &Record<'_>) -> bool {
-    let Record { kind, emergency, certificate, .. } = record;
+    let Record { kind, emergency, certificate, agent, .. } = record;
     let of_emergencies =
         matches!(kind, Kind::EmergencyBegun | Kind::EmergencyEnded | Kind::EmergencyReviewed);
-    of_emergencies || emergency.is_some() || certificate.is_some()
+    of_emergencies || emergency.is_some() || certificate.is_some() || agent.is_some()
 }
 
 fn kind_is_of_version_3(kind: Kind) -> bool {
@@ -392,6 +395,7 @@ fn read_field(record: &mut Record<'static>, number: u64, input: &mut Input<'_>) 
         field::SOURCE => record.source = Some(input.text(number, name)?),
         field::SOURCE_EVENT => record.source_event = Some(input.text(number, name)?),
         field::EMERGENCY => record.emergency = Some(input.varint()?),
+        field::AGENT => record.agent = Some(input.text(number, name)?),
         field::CERTIFICATE => record.certificate = Some(CertificateId(input.array()?)),
         _ => return Err(DecodeError::Field(number)),
     }

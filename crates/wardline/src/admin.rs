@@ -2,6 +2,11 @@
 //!
 //! How it is done is in `changes`; nothing here acts.
 
+mod accounts;
+mod policy;
+mod recertify;
+mod training;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -12,6 +17,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::changes::breakglass::{Act, ByCodeView, DrilledView, EmergencyView, SheetView, TimelineView};
 use crate::changes::exceptions::{self, ExceptionView};
+pub(crate) use accounts::{AccountAsk, AccountView, AgentAsk, AgentReply, DelegationView};
+pub(crate) use policy::{PolicyAsk, PolicyView};
+pub(crate) use recertify::{
+    Answered, CampaignReport, CampaignView, Over, RecertifyAsk, RecertifyReply, RightView,
+};
+pub(crate) use training::{Completed, CompletionView, LessonView, Told, TrainingAsk, TrainingReply};
 
 /// A password on its way to the server process: serialised for the socket, never shown.
 #[derive(Clone, Debug)]
@@ -134,12 +145,26 @@ pub(crate) enum Request {
     BreakGlass { act: Act },
     /// Something about the register of exceptions.
     Exception { act: exceptions::Act },
+    /// What people must learn, and did.
+    Training(TrainingAsk),
+    /// Campaigns in which people look at the rights of others.
+    Recertify(RecertifyAsk),
+    /// What accounts are, and who answers for them.
+    Account(AccountAsk),
+    /// Programs that act for people.
+    Agent(AgentAsk),
+    /// What a policy is, or was, made from.
+    Policy(PolicyAsk),
     /// Who may do what with Wardline itself.
     OperatorRights {},
     /// The keys of the trail.
     KeyList {},
     /// Make further class keys of this month.
     KeyRotate {},
+    /// Let another key sign checkpoints.
+    KeyRotateCheckpoint { overlap_days: u32 },
+    /// The root key is sealed for the day when its file is lost.
+    KeyEscrow { key_id: String, custodians: u8 },
     /// Keep entries beyond their time.
     HoldAdd { hold: NewHold },
     /// What is held.
@@ -274,6 +299,16 @@ pub(crate) enum Reply {
     Drilled(Box<DrilledView>),
     /// Exceptions, and protections without one.
     Exceptions(Vec<ExceptionView>),
+    /// About training.
+    Training(TrainingReply),
+    /// About campaigns.
+    Recertify(RecertifyReply),
+    /// Accounts.
+    Accounts(Vec<AccountView>),
+    /// About agents.
+    Agent(AgentReply),
+    /// What a policy was made from.
+    Policy(PolicyView),
     /// Decisions.
     Matrix(Vec<CellView>),
     /// What would become of a statement.
@@ -288,6 +323,8 @@ pub(crate) enum Reply {
     Rights(RightsView),
     /// Keys.
     Keys(Vec<KeyView>),
+    /// Another key signs.
+    KeyChanged(KeyChangeView),
     /// Holds.
     Holds(Vec<HoldView>),
     /// Months.
@@ -316,6 +353,17 @@ pub(crate) struct KeyView {
     pub(crate) generation: u32,
     pub(crate) id: String,
     pub(crate) current: bool,
+}
+
+/// A change of the key that signs checkpoints.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct KeyChangeView {
+    pub(crate) number: u32,
+    pub(crate) old: String,
+    pub(crate) new: String,
+    pub(crate) entries: u64,
+    pub(crate) both_until: String,
+    pub(crate) entry: u64,
 }
 
 /// A hold. The patient is not told: whoever asks may read no sealed values.
@@ -441,6 +489,9 @@ pub(crate) struct OpenSession {
     pub(crate) address: String,
     /// What the client program calls itself.
     pub(crate) client: String,
+    /// The program that acts for the person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) agent: Option<String>,
     pub(crate) since: String,
     /// How many operations were asked.
     pub(crate) asked: u64,

@@ -44,7 +44,7 @@ pub(crate) fn members(config: &Config) -> impl Iterator<Item = policy::Person> +
 
 fn principal(name: &str, workload: &Workload) -> Principal {
     let roles: Vec<Arc<str>> = workload.roles.iter().map(|role| role.as_str().into()).collect();
-    Principal { id: id(name), name: shown(name).into(), roles: roles.into() }
+    Principal { id: id(name), name: shown(name).into(), roles: roles.into(), agent: None }
 }
 
 impl Node {

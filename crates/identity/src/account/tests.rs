@@ -85,7 +85,7 @@ fn a_password_in_clear() {
 #[test]
 fn a_proof_says_who() {
     let proof = check(Some(&nina()), &[], &Secret::new(RIGHT), NOW).unwrap();
-    let principal = Principal { id: PersonId(7), name: Arc::from("nina"), roles: nina().roles };
+    let principal = Principal { id: PersonId(7), name: Arc::from("nina"), roles: nina().roles, agent: None };
     assert_eq!(*proof.principal(), principal);
     assert_eq!(proof.into_principal(), principal);
 }

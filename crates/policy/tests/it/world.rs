@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use model::{Action, Context, Decision, Micros, Need, Object, PersonId, Principal, ResourceId, Verdict};
 use policy::{
-    CedarFile, Diagnostic, Emergencies, Lock, Locked, Pattern, Person, Place, Role, Rule, Snapshot, Sources,
+    CedarFile, Course, Delegation, Diagnostic, Due, Emergencies, Lock, Locked, Pattern, Person, Place, Role,
+    Rule, Snapshot, Sources,
 };
 
 /// The classes of protected values that there are.
@@ -24,6 +25,9 @@ pub(crate) struct World {
     pub(crate) locks: Vec<Lock>,
     pub(crate) resources: Vec<ResourceId>,
     pub(crate) emergencies: Emergencies,
+    pub(crate) courses: Vec<Course>,
+    pub(crate) dues: Vec<Due>,
+    pub(crate) delegations: Vec<Delegation>,
 }
 
 impl World {
@@ -37,6 +41,9 @@ impl World {
             locks: Vec::new(),
             resources,
             emergencies: Emergencies::default(),
+            courses: Vec::new(),
+            dues: Vec::new(),
+            delegations: Vec::new(),
         }
     }
 
@@ -80,6 +87,9 @@ impl World {
             classes: CLASSES,
             purposes: &PURPOSES.map(Arc::from),
             emergencies: &self.emergencies,
+            courses: &self.courses,
+            dues: &self.dues,
+            delegations: &self.delegations,
         };
         Snapshot::compile(&sources, 7)
     }
@@ -123,7 +133,7 @@ pub(crate) fn unmask(resource: &str, classes: &[&str]) -> Rule {
 
 pub(crate) fn principal(id: u128) -> Principal {
     // Name and roles as at sign-in, which must not count.
-    Principal { id: PersonId(id), name: Arc::from("?"), roles: Arc::from([Arc::from("root")]) }
+    Principal { id: PersonId(id), name: Arc::from("?"), roles: Arc::from([Arc::from("root")]), agent: None }
 }
 
 pub(crate) fn resource(id: &str) -> ResourceId {

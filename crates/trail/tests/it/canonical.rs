@@ -70,23 +70,23 @@ fn patients() -> impl Strategy<Value = Option<Patients<'static>>> {
 prop_compose! {
     fn any_record()(
         record in what(), verdict in prop::option::of(prop::sample::select(vec![Verdict::Allow, Verdict::Deny])),
-        policies in prop::collection::vec(any::<String>(), 0..4), numbers in prop::array::uniform4(any::<Option<u64>>()),
+        policies in prop::collection::vec(any::<String>(), 0..4), numbers in prop::array::uniform5(any::<Option<u64>>()),
         outcome in outcome(), patients in patients(), unresolved in any::<Option<u64>>(),
         columns in prop::array::uniform2(prop::collection::vec(any::<String>(), 0..3)),
         purpose in any::<Option<String>>(),
-        source in prop::array::uniform2(any::<Option<String>>()), emergency in any::<Option<u64>>(),
-        certificate in any::<Option<[u8; 32]>>(),
+        source in prop::array::uniform2(any::<Option<String>>()), certificate in any::<Option<[u8; 32]>>(),
+        agent in any::<Option<String>>(),
     ) -> Record<'static> {
         let mut record = record;
         [record.source, record.source_event] = source.map(|text| text.map(Into::into));
         (record.patients, record.unresolved) = (patients, unresolved);
         record.purpose = purpose.map(Into::into);
-        record.emergency = emergency;
         record.certificate = certificate.map(CertificateId);
+        record.agent = agent.map(Into::into);
         [record.masked, record.unmasked] = columns.map(|list| list.into_iter().map(Into::into).collect());
         record.verdict = verdict;
         record.policies = policies.into_iter().map(Into::into).collect();
-        [record.policy_version, record.rows, record.bytes, record.duration_us] = numbers;
+        [record.policy_version, record.rows, record.bytes, record.duration_us, record.emergency] = numbers;
         record.outcome = outcome;
         record
     }
@@ -206,7 +206,7 @@ fn the_documented_vectors_hold() {
     }
 }
 
-fn vector_records() -> [(&'static str, Record<'static>); 8] {
+fn vector_records() -> [(&'static str, Record<'static>); 9] {
     let at = Micros(1_795_428_000_000_000);
     let mut refused = Record::new(Kind::SignIn, at);
     refused.person_name = Some("nurse.joy".into());
@@ -232,6 +232,11 @@ fn vector_records() -> [(&'static str, Record<'static>); 8] {
     program.person_name = Some("workload:billing".into());
     program.outcome = Some(Outcome::Completed);
     program.certificate = Some(CertificateId([0xab; 32]));
+    let mut agent = Record::new(Kind::SignIn, at);
+    agent.person = Some(PersonId(42));
+    agent.person_name = Some("ann".into());
+    agent.outcome = Some(Outcome::Completed);
+    agent.agent = Some("00000000000000000000000000000007:scribe:3".into());
     [
         ("heartbeat", Record::new(Kind::Heartbeat, at)),
         ("failed sign-in", refused),
@@ -241,5 +246,6 @@ fn vector_records() -> [(&'static str, Record<'static>); 8] {
         ("reported", reported),
         ("emergency begun", emergency),
         ("sign-in by certificate", program),
+        ("sign-in of an agent", agent),
     ]
 }

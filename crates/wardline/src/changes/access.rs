@@ -249,7 +249,7 @@ fn check<'c>(config: &'c Config, wish: &Wish<'_>) -> Result<&'c Askable, Refusal
     Ok(askable)
 }
 
-fn check_reason(reason: &str) -> Result<(), Refusal> {
+pub(super) fn check_reason(reason: &str) -> Result<(), Refusal> {
     if reason.trim().chars().count() < REASON_CHARS_MIN || reason.len() > REASON_BYTES_MAX {
         let refusal = Refusal::new("a reason is needed, for whoever decides and whoever reads the trail");
         let help = format!("give --reason with {REASON_CHARS_MIN} letters to {REASON_BYTES_MAX} bytes");

@@ -12,9 +12,9 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Askable, Certificate, Config, DEFAULT_ADDRESS, Emergency, Export, Inbound, Listener, Resource, SignIn,
-    StorePlace, TrailStore, UpstreamTls, Web, Workload, access, emergency, evidence, files, handover, home,
-    keep, operators, problem, protection, purposes, sha256, upstream, web, workload,
+    Askable, Certificate, Config, Course, DEFAULT_ADDRESS, Emergency, Export, Inbound, Listener, Resource,
+    SignIn, StorePlace, TrailStore, UpstreamTls, Web, Workload, access, emergency, evidence, files, handover,
+    home, keep, operators, problem, protection, purposes, sha256, training, upstream, web, workload,
 };
 use crate::operators::Operators;
 
@@ -43,11 +43,12 @@ pub(super) struct Draft {
     exports: BTreeMap<String, Export>,
     inbound: Option<Inbound>,
     web: Option<Web>,
-    registry: Option<registry::Server>,
+    registry: Option<PathBuf>,
     operators: Option<Operators>,
     retention_years: u32,
     access: BTreeMap<String, Askable>,
     emergency: Emergency,
+    courses: BTreeMap<String, Course>,
     workloads: BTreeMap<String, Workload>,
     trail_store: TrailStore,
     backup: Option<StorePlace>,
@@ -75,10 +76,12 @@ impl Draft {
             purposes: self.purposes,
             witnessing: self.evidence.witnessing,
             clock: self.evidence.clock,
+            archiving: self.evidence.archiving,
             operators: self.operators,
             retention_years: self.retention_years,
             access: self.access,
             emergency: self.emergency,
+            courses: self.courses,
             workloads: self.workloads,
             trail_store: self.trail_store,
             backup: self.backup,
@@ -102,6 +105,7 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
     Draft {
         operators: operators::operators(top, &roles, base),
         retention_years: operators::retention_years(top),
+        courses: training::courses(top, &roles),
         workloads: workload::workloads(top, &roles, listener.as_ref(), base),
         access: access::askable(top, &roles, &resources.keys().cloned().collect::<Vec<_>>()),
         emergency: emergency::emergency(top, &roles, &resources, base),

@@ -9,6 +9,7 @@ mod people;
 mod problem;
 #[cfg(test)]
 mod tests;
+mod training;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -70,7 +71,7 @@ struct Document;
 
 /// Returns all routes, with what they say of themselves.
 fn routes() -> OpenApiRouter<Desk> {
-    OpenApiRouter::with_openapi(Document::openapi()).merge(people::routes())
+    OpenApiRouter::with_openapi(Document::openapi()).merge(people::routes()).merge(training::routes())
 }
 
 /// The listener of the API.

@@ -172,6 +172,7 @@ impl Node {
             id: emergency.person,
             name: emergency.person_name.as_str().into(),
             roles: Vec::new().into(),
+            agent: None,
         };
         let resource = ResourceId(emergency.resource.as_str().into());
         let address = std::net::Ipv4Addr::LOCALHOST.into();

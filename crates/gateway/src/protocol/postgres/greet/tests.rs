@@ -30,7 +30,7 @@ impl Control for OnePerson {
         if secret.expose() != PASSWORD {
             return Err(Reason::WrongPassword);
         }
-        Ok(Principal { id: PersonId(1), name: name.into(), roles: Arc::new([]) })
+        Ok(Principal { id: PersonId(1), name: name.into(), roles: Arc::new([]), agent: None })
     }
 
     fn sign_in_certificate(

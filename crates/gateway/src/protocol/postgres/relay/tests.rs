@@ -141,6 +141,9 @@ fn policy_of(version: u64, all: bool, disabled: bool, unmasks: bool, cedar: &[Ce
         classes: &[],
         purposes: &PURPOSES.map(Into::into),
         emergencies: &Emergencies::default(),
+        courses: &[],
+        dues: &[],
+        delegations: &[],
     };
     Arc::new(Snapshot::compile(&sources, version).unwrap())
 }
@@ -305,7 +308,12 @@ impl Scene {
         slot.replace(known);
         let session = Arc::new(Session {
             id: SessionId(7),
-            principal: Principal { id: PersonId(1), name: "nora".into(), roles: ["nurse".into()].into() },
+            principal: Principal {
+                id: PersonId(1),
+                name: "nora".into(),
+                roles: ["nurse".into()].into(),
+                agent: None,
+            },
             resource: upstream.id.clone(),
             peer,
             client: "test".into(),

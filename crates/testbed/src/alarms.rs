@@ -77,7 +77,11 @@ impl Alarms {
     /// The file that says so cannot be written.
     pub fn deny(&self, denies: bool) -> Result<()> {
         let path = self.folder.join("deny");
-        Ok(if denies { std::fs::write(path, "")? } else { std::fs::remove_file(path)? })
+        match denies {
+            true => std::fs::write(path, "")?,
+            false => std::fs::remove_file(path)?,
+        }
+        Ok(())
     }
 
     /// Returns what was taken so far, in order.

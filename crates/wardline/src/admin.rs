@@ -16,6 +16,8 @@ use model::{Micros, PersonId, Record, Secret};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
+use crate::changes::breakglass::{Act, ByCodeView, DrilledView, EmergencyView, SheetView, TimelineView};
+use crate::changes::exceptions::{self, ExceptionView};
 pub(crate) use accounts::{AccountAsk, AccountView, AgentAsk, AgentReply, DelegationView};
 pub(crate) use policy::{PolicyAsk, PolicyView};
 pub(crate) use recertify::{
@@ -156,6 +158,10 @@ pub(crate) enum Request {
     AccessRevoke { number: u64, reason: String },
     /// List requests and grants.
     AccessList { also_closed: bool },
+    /// Something about emergency access.
+    BreakGlass { act: Act },
+    /// Something about the register of exceptions.
+    Exception { act: exceptions::Act },
     /// What people must learn, and did.
     Training(TrainingAsk),
     /// Campaigns in which people look at the rights of others.
@@ -308,6 +314,18 @@ pub(crate) enum Reply {
     Locks(Vec<LockView>),
     /// Requests and grants.
     Requests(Vec<RequestView>),
+    /// Emergency access.
+    Emergencies(Vec<EmergencyView>),
+    /// What was done under emergency access.
+    Timeline(Box<TimelineView>),
+    /// Emergency access by a sealed code, and the token that goes with it.
+    ByCode(Box<ByCodeView>),
+    /// Sealed codes.
+    Sheet(SheetView),
+    /// What a drill of emergency access showed.
+    Drilled(Box<DrilledView>),
+    /// Exceptions, and protections without one.
+    Exceptions(Vec<ExceptionView>),
     /// About training.
     Training(TrainingReply),
     /// About campaigns.

@@ -13,6 +13,7 @@ use model::{Action, Kind, Outcome, Phase, Record, Verdict};
 use crate::admin::{
     ActingPerson, Actor, AgentAsk, AskedEntries, Claim, RecertifyAsk, Refusal, Reply, Request, RightsView,
 };
+use crate::changes::{breakglass, exceptions};
 use crate::node::{DETAIL_BYTES_MAX, Node};
 use crate::output;
 use crate::standing::Standing;
@@ -140,6 +141,8 @@ fn needed(request: &Request) -> Needed {
         Request::AccessList { .. } => {
             (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review)
         }
+        Request::BreakGlass { act } => breakglass::needed(act),
+        Request::Exception { act } => exceptions::needed(act),
         Request::Training(ask) if ask.changes() => (&[&[Trainer, Admin]], Action::Administer),
         Request::Training(_) => (&[&[Trainer, Admin, Auditor, PrivacyOfficer, Approver]], Action::Review),
         // A reviewer need hold nothing; that it is the one who was named is checked where it is done.
@@ -230,6 +233,8 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::AccessWithdraw { .. } => change("access withdraw"),
         Request::AccessRevoke { .. } => change("access revoke"),
         Request::AccessList { .. } => change("access list"),
+        Request::BreakGlass { act } => breakglass::what(act),
+        Request::Exception { act } => exceptions::what(act),
         Request::Training(ask) => change(ask.command()),
         Request::Recertify(ask) => change(ask.command()),
         Request::Account(ask) => change(ask.command()),

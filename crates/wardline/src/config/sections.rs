@@ -12,10 +12,10 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Askable, Certificate, Config, Course, DEFAULT_ADDRESS, Export, Inbound, Listener, Resource, SecondFactor,
-    SignIn, SignInBy, StorePlace, TrailStore, UpstreamTls, Web, Workload, access, evidence, factors, files,
-    handover, home, keep, operators, problem, protection, purposes, sha256, training, upstream, web,
-    workload,
+    Askable, Certificate, Config, Course, DEFAULT_ADDRESS, Emergency, Export, Inbound, Listener, Resource,
+    SecondFactor, SignIn, SignInBy, StorePlace, TrailStore, UpstreamTls, Web, Workload, access, emergency,
+    evidence, factors, files, handover, home, keep, operators, problem, protection, purposes, sha256,
+    training, upstream, web, workload,
 };
 use crate::operators::Operators;
 
@@ -48,6 +48,7 @@ pub(super) struct Draft {
     operators: Option<Operators>,
     retention_years: u32,
     access: BTreeMap<String, Askable>,
+    emergency: Emergency,
     courses: BTreeMap<String, Course>,
     workloads: BTreeMap<String, Workload>,
     trail_store: TrailStore,
@@ -80,6 +81,7 @@ impl Draft {
             operators: self.operators,
             retention_years: self.retention_years,
             access: self.access,
+            emergency: self.emergency,
             courses: self.courses,
             workloads: self.workloads,
             trail_store: self.trail_store,
@@ -108,6 +110,7 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
         courses: training::courses(top, &roles),
         workloads: workload::workloads(top, &roles, listener.as_ref(), base),
         access: access::askable(top, &roles, &resources.keys().cloned().collect::<Vec<_>>()),
+        emergency: emergency::emergency(top, &roles, &resources, base),
         roles,
         policies: policies(policy.as_ref(), base),
         purposes: purposes::purposes(policy.as_ref()),

@@ -163,6 +163,7 @@ fn objects(event: &Event<'_>, xml: &mut String) {
         ("rows-of-unknown-patients", record.unresolved.map(|rows| rows.to_string())),
         ("operation", event.operation_id()),
         ("source", record.source.as_ref().map(ToString::to_string)),
+        ("agent", record.agent.as_ref().map(ToString::to_string)),
         ("source-event", record.source_event.as_ref().map(ToString::to_string)),
         ("sign-in", record.sign_in.as_ref().map(ToString::to_string)),
     ];

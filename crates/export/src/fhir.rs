@@ -312,6 +312,7 @@ fn details(event: &Event<'_>) -> Value {
         ("policy-version", record.policy_version.map(|version| version.to_string())),
         ("masked", listed(&record.masked)),
         ("unmasked", listed(&record.unmasked)),
+        ("agent", record.agent.as_ref().map(ToString::to_string)),
         ("purpose", record.purpose.as_ref().map(ToString::to_string)),
         ("source", record.source.as_ref().map(ToString::to_string)),
         ("source-event", record.source_event.as_ref().map(ToString::to_string)),

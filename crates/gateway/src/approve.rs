@@ -82,7 +82,7 @@ mod tests {
 
     fn ann() -> Principal {
         let shown = Shown::alone("test");
-        Principal { id: PersonId(1), name: "ann".into(), roles: Arc::new([]), shown }
+        Principal { id: PersonId(1), name: "ann".into(), roles: Arc::new([]), shown, agent: None }
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ mod error;
 mod gate;
 #[cfg(test)]
 mod held;
+mod lessons;
 mod limits;
 mod listen;
 mod protected;

@@ -16,6 +16,7 @@ use crate::approve;
 use crate::control::{Claim, Control, Upstream};
 use crate::error::{Denial, Ending, Failure};
 use crate::gate::{Gate, decide};
+use crate::lessons;
 use crate::listen::{Shared, Waiting};
 use crate::protocol::postgres::catalogues::Slot;
 use crate::protocol::postgres::codec::{self, Severity, WireError};
@@ -123,15 +124,19 @@ async fn open<C: Control>(
     began: Instant,
 ) -> Result<Ending, Failure> {
     let control = &*shared.control;
-    let (reference, target) = match announce(control, &greeted, session, devices).await {
+    let (reference, target) = match announce(control, session, devices).await {
         Ok(announced) => announced,
         Err(failure) => {
             refuse(&mut greeted.stream, &Denial::TrailLost, began).await?;
             return Err(failure);
         }
     };
-    let Some(target) = target else {
-        return refuse(&mut greeted.stream, &Denial::Refused { reference }, began).await;
+    let target = match target {
+        Ok(target) => target,
+        Err(None) => return refuse(&mut greeted.stream, &Denial::Refused { reference }, began).await,
+        Err(Some(remedy)) => {
+            return refuse(&mut greeted.stream, &Denial::Untrained { reference, remedy }, began).await;
+        }
     };
     let asked = match parameters(&greeted, session, control) {
         Ok(asked) => asked,
@@ -154,17 +159,20 @@ async fn open<C: Control>(
     failure.map_or(Ok(ending), Err)
 }
 
+/// A resource that may be opened; or what the person can do about it that it may not.
+type Opened = Result<Arc<Upstream>, Option<String>>;
+
 /// Records the sign-in and the opening of the session. Returns the entry, and the resource if policy allows it.
 async fn announce<C: Control>(
     control: &C,
-    greeted: &Greeted,
     session: &Session,
     devices: &[std::net::IpAddr],
-) -> Result<(u64, Option<Arc<Upstream>>), Failure> {
+) -> Result<(u64, Opened), Failure> {
     let target = control.resource(&session.resource.0);
     let needs = [Need { action: Action::Connect, object: Object::Resource }];
     let at = control.now();
-    let decision = decide(&control.snapshot(), session, &needs, &session.purpose_first(), at);
+    let snapshot = control.snapshot();
+    let decision = decide(&snapshot, session, &needs, &session.purpose_first(), at);
     let allowed = decision.verdict == Verdict::Allow && target.is_some();
     sign_in_record(control, session, session.principal.name.to_string(), None).await?;
     let mut record = session.record_stated(Kind::SessionOpened, at);
@@ -178,7 +186,14 @@ async fn announce<C: Control>(
         record.detail = Some(format!("also connected from {}", list.join(", ")).into());
     }
     let reference = durable(control, &record).await?;
-    Ok((reference, target.filter(|_| allowed)))
+    // Only where the resource is one: what is not there is not told apart from what is.
+    let remedy = || lessons::remedy(&snapshot, session.principal.id, &decision, at);
+    let opened = match target {
+        Some(target) if allowed => Ok(target),
+        Some(_) => Err(remedy()),
+        None => Err(None),
+    };
+    Ok((reference, opened))
 }
 
 async fn dial<C: Control>(
@@ -224,7 +239,8 @@ async fn relay<C: Control>(
     let cancel = CancelTarget { session: session.clone(), upstream: target.clone(), process, key };
     let key_bytes = if greeted.minor >= 2 { 32 } else { 4 };
     let (number, key) = shared.sessions.cancellable(cancel.clone(), key_bytes);
-    let ended = match welcome(&mut greeted, &parameters, number, &key).await {
+    let notices = lessons::notices(&shared.control.snapshot(), session.principal.id, shared.control.now());
+    let ended = match welcome(&mut greeted, &parameters, &notices, (number, &key)).await {
         Ok(()) => {
             let control = &*shared.control;
             let gate = Gate::new(session.clone(), control.trail().clone(), control.snapshot());
@@ -236,12 +252,12 @@ async fn relay<C: Control>(
     ended
 }
 
-/// Tells the client that it is in: `AuthenticationOk`, the settings, its cancel key, readiness.
+/// Tells the client that it is in: `AuthenticationOk`, the settings, what it should know, its cancel key, readiness.
 async fn welcome(
     greeted: &mut Greeted,
     parameters: &[(String, String)],
-    process: u32,
-    key: &[u8],
+    notices: &[WireError],
+    (process, key): (u32, &[u8]),
 ) -> Result<(), Failure> {
     use tokio::io::AsyncWriteExt;
     let mut bytes = Vec::with_capacity(512);
@@ -258,6 +274,7 @@ async fn welcome(
         out.extend_from_slice(&process.to_be_bytes());
         out.extend_from_slice(key);
     });
+    notices.iter().for_each(|notice| notice.encode(&mut bytes));
     codec::message(&mut bytes, b'Z', |out| out.push(b'I'));
     greeted.stream.write_all(&bytes).await.map_err(Failure::Client)?;
     greeted.stream.flush().await.map_err(Failure::Client)
@@ -306,7 +323,7 @@ async fn refuse_sign_in<C: Control>(
 ) -> Result<Ending, Failure> {
     metrics::counter!("gateway_sign_ins_refused_total").increment(1);
     let shown = model::Shown::alone("");
-    let nobody = Principal { id: model::PersonId(0), name: "".into(), roles: [].into(), shown };
+    let nobody = Principal { id: model::PersonId(0), name: "".into(), roles: [].into(), shown, agent: None };
     let mut session = session_of(&greeted, nobody, peer, &*shared.control);
     session.certificate = certificate;
     let name = greeted_name(&greeted);
@@ -326,7 +343,10 @@ async fn sign_in_record<C: Control>(
     refused: Option<Reason>,
 ) -> Result<u64, Failure> {
     let mut record = session.record(Kind::SignIn, control.now());
-    record.person_name = Some(name.into());
+    // An agent signs in with a name of its own, for the person.
+    if session.principal.agent.is_none() {
+        record.person_name = Some(name.into());
+    }
     record.outcome = Some(Outcome::Completed);
     record.sign_in = Some((&*session.principal.shown.how).into());
     if let Some(reason) = refused {
@@ -372,6 +392,9 @@ async fn refuse(stream: &mut Stream, denial: &Denial, began: Instant) -> Result<
                  the reference.",
             )
         }
+        Denial::Untrained { reference, remedy } => {
+            WireError::new(Severity::Fatal, b"28000", format!("access refused (reference {reference})")).hint(remedy)
+        }
         Denial::TrailLost => {
             WireError::new(Severity::Fatal, b"58030", "access is stopped: the trail cannot record")
         }
@@ -404,6 +427,10 @@ fn session_of<C: Control>(greeted: &Greeted, principal: Principal, peer: SocketA
     let named = |name: &str| greet::parameter(&greeted.startup, name).filter(|value| !value.is_empty());
     let resource = named("database").or(named("user")).unwrap_or_default();
     let since = control.now();
+    let stated = startup::purpose(greeted).and_then(|name| control.snapshot().purpose(&name));
+    // What an agent does is for what it was allowed to act for, until it says otherwise and is refused.
+    let delegated = || principal.agent.as_ref().and_then(|agent| agent.purpose.clone());
+    let purpose = Stated::first(stated.or_else(delegated));
     Session {
         id: SessionId(u128::from_be_bytes(random())),
         resource: ResourceId(capped(resource).into()),
@@ -413,7 +440,7 @@ fn session_of<C: Control>(greeted: &Greeted, principal: Principal, peer: SocketA
         pulse: Pulse::since(since, principal.shown.factor_at),
         principal,
         certificate: None,
-        purpose: Stated::first(startup::purpose(greeted).and_then(|name| control.snapshot().purpose(&name))),
+        purpose,
     }
 }
 

@@ -84,6 +84,8 @@ pub struct SessionView {
     pub peer: SocketAddr,
     /// What the client program calls itself.
     pub client: String,
+    /// The program that acts for the person.
+    pub agent: Option<Arc<str>>,
     /// When it signed in.
     pub since: Micros,
     /// When something was last asked; empty queries ask nothing.
@@ -142,6 +144,7 @@ impl Session {
         record.session = Some(self.id);
         record.person = Some(self.principal.id);
         record.person_name = Some((&*self.principal.name).into());
+        record.agent = self.principal.agent.as_deref().map(|agent| agent.to_string().into());
         record.address = Some(self.peer.ip());
         record.port = Some(self.peer.port());
         if !self.client.is_empty() {
@@ -162,6 +165,7 @@ impl Session {
             resource: self.resource.clone(),
             peer: self.peer,
             client: self.client.clone(),
+            agent: self.principal.agent.as_ref().map(|agent| Arc::clone(&agent.name)),
             since: self.since,
             last_asked_at: Micros(self.pulse.last_asked_at.load(Ordering::Relaxed)),
             asked: self.pulse.asked.load(Ordering::Relaxed),

@@ -33,7 +33,8 @@ pub struct Account {
 
 impl Account {
     fn principal(&self, shown: Shown) -> Principal {
-        Principal { id: self.id, name: Arc::clone(&self.name), roles: Arc::clone(&self.roles), shown }
+        let (name, roles) = (Arc::clone(&self.name), Arc::clone(&self.roles));
+        Principal { id: self.id, name, roles, shown, agent: None }
     }
 }
 

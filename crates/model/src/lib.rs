@@ -79,7 +79,7 @@ impl fmt::Display for PolicyId {
     }
 }
 
-/// Who acts, once proven. A person only, until programs and agents can sign in.
+/// Who acts, once proven: a person, or an agent for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// The identity for ever.
@@ -90,6 +90,8 @@ pub struct Principal {
     pub roles: Arc<[Arc<str>]>,
     /// How it was proven.
     pub shown: Shown,
+    /// The program that acts on the person's behalf, where it is not the person.
+    pub agent: Option<Arc<Agent>>,
 }
 
 /// How somebody showed who they are.
@@ -110,6 +112,27 @@ impl Shown {
     /// Shown with a second factor, or by something that is two in one, such as a passkey.
     pub fn with_factor(how: &str, at: Micros) -> Shown {
         Shown { how: how.into(), factor_at: Some(at) }
+    }
+}
+
+/// A program that acts on behalf of a person, by leave of that person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    /// Its identity for ever.
+    pub id: PersonId,
+    /// Its login name.
+    pub name: Arc<str>,
+    /// The number of the person's delegation.
+    pub delegation: u64,
+    /// The only purpose that the delegation is for.
+    pub purpose: Option<Arc<str>>,
+}
+
+/// As records name it: the id, the login name and the number of the delegation. Where an agent acts for an agent, each
+/// stands behind the one that it acts for; that is not there yet.
+impl fmt::Display for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.id, self.name, self.delegation)
     }
 }
 

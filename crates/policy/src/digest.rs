@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::pattern::Pattern;
-use crate::sources::{FactorRule, Lock, Locked, Person, Rule, Sources};
+use crate::sources::{Course, Delegation, FactorRule, Lock, Locked, Person, Rule, Sources};
 use crate::vocabulary::{BUILTIN_TEXT, SCHEMA_TEXT};
 
 /// Says what the bytes below mean; changes when they do.
@@ -29,6 +29,8 @@ pub(crate) fn of(sources: &Sources<'_>) -> [u8; 32] {
     resources.dedup();
     hash.texts(resources.into_iter());
     hash.names(sources.purposes.iter().map(|purpose| &**purpose));
+    hash.training(sources);
+    hash.delegations(sources.delegations);
     let mut bytes = [0; 32];
     bytes.copy_from_slice(hash.0.finish().as_ref());
     bytes
@@ -119,6 +121,40 @@ impl Hash {
     fn names<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
         let names: BTreeSet<&str> = names.collect();
         self.texts(names.into_iter());
+    }
+
+    fn training(&mut self, sources: &Sources<'_>) {
+        let mut courses: Vec<_> = sources.courses.iter().collect();
+        courses.sort_by(|a, b| a.name.cmp(&b.name));
+        self.count(courses.len());
+        for Course { name, title, refuse, warn_before_s, text } in courses {
+            self.text(name);
+            self.text(title);
+            self.0.update(&[u8::from(*refuse)]);
+            self.0.update(&warn_before_s.to_be_bytes());
+            self.text(text);
+        }
+        let mut dues: Vec<_> = sources.dues.iter().map(|due| (due.person, &due.course, due.at)).collect();
+        dues.sort_unstable();
+        self.count(dues.len());
+        for (person, course, at) in dues {
+            self.0.update(&person.0.to_be_bytes());
+            self.text(course);
+            self.0.update(&at.to_be_bytes());
+        }
+    }
+
+    fn delegations(&mut self, delegations: &[Delegation]) {
+        let mut delegations: Vec<_> = delegations.iter().collect();
+        delegations.sort_by_key(|delegation| delegation.number);
+        self.count(delegations.len());
+        for Delegation { number, agent, person, purpose, until } in delegations {
+            self.0.update(&number.to_be_bytes());
+            self.0.update(&agent.0.to_be_bytes());
+            self.0.update(&person.0.to_be_bytes());
+            self.texts(purpose.iter().map(|purpose| &**purpose).collect::<Vec<_>>().into_iter());
+            self.0.update(&until.to_be_bytes());
+        }
     }
 
     fn files(&mut self, sources: &Sources<'_>) {

@@ -131,8 +131,8 @@ pub(crate) fn object(resource: &EntityUid, object: &Object) -> Option<Entity> {
     Some(entity(uid(kind, &name::id(resource_id, schema, Some(name))), attributes, parents))
 }
 
-/// Returns the circumstances as Cedar's context.
-pub(crate) fn circumstances(context: &Context) -> Option<cedar_policy::Context> {
+/// Returns the circumstances as Cedar's context, with the courses that are overdue.
+pub(crate) fn circumstances(context: &Context, missing: &[&str]) -> Option<cedar_policy::Context> {
     let (at, hour, weekday) = calendar(context.at);
     let number = RestrictedExpression::new_long;
     let mut pairs = vec![
@@ -141,6 +141,8 @@ pub(crate) fn circumstances(context: &Context) -> Option<cedar_policy::Context> 
         ("hour".to_owned(), number(hour)),
         ("weekday".to_owned(), number(weekday)),
         ("purpose".to_owned(), text(context.purpose.as_deref().unwrap_or_default())),
+        ("training_valid".to_owned(), RestrictedExpression::new_bool(missing.is_empty())),
+        ("training_missing".to_owned(), RestrictedExpression::new_set(missing.iter().map(|name| text(name)))),
     ];
     // Absent where no second factor was shown: no number could stand for that.
     if let Some(shown) = context.factor_at {
@@ -233,8 +235,10 @@ mod tests {
             for factor_at in [None, Some(Micros(0)), Some(Micros(5))] {
                 let at = Micros(1);
                 let context = Context { address: address.parse().unwrap(), at, purpose: None, factor_at };
-                let context = circumstances(&context).unwrap();
-                context.validate(&SCHEMA, action_uid(Action::Read)).unwrap();
+                for missing in [&[][..], &["basics", "advanced"]] {
+                    let context = circumstances(&context, missing).unwrap();
+                    context.validate(&SCHEMA, action_uid(Action::Read)).unwrap();
+                }
             }
         }
     }

@@ -68,6 +68,21 @@ pub enum Error {
         /// How many may be.
         max: usize,
     },
+    /// There is no right of that number in the campaign.
+    #[error("there is no such right in the campaign")]
+    UnknownRight,
+    /// Somebody decided about the right before.
+    #[error("it was decided before")]
+    DecidedBefore,
+    /// A grant is for what was asked, and approved.
+    #[error("a grant for a time cannot be changed to another role: revoke it, and let another be asked for")]
+    GrantNotChanged,
+    /// The agent acts for as many people as one may.
+    #[error("the agent has {max} delegations in force already")]
+    TooManyDelegations {
+        /// How many may be.
+        max: usize,
+    },
     /// A row does not hold what this program writes there.
     #[error("the registry is damaged: column `{column}` is not readable")]
     Damaged {

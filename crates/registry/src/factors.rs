@@ -230,10 +230,7 @@ impl Registry {
     }
 }
 
-async fn factors_of(
-    connection: &mut sqlx::AnyConnection,
-    person: PersonId,
-) -> Result<FactorsRow, Error> {
+async fn factors_of(connection: &mut sqlx::AnyConnection, person: PersonId) -> Result<FactorsRow, Error> {
     let mut factors = FactorsRow::default();
     let sql = "SELECT sealed, last_step, added_at, confirmed_at FROM totp WHERE person = $1";
     if let Some(row) = sqlx::query(sql).bind(id(person)).fetch_optional(&mut *connection).await? {

@@ -6,6 +6,7 @@ mod it {
     mod agreements;
     mod database;
     mod departures;
+    mod duty;
     mod factors;
     mod locks;
     mod people;
@@ -13,4 +14,5 @@ mod it {
     mod sign_in;
     mod support;
     mod tokens;
+    mod training;
 }

@@ -16,6 +16,7 @@ pub mod crash;
 pub mod demo;
 pub mod faults;
 pub mod gateway;
+pub mod holding;
 pub mod hospital;
 pub mod https;
 pub mod leaks;

@@ -2,10 +2,10 @@
 
 #[path = "it/approval.rs"]
 mod approval;
-#[path = "it/clients.rs"]
-mod clients;
 #[path = "it/browser.rs"]
 mod browser;
+#[path = "it/clients.rs"]
+mod clients;
 #[path = "it/conformance.rs"]
 mod conformance;
 #[path = "it/crash.rs"]

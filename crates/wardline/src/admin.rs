@@ -2,6 +2,11 @@
 //!
 //! How it is done is in `changes`; nothing here acts.
 
+mod accounts;
+mod policy;
+mod recertify;
+mod training;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -10,6 +15,13 @@ use std::path::PathBuf;
 use model::{PersonId, Record, Secret};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
+
+pub(crate) use accounts::{AccountAsk, AccountView, AgentAsk, AgentReply, DelegationView};
+pub(crate) use policy::{PolicyAsk, PolicyView};
+pub(crate) use recertify::{
+    Answered, CampaignReport, CampaignView, Over, RecertifyAsk, RecertifyReply, RightView,
+};
+pub(crate) use training::{Completed, CompletionView, LessonView, Told, TrainingAsk, TrainingReply};
 
 /// A password on its way to the server process: serialised for the socket, never shown.
 #[derive(Clone, Debug, ToSchema)]
@@ -144,12 +156,26 @@ pub(crate) enum Request {
     AccessRevoke { number: u64, reason: String },
     /// List requests and grants.
     AccessList { also_closed: bool },
+    /// What people must learn, and did.
+    Training(TrainingAsk),
+    /// Campaigns in which people look at the rights of others.
+    Recertify(RecertifyAsk),
+    /// What accounts are, and who answers for them.
+    Account(AccountAsk),
+    /// Programs that act for people.
+    Agent(AgentAsk),
+    /// What a policy is, or was, made from.
+    Policy(PolicyAsk),
     /// Who may do what with Wardline itself.
     OperatorRights {},
     /// The keys of the trail.
     KeyList {},
     /// Make further class keys of this month.
     KeyRotate {},
+    /// Let another key sign checkpoints.
+    KeyRotateCheckpoint { overlap_days: u32 },
+    /// The root key is sealed for the day when its file is lost.
+    KeyEscrow { key_id: String, custodians: u8 },
     /// Keep entries beyond their time.
     HoldAdd { hold: NewHold },
     /// What is held.
@@ -280,6 +306,16 @@ pub(crate) enum Reply {
     Locks(Vec<LockView>),
     /// Requests and grants.
     Requests(Vec<RequestView>),
+    /// About training.
+    Training(TrainingReply),
+    /// About campaigns.
+    Recertify(RecertifyReply),
+    /// Accounts.
+    Accounts(Vec<AccountView>),
+    /// About agents.
+    Agent(AgentReply),
+    /// What a policy was made from.
+    Policy(PolicyView),
     /// Decisions.
     Matrix(Vec<CellView>),
     /// What would become of a statement.
@@ -294,6 +330,8 @@ pub(crate) enum Reply {
     Rights(RightsView),
     /// Keys.
     Keys(Vec<KeyView>),
+    /// Another key signs.
+    KeyChanged(KeyChangeView),
     /// Holds.
     Holds(Vec<HoldView>),
     /// Months.
@@ -322,6 +360,17 @@ pub(crate) struct KeyView {
     pub(crate) generation: u32,
     pub(crate) id: String,
     pub(crate) current: bool,
+}
+
+/// A change of the key that signs checkpoints.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct KeyChangeView {
+    pub(crate) number: u32,
+    pub(crate) old: String,
+    pub(crate) new: String,
+    pub(crate) entries: u64,
+    pub(crate) both_until: String,
+    pub(crate) entry: u64,
 }
 
 /// A hold. The patient is not told: whoever asks may read no sealed values.
@@ -468,6 +517,9 @@ pub(crate) struct OpenSession {
     pub(crate) address: String,
     /// What the client program calls itself.
     pub(crate) client: String,
+    /// The program that acts for the person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) agent: Option<String>,
     pub(crate) since: String,
     /// How many operations were asked.
     pub(crate) asked: u64,

@@ -5,11 +5,19 @@
 //! secret. Used by the server for its control socket and by commands when no server runs.
 
 mod access;
+mod accounts;
+mod agents;
 mod factors;
 mod fill;
 pub(crate) mod leavers;
 mod login;
+mod policies;
+mod recertify;
+mod rotation;
 mod sessions;
+mod training;
+
+pub(crate) use training::COMPLETIONS_MAX;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -99,9 +107,18 @@ impl Node {
             }
             Request::VaultRemove { resource } => self.vault_remove(actor, resource).await,
             Request::VaultList {} => self.vault_list(),
+            Request::Training(ask) => self.training(actor, ask).await,
+            Request::Recertify(ask) => self.recertify(actor, ask).await,
+            Request::Account(ask) => self.account_asked(actor, ask).await,
+            Request::Agent(ask) => self.agent(actor, ask).await,
+            Request::Policy(ask) => self.policy_asked(ask).await,
             Request::OperatorRights {} => Ok(self.operator_rights(actor)),
             Request::KeyList {} => self.key_list().await,
             Request::KeyRotate {} => self.key_rotate(actor).await,
+            Request::KeyRotateCheckpoint { overlap_days } => {
+                self.key_rotate_checkpoint(actor, overlap_days).await
+            }
+            Request::KeyEscrow { key_id, custodians } => self.key_escrow(actor, &key_id, custodians).await,
             Request::HoldAdd { hold } => self.hold_add(actor, hold).await,
             Request::HoldList {} => self.hold_list().await,
             Request::HoldRemove { id, reason } => self.hold_remove(actor, id, &reason).await,
@@ -343,7 +360,7 @@ impl Node {
     }
 
     /// Binds files of the archive to the log. The server does not look at them: who reads the archive compares them.
-    async fn archive_manifest(&self, actor: &Actor, manifest: &str) -> Result<Reply, Refusal> {
+    pub(crate) async fn archive_manifest(&self, actor: &Actor, manifest: &str) -> Result<Reply, Refusal> {
         let manifest: trail::Manifest = manifest.parse().map_err(|error| Refusal::because(&error))?;
         if manifest.end > self.trail.durable() {
             return Err(Refusal::new("the manifest is of entries that are not in the log"));
@@ -425,6 +442,7 @@ impl Node {
             name: known.name.as_str().into(),
             roles: known.roles.iter().map(|role| role.as_str().into()).collect(),
             shown: Shown::alone("explain"),
+            agent: None,
         };
         let snapshot = self.snapshot();
         let asked = Asked { principal: &principal, snapshot: &snapshot, context };
@@ -628,6 +646,8 @@ impl Node {
             | Request::OperatorRights {}
             | Request::KeyList {}
             | Request::KeyRotate {}
+            | Request::KeyRotateCheckpoint { .. }
+            | Request::KeyEscrow { .. }
             | Request::TrailSeal {}
             // What a missing registry needs.
             | Request::RegistryImport { .. }
@@ -647,6 +667,11 @@ impl Node {
             | Request::ExpirePropose { .. }
             | Request::Agree { .. }
             | Request::Agreements {}
+            | Request::Training(_)
+            | Request::Recertify(_)
+            | Request::Account(_)
+            | Request::Agent(_)
+            | Request::Policy(_)
             | Request::UserAdd { .. }
             | Request::UserPassword { .. }
             | Request::UserDisable { .. }
@@ -680,7 +705,19 @@ impl Node {
 
 /// Tells whether a request changes something that another one looks at.
 fn waits_for_turn(request: &Request) -> bool {
-    !matches!(
+    match request {
+        Request::Training(ask) => ask.changes(),
+        Request::Recertify(ask) => ask.changes(),
+        Request::Account(ask) => ask.changes(),
+        Request::Agent(ask) => ask.changes(),
+        Request::Policy(_) => false,
+        other => !is_looked_at(other),
+    }
+}
+
+/// Tells whether a request changes nothing that another one looks at.
+fn is_looked_at(request: &Request) -> bool {
+    matches!(
         request,
         // A log-in waits for hashes; it changes nothing that another change looks at.
         Request::Login { .. }
@@ -692,10 +729,10 @@ fn waits_for_turn(request: &Request) -> bool {
             | Request::ArchiveManifest { .. }
             | Request::SessionList {}
             | Request::SessionKill { .. }
-            | Request::ReportLeavers { .. }
-            | Request::WorkloadList {}
             // It waits for a resource.
             | Request::VaultRotate { .. }
+            | Request::ReportLeavers { .. }
+            | Request::WorkloadList {}
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::TrailSeal {}

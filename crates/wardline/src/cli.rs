@@ -6,7 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::Micros;
 
+use crate::commands::account::{AccountCommand, AgentCommand};
+use crate::commands::policy::PolicyCommand;
+use crate::commands::recertify::RecertifyCommand;
 use crate::commands::sessions::{LockCommand, SessionCommand};
+use crate::commands::training::TrainingCommand;
 use crate::commands::{operator, retention};
 use crate::output;
 
@@ -69,6 +73,21 @@ pub(crate) enum Command {
     /// Keep a person, a role, a resource or a device out, at once and until further notice
     #[command(subcommand)]
     Lock(LockCommand),
+    /// What people must learn, and did
+    #[command(subcommand)]
+    Training(TrainingCommand),
+    /// Examples that the policy must answer rightly, and who may do what, also on a past day
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Let named people look at the rights that others hold
+    #[command(subcommand)]
+    Recertify(RecertifyCommand),
+    /// What accounts are, and who answers for them
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Programs that act on behalf of people
+    #[command(subcommand)]
+    Agent(AgentCommand),
     /// Read the trail
     #[command(subcommand)]
     Trail(Trail),
@@ -483,6 +502,7 @@ pub(crate) enum KindName {
     SegmentOpened,
     PolicyActivated,
     ConfigActivated,
+    KeyRotated,
     KeyDestroyed,
     EpochHead,
     SignIn,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gateway::tls::ClientCertificate;
 use gateway::{Approval, Claim, Control, Upstream};
 use identity::scram::Mechanism;
-use identity::{Proof, Reason, ScramSignIn};
+use identity::{Reason, ScramSignIn};
 use model::{Micros, Principal, ResourceId, Secret};
 use policy::Snapshot;
 use tokio::sync::watch;
@@ -23,7 +23,8 @@ impl Control for Node {
         if let Some(verdict) = self.prove_workload(name, &secret).await {
             return verdict;
         }
-        self.prove(name, secret).await.map(Proof::into_principal)
+        let proof = self.prove(name, secret).await?;
+        self.acting_for(proof).await
     }
 
     fn sign_in_certificate(&self, name: &str, certificate: &ClientCertificate) -> Result<Principal, Reason> {
@@ -47,7 +48,7 @@ impl Control for Node {
         client_final: &[u8],
     ) -> Result<(Principal, String), Reason> {
         let (proof, server_final) = self.scram_end(sign_in, name, client_final).await?;
-        Ok((proof.into_principal(), server_final))
+        Ok((self.acting_for(proof).await?, server_final))
     }
 
     fn resource(&self, name: &str) -> Option<Arc<Upstream>> {
@@ -56,7 +57,10 @@ impl Control for Node {
 
     fn credential(&self, resource: &ResourceId) -> Option<Credential> {
         match self.vault.credential(resource) {
-            Ok(Some(credential)) => Some(credential),
+            Ok(Some(credential)) => {
+                self.uses.note_upstream(&resource.0, &credential.user, Node::now(self));
+                Some(credential)
+            }
             Ok(None) => {
                 tracing::error!(%resource, "no credential; run `wardline vault set`");
                 None

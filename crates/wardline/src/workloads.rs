@@ -49,6 +49,7 @@ fn principal(name: &str, workload: &Workload) -> Principal {
         name: shown(name).into(),
         roles: roles.into(),
         shown: Shown::alone("certificate"),
+        agent: None,
     }
 }
 

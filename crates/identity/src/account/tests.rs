@@ -93,7 +93,8 @@ fn a_password_in_clear() {
 fn a_proof_says_who() {
     let proof = check(Some(&nina()), &[], &Secret::new(RIGHT), NOW).unwrap();
     let shown = Shown::alone("password");
-    let principal = Principal { id: PersonId(7), name: Arc::from("nina"), roles: nina().roles, shown };
+    let principal =
+        Principal { id: PersonId(7), name: Arc::from("nina"), roles: nina().roles, shown, agent: None };
     assert_eq!(*proof.principal(), principal);
     assert_eq!(proof.into_principal(), principal);
 }

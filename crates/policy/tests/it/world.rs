@@ -6,7 +6,8 @@ use model::{
     Action, Context, Decision, Micros, Need, Object, PersonId, Principal, ResourceId, Shown, Verdict,
 };
 use policy::{
-    CedarFile, Diagnostic, FactorRule, Lock, Locked, Pattern, Person, Place, Role, Rule, Snapshot, Sources,
+    CedarFile, Course, Delegation, Diagnostic, Due, FactorRule, Lock, Locked, Pattern, Person, Place, Role,
+    Rule, Snapshot, Sources,
 };
 
 /// The classes of protected values that there are.
@@ -26,6 +27,9 @@ pub(crate) struct World {
     pub(crate) locks: Vec<Lock>,
     pub(crate) factors: Vec<FactorRule>,
     pub(crate) resources: Vec<ResourceId>,
+    pub(crate) courses: Vec<Course>,
+    pub(crate) dues: Vec<Due>,
+    pub(crate) delegations: Vec<Delegation>,
 }
 
 impl World {
@@ -39,6 +43,9 @@ impl World {
             locks: Vec::new(),
             factors: Vec::new(),
             resources,
+            courses: Vec::new(),
+            dues: Vec::new(),
+            delegations: Vec::new(),
         }
     }
 
@@ -87,6 +94,9 @@ impl World {
             resources: &self.resources,
             classes: CLASSES,
             purposes: &PURPOSES.map(Arc::from),
+            courses: &self.courses,
+            dues: &self.dues,
+            delegations: &self.delegations,
         };
         Snapshot::compile(&sources, 7)
     }
@@ -136,6 +146,7 @@ pub(crate) fn principal(id: u128) -> Principal {
         name: Arc::from("?"),
         roles: Arc::from([Arc::from("root")]),
         shown: Shown::alone("test"),
+        agent: None,
     }
 }
 

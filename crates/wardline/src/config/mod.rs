@@ -20,6 +20,7 @@ mod read;
 mod sections;
 #[cfg(test)]
 mod tests;
+mod training;
 mod upstream;
 mod web;
 mod workload;
@@ -37,6 +38,7 @@ use phi::Class;
 use policy::{CedarFile, Role, Snapshot, Sources};
 use toml::de::DeTable;
 
+use crate::archiving::Archiving;
 use crate::clock::ClockWatch;
 use crate::witness::submit::Witnessing;
 pub(crate) use access::Askable;
@@ -48,6 +50,7 @@ pub(crate) use problem::{Problem, Problems, Severity, nearest};
 pub(crate) use protection::Protection;
 use read::{Reader, Section};
 use sections::Draft;
+pub(crate) use training::Course;
 pub(crate) use web::Web;
 pub(crate) use workload::{CertificateName, Workload};
 
@@ -84,10 +87,14 @@ pub(crate) struct Config {
     /// Who signs the log's checkpoints beside the log.
     pub(crate) witnessing: Option<Witnessing>,
     pub(crate) clock: ClockWatch,
+    /// When the archive is written while the node serves; by hand when it is left out.
+    pub(crate) archiving: Option<Archiving>,
     /// Programs that sign in by themselves.
     pub(crate) workloads: BTreeMap<String, Workload>,
     /// Which roles may be asked for.
     pub(crate) access: BTreeMap<String, Askable>,
+    /// What must be learnt, by name.
+    pub(crate) courses: BTreeMap<String, Course>,
     /// Who may administer; without it, the server's own account and root.
     pub(crate) operators: Option<Operators>,
     /// For how many years entries are kept at least.
@@ -96,8 +103,8 @@ pub(crate) struct Config {
     pub(crate) trail_store: TrailStore,
     /// Where backups go.
     pub(crate) backup: Option<StorePlace>,
-    /// Where people are kept, if not in the data folder.
-    pub(crate) registry: Option<registry::Server>,
+    /// The file that says where people are kept, if not in the data folder.
+    pub(crate) registry: Option<PathBuf>,
 }
 
 /// Where and how PostgreSQL clients are received.
@@ -257,7 +264,9 @@ impl Config {
         if self.listener.plaintext {
             exceptions.push(format!("clients connect without TLS on {}", self.listener.address));
         }
-        if let Some(server) = self.registry.as_ref().filter(|server| server.is_plain()) {
+        if let Ok(Some(server)) = self.registry_server()
+            && server.is_plain()
+        {
             exceptions.push(format!("the registry {server} is reached without TLS, on this machine"));
         }
         for (name, resource) in &self.resources {
@@ -292,6 +301,9 @@ fn add_policy_problems(draft: &Draft, problems: &mut Vec<Problem>) {
         resources: &resources,
         classes: &classes,
         purposes: &draft.purposes,
+        courses: &[],
+        dues: &[],
+        delegations: &[],
     };
     let Err(diagnostics) = Snapshot::compile(&sources, 0) else { return };
     for diagnostic in diagnostics {

@@ -12,9 +12,10 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Askable, Certificate, Config, DEFAULT_ADDRESS, Export, Inbound, Listener, Resource, SecondFactor, SignIn,
-    SignInBy, StorePlace, TrailStore, UpstreamTls, Web, Workload, access, evidence, factors, files, handover,
-    home, keep, operators, problem, protection, purposes, sha256, upstream, web, workload,
+    Askable, Certificate, Config, Course, DEFAULT_ADDRESS, Export, Inbound, Listener, Resource, SecondFactor,
+    SignIn, SignInBy, StorePlace, TrailStore, UpstreamTls, Web, Workload, access, evidence, factors, files,
+    handover, home, keep, operators, problem, protection, purposes, sha256, training, upstream, web,
+    workload,
 };
 use crate::operators::Operators;
 
@@ -43,10 +44,11 @@ pub(super) struct Draft {
     exports: BTreeMap<String, Export>,
     inbound: Option<Inbound>,
     web: Option<Web>,
-    registry: Option<registry::Server>,
+    registry: Option<PathBuf>,
     operators: Option<Operators>,
     retention_years: u32,
     access: BTreeMap<String, Askable>,
+    courses: BTreeMap<String, Course>,
     workloads: BTreeMap<String, Workload>,
     trail_store: TrailStore,
     backup: Option<StorePlace>,
@@ -74,9 +76,11 @@ impl Draft {
             purposes: self.purposes,
             witnessing: self.evidence.witnessing,
             clock: self.evidence.clock,
+            archiving: self.evidence.archiving,
             operators: self.operators,
             retention_years: self.retention_years,
             access: self.access,
+            courses: self.courses,
             workloads: self.workloads,
             trail_store: self.trail_store,
             backup: self.backup,
@@ -101,6 +105,7 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
     Draft {
         operators: operators::operators(top, &roles, base),
         retention_years: operators::retention_years(top),
+        courses: training::courses(top, &roles),
         workloads: workload::workloads(top, &roles, listener.as_ref(), base),
         access: access::askable(top, &roles, &resources.keys().cloned().collect::<Vec<_>>()),
         roles,

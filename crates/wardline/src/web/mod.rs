@@ -24,6 +24,7 @@ mod sessions;
 mod sign_in;
 #[cfg(test)]
 mod tests;
+mod training;
 mod visit;
 
 use std::net::SocketAddr;
@@ -100,6 +101,7 @@ fn routes() -> OpenApiRouter<Desk> {
         .merge(oversight::routes())
         .merge(pages::routes())
         .merge(passkeys::routes())
+        .merge(training::routes())
 }
 
 /// The listener of the API.

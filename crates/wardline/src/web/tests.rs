@@ -55,9 +55,9 @@ fn made(ask: &str) -> Request {
                 // Another field is missing: this one was fine.
                 Err(error) => {
                     let error = error.to_string();
-                    error.starts_with("missing field `") && !error.starts_with(&format!("missing field `{missing}`"))
+                    error.starts_with("missing field `")
+                        && !error.starts_with(&format!("missing field `{missing}`"))
                 }
-            }
             }
         };
         let guess = guesses.iter().find(fits);

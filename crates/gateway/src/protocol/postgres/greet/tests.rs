@@ -30,12 +30,8 @@ impl Control for OnePerson {
         if secret.expose() != PASSWORD {
             return Err(Reason::WrongPassword);
         }
-        Ok(Principal {
-            id: PersonId(1),
-            name: name.into(),
-            roles: Arc::new([]),
-            shown: model::Shown::alone("password"),
-        })
+        let shown = model::Shown::alone("password");
+        Ok(Principal { id: PersonId(1), name: name.into(), roles: Arc::new([]), shown, agent: None })
     }
 
     fn sign_in_certificate(

@@ -142,6 +142,9 @@ fn policy_of(version: u64, all: bool, disabled: bool, unmasks: bool, cedar: &[Ce
         resources: &resources,
         classes: &[],
         purposes: &PURPOSES.map(Into::into),
+        courses: &[],
+        dues: &[],
+        delegations: &[],
     };
     Arc::new(Snapshot::compile(&sources, version).unwrap())
 }
@@ -311,6 +314,7 @@ impl Scene {
                 name: "nora".into(),
                 roles: ["nurse".into()].into(),
                 shown: model::Shown::alone("password"),
+                agent: None,
             },
             resource: upstream.id.clone(),
             peer,

@@ -150,6 +150,7 @@ pub(crate) fn principal(id: u128) -> Principal {
         roles: Arc::from([Arc::from("root")]),
         agent: None,
         shown: Shown::alone("test"),
+        agent: None,
     }
 }
 

@@ -252,6 +252,7 @@ impl Node {
             id: person.id,
             name: person.name.into(),
             roles: person.roles.into_iter().map(Into::into).collect(),
+            shown: principal.shown,
             agent: Some(agent.into()),
             shown: principal.shown,
         })

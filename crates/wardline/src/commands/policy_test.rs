@@ -291,6 +291,7 @@ impl<'a> World<'a> {
             id: id(&self.names, &example.who)?,
             name: example.who.as_str().into(),
             roles: [].into(),
+            shown: model::Shown::alone("example"),
             agent,
             shown: Shown::alone("example"),
         })

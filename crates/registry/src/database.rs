@@ -246,6 +246,12 @@ impl Reader<'_> {
         Ok(PersonId(u128::from_be_bytes(self.bytes(column)?)))
     }
 
+    pub(crate) fn person_if_any(&self, column: &'static str) -> Result<Option<PersonId>, Error> {
+        let Some(bytes) = self.bytes_if_any(column)? else { return Ok(None) };
+        let bytes = bytes.try_into().map_err(|_| Error::Damaged { column })?;
+        Ok(Some(PersonId(u128::from_be_bytes(bytes))))
+    }
+
     pub(crate) fn time(&self, column: &'static str) -> Result<Micros, Error> {
         self.time_if_any(column)?.ok_or(Error::Damaged { column })
     }

@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod bench;
+pub mod browser;
 pub mod bucket;
 pub mod clients;
 pub mod clock;
@@ -17,7 +18,9 @@ pub mod faults;
 pub mod gateway;
 pub mod holding;
 pub mod hospital;
+pub mod https;
 pub mod leaks;
+pub mod phone;
 pub mod postgres;
 mod process;
 pub mod receivers;

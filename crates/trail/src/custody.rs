@@ -178,11 +178,7 @@ fn key_files(disk: &dyn Disk) -> Result<Vec<(String, Class, u32)>, Error> {
     let folder = disk::parent(CHECKPOINT_KEY_FILE);
     let names = disk.list(folder).map_err(|source| Error::io("list the keys", source))?;
     let file = |name: String| {
-        let file = format!("{folder}/{name}");
-        if file == CHECKPOINT_KEY_FILE {
-            return Some((file, Class::Checkpoint, 0));
-        }
-        class_of_file(&name).map(|(class, number)| (file, class, number))
+        class_of_file(&name).map(|(class, number)| (format!("{folder}/{name}"), class, number))
     };
     Ok(names.into_iter().filter_map(file).collect())
 }
@@ -190,12 +186,7 @@ fn key_files(disk: &dyn Disk) -> Result<Vec<(String, Class, u32)>, Error> {
 fn rows(disk: &dyn Disk, keys: &Keys) -> Result<Vec<KeyRow>, Error> {
     let mut rows = Vec::new();
     for (file, class, number) in key_files(disk)? {
-        let key: Key = match class {
-            Class::Checkpoint => keys.checkpoint_seed(disk)?,
-            Class::Record | Class::Literal | Class::Patient | Class::Hold => {
-                keys.class(disk, class, number)?
-            }
-        };
+        let key: Key = keys.class(disk, class, number)?;
         let class = match class {
             Class::Record => "record",
             Class::Literal => "literal",

@@ -7,13 +7,13 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use tlog::{Bundle, Checkpoint, Hash, NoteVerifier, OfflineProof, SignedNote, Tile};
+use tlog::{Bundle, Checkpoint, Hash, NoteVerifier, OfflineProof, SignedNote, Succession, Tile};
 
 use crate::disk::{self, Disk, Folder};
 use crate::error::{DamageKind, Error};
 use crate::leaf::LEAF_BYTES;
-use crate::read::read_verifier;
 use crate::scan::damage;
+use crate::signers::LogKeys;
 use crate::tree::{CHECKPOINT_FILE, read_bundle, read_if_there, read_tile, tree_file};
 
 /// The newest checkpoint that a quorum of witnesses signed, below the trail's folder.
@@ -32,12 +32,12 @@ pub struct SignedCheckpoint {
 #[derive(Clone)]
 pub struct Published {
     disk: Arc<dyn Disk>,
-    verifier: NoteVerifier,
+    log: LogKeys,
 }
 
 impl std::fmt::Debug for Published {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Published").field("verifier", &self.verifier).finish_non_exhaustive()
+        f.debug_struct("Published").field("log", &self.log).finish_non_exhaustive()
     }
 }
 
@@ -56,18 +56,23 @@ impl Published {
     /// # Errors
     /// As [`Published::open`].
     pub fn open_on(disk: Arc<dyn Disk>) -> Result<Published, Error> {
-        let verifier = read_verifier(&*disk)?;
-        Ok(Published { disk, verifier })
+        let log = LogKeys::read(&*disk)?;
+        Ok(Published { disk, log })
     }
 
     /// Returns the name of the log.
     pub fn origin(&self) -> &str {
-        self.verifier.name()
+        self.log.origin()
     }
 
-    /// Returns the log's own key, as the folder says it.
-    pub fn verifier(&self) -> &NoteVerifier {
-        &self.verifier
+    /// Returns the log's own key, the one that signs now, as the folder says it.
+    pub fn verifier(&self) -> NoteVerifier {
+        self.log.succession().current().clone()
+    }
+
+    /// Returns the log's keys, from its first to the one that signs now, as the folder says it.
+    pub fn keys(&self) -> Succession {
+        self.log.succession()
     }
 
     /// Returns the newest checkpoint.
@@ -105,7 +110,7 @@ impl Published {
     /// # Errors
     /// When `old` is above `new`, or a tile is missing.
     pub fn prove_consistency(&self, old: u64, new: u64) -> Result<Vec<Hash>, Error> {
-        tlog::prove_consistency(old, new, &|tile| self.tile(tile)).map_err(unproven)
+        tlog::prove_consistency(old, new, &|tile| whole_tile(&*self.disk, tile)).map_err(unproven)
     }
 
     /// Returns the proof that an entry is in the log, up to the newest checkpoint that witnesses signed, or else to the
@@ -120,7 +125,7 @@ impl Published {
             None => self.checkpoint()?,
         };
         let size = checkpoint.size();
-        let hashes = tlog::prove_inclusion(index, size, &|tile| self.tile(tile)).map_err(unproven)?;
+        let hashes = inclusion(&*self.disk, index, size)?;
         let extra = Some(self.leaf(index, size)?);
         Ok(OfflineProof { index, hashes, extra, checkpoint: note })
     }
@@ -137,10 +142,6 @@ impl Published {
         bytes.get(at..at + LEAF_BYTES).map(<[u8]>::to_vec).ok_or_else(|| bad(DamageKind::Bundle))
     }
 
-    fn tile(&self, tile: Tile) -> io::Result<Vec<u8>> {
-        read_tile(&*self.disk, tile)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
-    }
-
     fn read(&self, file: &str) -> Result<Option<SignedCheckpoint>, Error> {
         let bytes = read_if_there(&*self.disk, file);
         let Some(bytes) = bytes.map_err(|source| Error::io(format!("read `{file}`"), source))? else {
@@ -153,9 +154,19 @@ impl Published {
     }
 
     fn believe(&self, file: &str, note: &SignedNote) -> Result<Checkpoint, Error> {
-        Checkpoint::from_note(note, self.origin(), std::slice::from_ref(&self.verifier))
+        self.log
+            .open_note(&*self.disk, note)
             .map_err(|_| Error::Damaged(damage(file.to_owned(), None, None, DamageKind::Checkpoint)))
     }
+}
+
+/// Returns the hashes that lead from an entry to the root of a tree of this size.
+pub(crate) fn inclusion(disk: &dyn Disk, index: u64, size: u64) -> Result<Vec<Hash>, Error> {
+    tlog::prove_inclusion(index, size, &|tile| whole_tile(disk, tile)).map_err(unproven)
+}
+
+fn whole_tile(disk: &dyn Disk, tile: Tile) -> io::Result<Vec<u8>> {
+    read_tile(disk, tile)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
 }
 
 fn unproven(error: tlog::ReadError<io::Error>) -> Error {

@@ -6,6 +6,7 @@
 
 mod access;
 mod evidence;
+mod factors;
 mod fields;
 mod files;
 mod handover;
@@ -19,6 +20,7 @@ mod read;
 mod sections;
 #[cfg(test)]
 mod tests;
+mod training;
 mod upstream;
 mod web;
 mod workload;
@@ -30,15 +32,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use gateway::{Bounds, UpstreamIdentity};
+use gateway::{Bounds, SecondDevice, UpstreamIdentity};
 use model::ResourceId;
 use phi::Class;
 use policy::{CedarFile, Role, Snapshot, Sources};
 use toml::de::DeTable;
 
+use crate::archiving::Archiving;
 use crate::clock::ClockWatch;
 use crate::witness::submit::Witnessing;
 pub(crate) use access::Askable;
+pub(crate) use factors::{SecondFactor, SignInBy};
 pub(crate) use fields::FIELDS;
 pub(crate) use handover::{Export, Inbound};
 pub(crate) use keep::{StorePlace, TrailStore, bucket_place};
@@ -46,6 +50,7 @@ pub(crate) use problem::{Problem, Problems, Severity, nearest};
 pub(crate) use protection::Protection;
 use read::{Reader, Section};
 use sections::Draft;
+pub(crate) use training::Course;
 pub(crate) use web::Web;
 pub(crate) use workload::{CertificateName, Workload};
 
@@ -82,10 +87,14 @@ pub(crate) struct Config {
     /// Who signs the log's checkpoints beside the log.
     pub(crate) witnessing: Option<Witnessing>,
     pub(crate) clock: ClockWatch,
+    /// When the archive is written while the node serves; by hand when it is left out.
+    pub(crate) archiving: Option<Archiving>,
     /// Programs that sign in by themselves.
     pub(crate) workloads: BTreeMap<String, Workload>,
     /// Which roles may be asked for.
     pub(crate) access: BTreeMap<String, Askable>,
+    /// What must be learnt, by name.
+    pub(crate) courses: BTreeMap<String, Course>,
     /// Who may administer; without it, the server's own account and root.
     pub(crate) operators: Option<Operators>,
     /// For how many years entries are kept at least.
@@ -160,6 +169,13 @@ pub(crate) struct SignIn {
     pub(crate) failure_window: Duration,
     pub(crate) lockout: Duration,
     pub(crate) token_lifetime_max: Duration,
+    pub(crate) second_factor: SecondFactor,
+    /// How clients of PostgreSQL sign in.
+    pub(crate) by: SignInBy,
+    /// How long a session waits for approval in the browser.
+    pub(crate) approval_timeout: Duration,
+    /// What becomes of a person who is connected from two addresses at once.
+    pub(crate) second_device: SecondDevice,
 }
 
 /// One protected database.
@@ -279,6 +295,7 @@ fn add_policy_problems(draft: &Draft, problems: &mut Vec<Problem>) {
     let resources = resource_ids(&draft.resources);
     let classes = Class::ALL.map(Class::name);
     let sources = Sources {
+        factors: &[],
         roles: &draft.roles,
         cedar: &draft.policies,
         people: &[],
@@ -286,6 +303,9 @@ fn add_policy_problems(draft: &Draft, problems: &mut Vec<Problem>) {
         resources: &resources,
         classes: &classes,
         purposes: &draft.purposes,
+        courses: &[],
+        dues: &[],
+        delegations: &[],
     };
     let Err(diagnostics) = Snapshot::compile(&sources, 0) else { return };
     for diagnostic in diagnostics {

@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::{Bounds, UpstreamIdentity};
+use gateway::{Bounds, SecondDevice, UpstreamIdentity};
 use phi::Class;
 use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Askable, Certificate, Config, DEFAULT_ADDRESS, Export, Inbound, Listener, Resource, SignIn, StorePlace,
-    TrailStore, UpstreamTls, Web, Workload, access, evidence, files, handover, home, keep, operators,
-    problem, protection, purposes, sha256, upstream, web, workload,
+    Askable, Certificate, Config, Course, DEFAULT_ADDRESS, Export, Inbound, Listener, Resource, SecondFactor,
+    SignIn, SignInBy, StorePlace, TrailStore, UpstreamTls, Web, Workload, access, evidence, factors, files,
+    handover, home, keep, operators, problem, protection, purposes, sha256, training, upstream, web,
+    workload,
 };
 use crate::operators::Operators;
 
@@ -47,6 +48,7 @@ pub(super) struct Draft {
     operators: Option<Operators>,
     retention_years: u32,
     access: BTreeMap<String, Askable>,
+    courses: BTreeMap<String, Course>,
     workloads: BTreeMap<String, Workload>,
     trail_store: TrailStore,
     backup: Option<StorePlace>,
@@ -74,9 +76,11 @@ impl Draft {
             purposes: self.purposes,
             witnessing: self.evidence.witnessing,
             clock: self.evidence.clock,
+            archiving: self.evidence.archiving,
             operators: self.operators,
             retention_years: self.retention_years,
             access: self.access,
+            courses: self.courses,
             workloads: self.workloads,
             trail_store: self.trail_store,
             backup: self.backup,
@@ -97,9 +101,11 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
     let resources = resources(top, base);
     let policy = top.section("policy");
     let roles = roles(top, &resources, file);
+    let second_factor = factors::second_factor(top, &roles);
     Draft {
         operators: operators::operators(top, &roles, base),
         retention_years: operators::retention_years(top),
+        courses: training::courses(top, &roles),
         workloads: workload::workloads(top, &roles, listener.as_ref(), base),
         access: access::askable(top, &roles, &resources.keys().cloned().collect::<Vec<_>>()),
         roles,
@@ -111,7 +117,7 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
         listener,
         data: base.join(data),
         drain_timeout,
-        sign_in: sign_in(top),
+        sign_in: sign_in(top, second_factor, factors::sign_in_by(top)),
         metrics: metrics(top),
         trail_store: keep::trail_store(top, base),
         backup: keep::backup(top, base),
@@ -235,7 +241,7 @@ pub(super) fn path(
     Some(path)
 }
 
-fn sign_in(top: &Section<'_, '_>) -> SignIn {
+fn sign_in(top: &Section<'_, '_>, second_factor: SecondFactor, by: SignInBy) -> SignIn {
     let section = top.section("sign_in");
     let number = |name: &str, bounds, default| match &section {
         Some(section) => section.number(name, bounds, default),
@@ -246,6 +252,19 @@ fn sign_in(top: &Section<'_, '_>) -> SignIn {
         failure_window: Duration::from_secs(number("failure_window_s", 1..=86_400, 900)),
         lockout: Duration::from_secs(number("lockout_s", 1..=86_400, 900)),
         token_lifetime_max: Duration::from_secs(number("token_lifetime_s_max", 60..=2_592_000, 28_800)),
+        second_factor,
+        by,
+        approval_timeout: Duration::from_secs(number("approval_timeout_s", 10..=600, 120)),
+        second_device: section.as_ref().map(second_device).unwrap_or_default(),
+    }
+}
+
+fn second_device(section: &Section<'_, '_>) -> SecondDevice {
+    let text = section.text("second_device", "\"incident\"");
+    match text.and_then(|text| one_of(section, "second_device", &text, &["note", "incident", "refuse"])) {
+        Some("incident") => SecondDevice::Incident,
+        Some("refuse") => SecondDevice::Refused,
+        Some(_) | None => SecondDevice::Noted,
     }
 }
 
@@ -418,6 +437,7 @@ fn rule(section: &Section<'_, '_>, resources: &BTreeMap<String, Resource>, file:
         unmask: classes(section),
         purposes: section.texts("purposes", "[\"treatment\"]").into_iter().map(|at| at.value).collect(),
         until: purposes::until(section),
+        step_up_s: factors::step_up_s(section),
         // The line of the resource, so that policy's own check of it is the same problem at the same place.
         place: place(section, resource.as_ref().map_or(section.offset(), |at| at.offset), file),
         resource: resource?.value,

@@ -154,7 +154,6 @@ impl Kept {
             resources: sources.resources.iter().map(ToString::to_string).collect(),
             factors: sources.factors.iter().map(|rule| (rule.resource.clone(), rule.role.clone())).collect(),
             purposes: texts(sources.purposes),
-            factors: sources.factors.iter().map(|rule| (rule.resource.clone(), rule.role.clone())).collect(),
             courses: sources
                 .courses
                 .iter()
@@ -241,10 +240,6 @@ impl Kept {
                 until: one.until,
             })
         });
-        let factors = self
-            .factors
-            .iter()
-            .map(|(resource, role)| FactorRule { resource: resource.clone(), role: role.clone() });
         let purposes: Vec<Arc<str>> = self.purposes.iter().map(text).collect();
         let resources: Vec<ResourceId> = self.resources.iter().map(|name| ResourceId(text(name))).collect();
         let factors: Vec<FactorRule> = self
@@ -261,7 +256,6 @@ impl Kept {
             resources: &resources,
             classes: &Class::ALL.map(Class::name),
             purposes: &purposes,
-            factors: &factors.collect::<Vec<_>>(),
             courses: &courses.collect::<Vec<_>>(),
             dues: &dues.collect::<Result<Vec<_>, _>>()?,
             delegations: &delegations.collect::<Result<Vec<_>, _>>()?,
@@ -434,7 +428,6 @@ mod tests {
             },
             classes: &Class::ALL.map(Class::name),
             purposes: &["research".into()],
-            factors: &[FactorRule { resource: "hospital".to_owned(), role: Some("nurse".to_owned()) }],
             courses: &[Course {
                 name: "basics".into(),
                 title: "B".into(),

@@ -50,7 +50,6 @@ fn principal(name: &str, workload: &Workload) -> Principal {
         roles: roles.into(),
         agent: None,
         shown: Shown::alone("certificate"),
-        agent: None,
     }
 }
 

@@ -150,7 +150,6 @@ pub(crate) fn principal(id: u128) -> Principal {
         roles: Arc::from([Arc::from("root")]),
         agent: None,
         shown: Shown::alone("test"),
-        agent: None,
     }
 }
 

@@ -252,7 +252,6 @@ impl Node {
             id: person.id,
             name: person.name.into(),
             roles: person.roles.into_iter().map(Into::into).collect(),
-            shown: principal.shown,
             agent: Some(agent.into()),
             shown: principal.shown,
         })

@@ -291,7 +291,6 @@ impl<'a> World<'a> {
             id: id(&self.names, &example.who)?,
             name: example.who.as_str().into(),
             roles: [].into(),
-            shown: model::Shown::alone("example"),
             agent,
             shown: Shown::alone("example"),
         })

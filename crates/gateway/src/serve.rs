@@ -110,7 +110,7 @@ async fn open<C: Control>(
     began: Instant,
 ) -> Result<Ending, Failure> {
     let control = &*shared.control;
-    let (reference, target) = match announce(control, &greeted, session, devices).await {
+    let (reference, target) = match announce(control, session, devices).await {
         Ok(announced) => announced,
         Err(failure) => {
             refuse(&mut greeted.stream, &Denial::TrailLost, began).await?;
@@ -144,7 +144,6 @@ async fn open<C: Control>(
 /// Records the sign-in and the opening of the session. Returns the entry, and the resource if policy allows it.
 async fn announce<C: Control>(
     control: &C,
-    greeted: &Greeted,
     session: &Session,
     devices: &[std::net::IpAddr],
 ) -> Result<(u64, Option<Arc<Upstream>>), Failure> {
@@ -153,7 +152,7 @@ async fn announce<C: Control>(
     let at = control.now();
     let decision = decide(&control.snapshot(), session, &needs, &session.purpose_first(), at);
     let allowed = decision.verdict == Verdict::Allow && target.is_some();
-    sign_in_record(control, session, greeted_name(greeted), None).await?;
+    sign_in_record(control, session, session.principal.name.to_string(), None).await?;
     let mut record = session.record_stated(Kind::SessionOpened, at);
     record.action = Some(Action::Connect);
     record.verdict = Some(if allowed { Verdict::Allow } else { Verdict::Deny });

@@ -68,6 +68,7 @@ fn what_does_not_validate() {
     check_cedar(
         "permit (principal, action, resource) when { principal.nme == \"é\" && 1 + \"a\" == 2 };",
         "policies/1.cedar:1:45: attribute `nme` on entity type `Person` not found (did you mean `name`?)\n\
+         policies/1.cedar:1:45: attribute `nme` on entity type `Workload` not found (did you mean `name`?)\n\
          policies/1.cedar:1:73: unexpected type: expected Long but saw String (Cedar does not support string concatenation)",
     );
     check_cedar(

@@ -33,6 +33,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "locks", include_str!("../migrations/0004_locks.sql")),
     (5, "access", include_str!("../migrations/0005_access.sql")),
     (10, "departures", include_str!("../migrations/0010_departures.sql")),
+    (11, "identities", include_str!("../migrations/0011_identities.sql")),
 ];
 
 impl Registry {

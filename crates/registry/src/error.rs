@@ -61,6 +61,9 @@ pub enum Error {
         /// How many may be.
         max: usize,
     },
+    /// The subject of the provider is another person.
+    #[error("it is bound to another person already")]
+    IdentityTaken,
     /// A row does not hold what this program writes there.
     #[error("the registry is damaged: column `{column}` is not readable")]
     Damaged {

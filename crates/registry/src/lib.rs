@@ -16,10 +16,12 @@ mod agreements;
 mod database;
 mod departures;
 mod error;
+mod identities;
 mod locks;
 mod names;
 mod people;
 mod rows;
+mod scim;
 mod sign_in;
 mod tokens;
 
@@ -32,6 +34,7 @@ pub use error::Error;
 pub use locks::{LOCKS_MAX, LockRow, LockedRow, NewLock};
 pub use names::{NAME_BYTES_MAX, name_fits, role_fits};
 pub use rows::{AccountRow, FailuresRow, NewPerson, PersonRow, SignIn, TokenRow, Verifiers, Wanted};
+pub use scim::{ScimGroupRow, ScimTokenRow, ScimUser, ScimUserRow};
 
 /// One person has at most this many tokens alive at once. SCRAM tries each of them at every sign-in, so the number is
 /// also a bound on that work.

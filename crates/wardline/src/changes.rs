@@ -5,6 +5,7 @@
 //! secret. Used by the server for its control socket and by commands when no server runs.
 
 mod access;
+pub(crate) mod arrivals;
 pub(crate) mod leavers;
 mod sessions;
 
@@ -78,7 +79,14 @@ impl Node {
             Request::UserDelete { name } => self.user_delete(actor, &name).await,
             Request::UserRoles { name, roles } => self.user_roles(actor, &name, roles).await,
             Request::UserList {} => self.user_list().await,
+            Request::ScimToken { source } => self.scim_token_add(actor, &source).await,
+            Request::ScimRevoke { source } => self.scim_token_revoke(actor, &source).await,
             Request::WorkloadList {} => self.workload_list().await,
+            Request::DeviceBegin { provider } => self.device_begin(provider.as_deref()).await,
+            Request::DeviceAsk { handle, life_s } => self.device_ask(handle.0.expose(), life_s).await,
+            Request::UserBind { name, provider, subject } => {
+                self.user_bind(actor, &name, &provider, &subject).await
+            }
             Request::ReportLeavers { from_us, to_us } => self.report_leavers(from_us, to_us).await,
             Request::Login { name, password, life_s } => self.login(actor, &name, password.0, life_s).await,
             Request::TokenRevoke { id } => self.token_revoke(actor, &id).await,
@@ -692,6 +700,11 @@ impl Node {
             | Request::UserList {}
             | Request::ReportLeavers { .. }
             | Request::WorkloadList {}
+            | Request::DeviceBegin { .. }
+            | Request::DeviceAsk { .. }
+            | Request::UserBind { .. }
+            | Request::ScimToken { .. }
+            | Request::ScimRevoke { .. }
             | Request::Login { .. }
             | Request::TokenRevoke { .. }
             | Request::TokensRevoke { .. }
@@ -725,6 +738,9 @@ fn waits_for_turn(request: &Request) -> bool {
             | Request::SessionKill { .. }
             | Request::ReportLeavers { .. }
             | Request::WorkloadList {}
+            // These wait for somebody else's answer, and take the turn when they have it.
+            | Request::DeviceBegin { .. }
+            | Request::DeviceAsk { .. }
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::TrailSeal {}
@@ -854,6 +870,11 @@ fn output_view(output: Comes) -> OutputView {
         }
     });
     OutputView { name: output.name, fate: fate.to_owned(), reason: output.reason, columns: columns.collect() }
+}
+
+/// Returns a display name of elsewhere as one that fits here.
+pub(crate) fn fitting_display_name(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(DISPLAY_NAME_CHARS_MAX).collect()
 }
 
 fn check_display_name(name: &str) -> Result<(), Refusal> {

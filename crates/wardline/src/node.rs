@@ -28,6 +28,7 @@ use crate::config::Config;
 use crate::data::{DataFolder, Lock};
 use crate::hashing::Hashing;
 use crate::keep::{self, Begin, Kept};
+use crate::oidc::Oidc;
 use crate::output::{self, hex};
 use crate::standing::{Known, Standing};
 use crate::{upstream, workloads};
@@ -55,6 +56,8 @@ pub(crate) struct Node {
     pub(crate) vault_writer: Mutex<VaultWriter>,
     pub(crate) salts: Salts,
     pub(crate) hashing: Hashing,
+    /// Sign-ins at identity providers that are under way.
+    pub(crate) oidc: Oidc,
     /// What is open on all listeners.
     pub(crate) sessions: Arc<Sessions>,
     /// The configuration in force.
@@ -118,6 +121,7 @@ impl Node {
             repeated_at: AtomicU64::new(0),
             salts: Salts::new(&root),
             hashing: Hashing::new(),
+            oidc: Oidc::default(),
             sessions: Arc::default(),
             policy_version: watch::Sender::new(snapshot.version()),
             policy: ArcSwap::from_pointee(snapshot),

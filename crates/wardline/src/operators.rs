@@ -92,8 +92,14 @@ fn needed(request: &Request) -> Needed {
     use Right::{Admin, Approver, Auditor, KeyAdmin, PrivacyOfficer};
     let (rights, action): (&[&[Right]], Action) = match request {
         // Whoever knows the password may have a token, and everybody may ask what they may do.
-        Request::Login { .. } | Request::OperatorRights {} => (&[], Action::Connect),
+        Request::Login { .. }
+        | Request::DeviceBegin { .. }
+        | Request::DeviceAsk { .. }
+        | Request::OperatorRights {} => (&[], Action::Connect),
         Request::UserAdd { .. }
+        | Request::UserBind { .. }
+        | Request::ScimToken { .. }
+        | Request::ScimRevoke { .. }
         | Request::UserPassword { .. }
         | Request::UserDisable { .. }
         | Request::UserEnable { .. }
@@ -183,6 +189,10 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::UserList {} => change("user list"),
         Request::ReportLeavers { .. } => change("report leavers"),
         Request::WorkloadList {} => change("workload list"),
+        Request::ScimToken { source } => named("scim token", source),
+        Request::ScimRevoke { source } => named("scim revoke", source),
+        Request::DeviceBegin { .. } | Request::DeviceAsk { .. } => change("login"),
+        Request::UserBind { name, .. } => named("user bind", name),
         Request::TokenRevoke { .. } => change("token revoke"),
         Request::VaultList {} => change("vault list"),
         Request::AccessMatrix { .. } => change("access matrix"),

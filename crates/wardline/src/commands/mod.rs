@@ -5,6 +5,7 @@ mod administer;
 pub(crate) mod answer;
 pub(crate) mod archive;
 mod check;
+mod device;
 pub(crate) mod export;
 pub(crate) mod inbound;
 mod init;
@@ -17,6 +18,7 @@ mod place;
 pub(crate) mod prove;
 pub(crate) mod report;
 pub(crate) mod retention;
+pub(crate) mod scim;
 pub(crate) mod search;
 pub(crate) mod sessions;
 mod trail;
@@ -55,6 +57,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Vault(command) => administer::vault(file, command),
         Command::Access(command) => access::run(file, command),
         Command::Workload(command) => workload::run(file, command),
+        Command::Scim(command) => scim::run(file, command),
         Command::Report(command) => report::run(file, command),
         Command::Phi(command) => phi::run(file, command),
         Command::Session(command) => sessions::session(file, command),
@@ -152,6 +155,9 @@ mod tests {
         "user enable",
         "user delete",
         "user roles",
+        "user bind",
+        "scim token",
+        "scim revoke",
         "login",
         "token revoke",
         "vault set",

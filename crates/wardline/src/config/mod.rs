@@ -10,11 +10,13 @@ mod fields;
 mod files;
 mod handover;
 mod keep;
+mod oidc;
 mod operators;
 mod problem;
 mod protection;
 mod purposes;
 mod read;
+mod scim;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -40,9 +42,11 @@ pub(crate) use access::Askable;
 pub(crate) use fields::FIELDS;
 pub(crate) use handover::{Export, Inbound};
 pub(crate) use keep::{StorePlace, TrailStore, bucket_place};
+pub(crate) use oidc::OidcProvider;
 pub(crate) use problem::{Problem, Problems, Severity, nearest};
 pub(crate) use protection::Protection;
 use read::{Reader, Section};
+pub(crate) use scim::Scim;
 use sections::Draft;
 pub(crate) use web::Web;
 pub(crate) use workload::{CertificateName, Workload};
@@ -80,6 +84,10 @@ pub(crate) struct Config {
     /// Who signs the log's checkpoints beside the log.
     pub(crate) witnessing: Option<Witnessing>,
     pub(crate) clock: ClockWatch,
+    /// Where people sign in who have no password here.
+    pub(crate) oidc: BTreeMap<String, OidcProvider>,
+    /// Who manages people from elsewhere.
+    pub(crate) scim: BTreeMap<String, Scim>,
     /// Programs that sign in by themselves.
     pub(crate) workloads: BTreeMap<String, Workload>,
     /// Which roles may be asked for.

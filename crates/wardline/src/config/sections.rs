@@ -12,9 +12,9 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Askable, Certificate, Config, DEFAULT_ADDRESS, Export, Inbound, Listener, Resource, SignIn, StorePlace,
-    TrailStore, UpstreamTls, Web, Workload, access, evidence, files, handover, keep, operators, problem,
-    protection, purposes, sha256, web, workload,
+    Askable, Certificate, Config, DEFAULT_ADDRESS, Export, Inbound, Listener, OidcProvider, Resource, Scim,
+    SignIn, StorePlace, TrailStore, UpstreamTls, Web, Workload, access, evidence, files, handover, keep,
+    oidc, operators, problem, protection, purposes, scim, sha256, web, workload,
 };
 use crate::operators::Operators;
 
@@ -46,6 +46,8 @@ pub(super) struct Draft {
     operators: Option<Operators>,
     retention_years: u32,
     access: BTreeMap<String, Askable>,
+    oidc: BTreeMap<String, OidcProvider>,
+    scim: BTreeMap<String, Scim>,
     workloads: BTreeMap<String, Workload>,
     trail_store: TrailStore,
     backup: Option<StorePlace>,
@@ -75,6 +77,8 @@ impl Draft {
             operators: self.operators,
             retention_years: self.retention_years,
             access: self.access,
+            oidc: self.oidc,
+            scim: self.scim,
             workloads: self.workloads,
             trail_store: self.trail_store,
             backup: self.backup,
@@ -95,9 +99,12 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
     let resources = resources(top, base);
     let policy = top.section("policy");
     let roles = roles(top, &resources, file);
+    let oidc = oidc::providers(top, &roles, base);
     Draft {
         operators: operators::operators(top, &roles, base),
         retention_years: operators::retention_years(top),
+        scim: scim::systems(top, &roles, &oidc),
+        oidc,
         workloads: workload::workloads(top, &roles, listener.as_ref(), base),
         access: access::askable(top, &roles, &resources.keys().cloned().collect::<Vec<_>>()),
         roles,

@@ -5,8 +5,10 @@
 //! code and compared by a test. Deliberately absent: anything that only the account of the server may do.
 
 mod caller;
+mod oidc;
 mod people;
 mod problem;
+mod scim;
 #[cfg(test)]
 mod tests;
 
@@ -70,7 +72,10 @@ struct Document;
 
 /// Returns all routes, with what they say of themselves.
 fn routes() -> OpenApiRouter<Desk> {
-    OpenApiRouter::with_openapi(Document::openapi()).merge(people::routes())
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(people::routes())
+        .merge(oidc::routes())
+        .merge(scim::routes())
 }
 
 /// The listener of the API.

@@ -2,7 +2,7 @@
 
 use crate::place::{Place, golden};
 
-const COMMANDS: [&str; 86] = [
+const COMMANDS: [&str; 90] = [
     "",
     "serve",
     "check",
@@ -14,6 +14,7 @@ const COMMANDS: [&str; 86] = [
     "user enable",
     "user delete",
     "user roles",
+    "user bind",
     "user list",
     "login",
     "token",
@@ -83,6 +84,9 @@ const COMMANDS: [&str; 86] = [
     "access list",
     "report",
     "report leavers",
+    "scim",
+    "scim token",
+    "scim revoke",
     "workload",
     "workload list",
     "phi",

@@ -8,6 +8,7 @@ use identity::scram::Mechanism;
 use identity::{Reason, ScramSignIn};
 use model::{Micros, Principal, ResourceId, Secret};
 
+use crate::acting::UpstreamIdentity;
 use crate::limits::Limits;
 use crate::protected::Protected;
 use crate::tls::{ClientCertificate, UpstreamTls};
@@ -27,6 +28,8 @@ pub struct Upstream {
     pub tls: UpstreamTls,
     /// The bounds of its sessions, where they are tighter than the listener's.
     pub bounds: Bounds,
+    /// How it is told who acts.
+    pub identity: UpstreamIdentity,
     /// What of its content is protected; with `None` results leave as they come.
     pub protected: Option<Arc<Protected>>,
 }
@@ -88,6 +91,11 @@ pub trait Control: Send + Sync + 'static {
 
     /// Returns the credential for logging in at the resource; `None` when there is none that can be read.
     fn credential(&self, resource: &ResourceId) -> Option<vault::Credential>;
+
+    /// Returns what may be in force in place of the credential, while it is being changed.
+    fn spare_credential(&self, _resource: &ResourceId) -> Option<vault::Credential> {
+        None
+    }
 
     /// Returns the policy in force; cheap.
     fn snapshot(&self) -> Arc<policy::Snapshot>;

@@ -59,6 +59,18 @@ pub enum Failure {
     Ours(String),
 }
 
+impl Failure {
+    /// Tells whether the resource does not take the credential, rather than anything else being wrong.
+    pub fn is_refused_login(&self) -> bool {
+        matches!(self, Failure::UpstreamLogin(why) if ["SQLSTATE 28P01", "SQLSTATE 28000"].contains(&why.as_str()))
+    }
+
+    /// Tells whether the resource does not take a start-up setting: there is no such role, or no right to it.
+    pub(crate) fn is_refused_setting(&self) -> bool {
+        matches!(self, Failure::UpstreamLogin(why) if ["SQLSTATE 22023", "SQLSTATE 42501"].contains(&why.as_str()))
+    }
+}
+
 /// How a session ended when nothing broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {

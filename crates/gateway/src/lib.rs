@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 mod about;
+mod acting;
 mod control;
 mod error;
 mod gate;
@@ -23,12 +24,14 @@ mod stream;
 pub mod tls;
 mod workers;
 
+pub use acting::{PERSON, UpstreamIdentity};
 pub use control::{Bounds, Control, Upstream};
 pub use error::{Denial, Ending, Failure};
 pub use gate::{Gate, Permit};
 pub use limits::Limits;
 pub use listen::{BindError, Listener, ListenerConfig, ListenerTls};
 pub use protected::{CleanColumns, ColumnName, Protected, Rule};
+pub use protocol::postgres::account::OwnAccount;
 pub use protocol::postgres::explain::{
     Asked, Comes, Explained, Explanation, Fate, Held, Permitted, Touched, explain,
 };

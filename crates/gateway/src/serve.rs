@@ -128,11 +128,11 @@ async fn open<C: Control>(
             return Ok(Ending::Unsupported);
         }
     };
-    let (ending, idle, failure) = match dial(shared, &asked, &target).await {
+    let (ending, idle, failure) = match dial(shared, session, asked, &target).await {
         Ok(dialed) => relay(shared, greeted, session, target, dialed).await,
         Err(failure) => {
             tracing::error!(resource = %session.resource, error = %chain(&failure), "the resource cannot be reached");
-            let denial = Denial::Unavailable("the resource cannot be reached now");
+            let denial = Denial::Unavailable(unreachable_because(&target, &failure));
             refuse(&mut greeted.stream, &denial, began).await?;
             (Ending::UpstreamLeft, Duration::ZERO, Some(failure))
         }
@@ -169,14 +169,34 @@ async fn announce<C: Control>(
 
 async fn dial<C: Control>(
     shared: &Arc<Shared<C>>,
-    parameters: &[(String, String)],
+    session: &Session,
+    mut parameters: Vec<(String, String)>,
     target: &Arc<Upstream>,
 ) -> Result<Dialed, Failure> {
+    target.identity.announce(&session.principal, &mut parameters)?;
     let credential = shared.control.credential(&target.id).ok_or_else(|| {
         Failure::Ours(format!("no credential for `{}`: run `wardline vault set`", target.id))
     })?;
-    let dialing = dial::dial(target, &credential, parameters, &shared.catalogues.keys);
+    let dialing = async {
+        let keys = &shared.catalogues.keys;
+        let dialed = dial::dial(target, &credential, &parameters, keys).await;
+        // A credential that is being changed may already be the other one.
+        let spare = dialed.as_ref().err().filter(|failure| failure.is_refused_login());
+        match spare.and_then(|_| shared.control.spare_credential(&target.id)) {
+            Some(spare) => dial::dial(target, &spare, &parameters, keys).await,
+            None => dialed,
+        }
+    };
     timeout(shared.config.limits.dial_timeout, dialing).await.map_err(|_| Failure::UpstreamSilent)?
+}
+
+/// Returns what the client is told of a resource that did not let its session in.
+fn unreachable_because(target: &Upstream, failure: &Failure) -> &'static str {
+    if target.identity.acts_as_role() && failure.is_refused_setting() {
+        "the resource has no role for you: ask its administrator for one"
+    } else {
+        "the resource cannot be reached now"
+    }
 }
 
 async fn relay<C: Control>(
@@ -230,8 +250,15 @@ async fn welcome(
 /// Reads the resource's catalogue again; what fails is logged, and leaves everything unproven.
 pub(crate) async fn refresh_catalogue<C: Control>(shared: &Shared<C>, slot: &Slot, target: &Upstream) {
     let Some(credential) = shared.control.credential(&target.id) else { return slot.stale() };
-    let keys = &shared.catalogues.keys;
-    let refreshing = shared.catalogues.refresh(slot, target, &credential, keys);
+    let refreshing = async {
+        let keys = &shared.catalogues.keys;
+        let refreshed = shared.catalogues.refresh(slot, target, &credential, keys).await;
+        let spare = refreshed.as_ref().err().filter(|failure| failure.is_refused_login());
+        match spare.and_then(|_| shared.control.spare_credential(&target.id)) {
+            Some(spare) => shared.catalogues.refresh(slot, target, &spare, keys).await,
+            None => refreshed,
+        }
+    };
     let failed = match timeout(shared.config.limits.dial_timeout, refreshing).await {
         Ok(Ok(())) => return,
         Ok(Err(failure)) => chain(&failure),

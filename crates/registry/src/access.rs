@@ -7,10 +7,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use model::{Micros, PersonId};
-use sqlx::{Sqlite, Transaction};
 
 use crate::Registry;
-use crate::database::{Reader, id, integer, time};
+use crate::database::{Reader, Transaction, id, integer, time};
 use crate::error::Error;
 use crate::people::lives;
 
@@ -232,21 +231,18 @@ impl Registry {
     }
 }
 
-async fn waiting(transaction: &mut Transaction<'static, Sqlite>, number: u64) -> Result<RequestRow, Error> {
+async fn waiting(transaction: &mut Transaction, number: u64) -> Result<RequestRow, Error> {
     let request = one(transaction, number).await?.ok_or(Error::UnknownRequest)?;
     if request.waits() { Ok(request) } else { Err(Error::RequestNotOpen) }
 }
 
-async fn one(
-    transaction: &mut Transaction<'static, Sqlite>,
-    number: u64,
-) -> Result<Option<RequestRow>, Error> {
+async fn one(transaction: &mut Transaction, number: u64) -> Result<Option<RequestRow>, Error> {
     Ok(rows(transaction, "r.number = $1", Some(number)).await?.pop())
 }
 
 /// Returns the requests that a condition of ours holds for.
 async fn rows(
-    transaction: &mut Transaction<'static, Sqlite>,
+    transaction: &mut Transaction,
     condition: &'static str,
     number: Option<u64>,
 ) -> Result<Vec<RequestRow>, Error> {

@@ -1,7 +1,7 @@
 //! What takes two people, and what must be kept beyond its time.
 
 use model::{Micros, PersonId};
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use crate::Registry;
 use crate::database::{Reader, id, integer, time};
@@ -170,7 +170,7 @@ impl Registry {
     }
 }
 
-fn agreement(row: &SqliteRow) -> Result<AgreementRow, Error> {
+fn agreement(row: &AnyRow) -> Result<AgreementRow, Error> {
     let row = Reader(row);
     Ok(AgreementRow {
         id: row.number("id")?,
@@ -190,7 +190,7 @@ fn agreement(row: &SqliteRow) -> Result<AgreementRow, Error> {
     })
 }
 
-fn hold(row: &SqliteRow) -> Result<HoldRow, Error> {
+fn hold(row: &AnyRow) -> Result<HoldRow, Error> {
     let row = Reader(row);
     Ok(HoldRow {
         id: row.number("id")?,

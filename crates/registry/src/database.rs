@@ -1,64 +1,101 @@
-//! Opening the file, migrations, and values as SQLite holds them.
+//! Opening the database, its transactions, and values as it holds them.
 
-use std::borrow::Cow;
 use std::fs::{OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 use std::time::Duration;
 
 use model::{Micros, PersonId};
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
-use sqlx::{ConnectOptions, Row, SqlSafeStr, Sqlite, Transaction};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
+use sqlx::{AnyConnection, ConnectOptions as _, Connection as _, Row};
 
 use crate::Registry;
 use crate::error::Error;
+use crate::migrations::{Dialect, migrations};
+use crate::server::Server;
+
+/// A transaction on either database.
+pub(crate) type Transaction = sqlx::Transaction<'static, sqlx::Any>;
 
 const MODE: u32 = 0o600;
-/// Two processes meet only when a command is run beside the server; a write takes a millisecond.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// As many reads at once as there are cores on a large machine would be waste: each is some tens of microseconds.
 const READERS_MAX: u32 = 4;
-/// Waiting longer than this for a connection is an error, and sign-in then fails closed.
+/// Waiting longer than this for a connection is an error, and sign-in then fails closed. Two processes meet at a file
+/// only when a command is run beside the server; a write takes a millisecond.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// All migrations, oldest first. A released one is never edited: its checksum is in every database.
-const MIGRATIONS: &[(i64, &str, &str)] = &[
-    (1, "people", include_str!("../migrations/0001_people.sql")),
-    (2, "changes", include_str!("../migrations/0002_changes.sql")),
-    (3, "agreements", include_str!("../migrations/0003_agreements.sql")),
-    (4, "locks", include_str!("../migrations/0004_locks.sql")),
-    (5, "access", include_str!("../migrations/0005_access.sql")),
-    (10, "departures", include_str!("../migrations/0010_departures.sql")),
-    (11, "identities", include_str!("../migrations/0011_identities.sql")),
+/// What makes a connection to the file durable; the first is kept in the file, the others are of the connection.
+const WRITER_PRAGMAS: [&str; 4] = [
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA busy_timeout = 5000",
 ];
 
+/// Whoever writes holds this lock of the server for as long as the connection lives: the numbers of changes and what a
+/// change has checked are one program's. The number is `wardline` in ASCII.
+const TAKE_REGISTRY: &str = "SELECT pg_advisory_lock(8602286120990633573)";
+/// PostgreSQL's `lock_not_available`.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+/// Where a registry is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// In this file.
+    File(PathBuf),
+    /// On this server.
+    Postgres(Server),
+}
+
+impl std::fmt::Display for Home {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Home::File(path) => path.display().fmt(f),
+            Home::Postgres(server) => server.fmt(f),
+        }
+    }
+}
+
 impl Registry {
-    /// Opens the database, making it (mode 0600) or bringing it up to date where needed.
+    /// Opens the database in a file, making it (mode 0600) or bringing it up to date where needed.
     pub async fn open(path: &Path) -> Result<Registry, Error> {
         private_file(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT)
-            .disable_statement_logging();
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options.clone())
-            .await?;
-        migrations().run(&writer).await.map_err(|error| Error::Migrate(Box::new(error)))?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS_MAX)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options.read_only(true))
-            .await?;
-        Ok(Registry { writer, readers, change: None })
+        sqlx::any::install_default_drivers();
+        let writer = pool(1, &WRITER_PRAGMAS).connect_with(file_options(path, "rw")?).await?;
+        let migrated = migrations(Dialect::Sqlite).run(&writer).await;
+        migrated.map_err(|error| Error::Migrate(Box::new(error)))?;
+        let readers = pool(READERS_MAX, &[]).connect_with(file_options(path, "ro")?).await?;
+        Ok(Registry { writer, readers, home: Home::File(path.to_owned()), change: None })
+    }
+
+    /// Opens the database on a server, making its tables or bringing them up to date where needed. One program at a
+    /// time has it: [`Error::InUse`] while another one does.
+    pub async fn open_on(server: &Server) -> Result<Registry, Error> {
+        sqlx::any::install_default_drivers();
+        // Asked apart: a pool would go on trying and then say only that it waited in vain.
+        let mut alone = server.options(false).connect().await?;
+        sqlx::query(TAKE_REGISTRY).execute(&mut alone).await.map_err(in_use)?;
+        alone.close().await?;
+        let writer = pool(1, &[TAKE_REGISTRY]).connect_with(server.options(false)).await?;
+        let migrated = migrations(Dialect::Postgres).run(&writer).await;
+        migrated.map_err(|error| Error::Migrate(Box::new(error)))?;
+        let readers = pool(READERS_MAX, &[]).connect_with(server.options(true)).await?;
+        Ok(Registry { writer, readers, home: Home::Postgres(server.clone()), change: None })
+    }
+
+    /// Opens whichever it is.
+    pub async fn open_at(home: &Home) -> Result<Registry, Error> {
+        match home {
+            Home::File(path) => Registry::open(path).await,
+            Home::Postgres(server) => Registry::open_on(server).await,
+        }
+    }
+
+    /// Returns where it is.
+    pub fn home(&self) -> &Home {
+        &self.home
     }
 
     /// Closes the database, after what is under way.
@@ -85,17 +122,18 @@ impl Registry {
         Ok(self.begin().await?.commit().await?)
     }
 
-    /// Writes a copy of the database, as of one moment, into a file that is new or empty. Others go on meanwhile.
-    pub async fn copy_to(&self, path: &Path) -> Result<(), Error> {
-        private_file(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
-        let named = path.display().to_string();
-        sqlx::query("VACUUM INTO $1").bind(named).execute(&self.writer).await?;
-        Ok(())
-    }
-
     /// Begins a write. It takes the lock at once, so that what it reads stays true until it commits.
-    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Error> {
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+    pub(crate) async fn begin(&self) -> Result<Transaction, Error> {
+        let mut transaction = match &self.home {
+            Home::File(_) => self.writer.begin_with("BEGIN IMMEDIATE").await?,
+            Home::Postgres(_) => {
+                let mut transaction = self.writer.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+                // Also against whoever came past the lock of the connection, such as through a pooler.
+                let sql = "SELECT number FROM changes WHERE one = 1 FOR UPDATE";
+                sqlx::query(sql).fetch_one(&mut *transaction).await?;
+                transaction
+            }
+        };
         if let Some(number) = self.change {
             let sql = "UPDATE changes SET number = $1 WHERE one = 1 AND number < $1";
             sqlx::query(sql).bind(integer(number)).execute(&mut *transaction).await?;
@@ -104,13 +142,42 @@ impl Registry {
     }
 
     /// Begins a read of one state of the database.
-    pub(crate) async fn begin_read(&self) -> Result<Transaction<'static, Sqlite>, Error> {
-        Ok(self.readers.begin().await?)
+    pub(crate) async fn begin_read(&self) -> Result<Transaction, Error> {
+        Ok(match &self.home {
+            Home::File(_) => self.readers.begin().await?,
+            Home::Postgres(_) => {
+                self.readers.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?
+            }
+        })
     }
 }
 
+/// Returns a pool whose connections each begin with these statements.
+fn pool(connections_max: u32, first: &'static [&'static str]) -> AnyPoolOptions {
+    AnyPoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        // Whoever writes keeps the lock that their connection has.
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .after_connect(move |connection, _| Box::pin(run(connection, first)))
+}
+
+async fn run(connection: &mut AnyConnection, statements: &[&'static str]) -> Result<(), sqlx::Error> {
+    for sql in statements {
+        sqlx::query(*sql).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Tells another program that has the registry from a server that fails.
+fn in_use(error: sqlx::Error) -> Error {
+    let code = error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
+    if code.as_deref() == Some(LOCK_NOT_AVAILABLE) { Error::InUse } else { Error::Database(error) }
+}
+
 /// SQLite gives its `-wal` and `-shm` files the permissions of the database.
-fn private_file(path: &Path) -> io::Result<()> {
+pub(crate) fn private_file(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(MODE).open(path)?;
     if file.metadata()?.permissions().mode() & 0o7777 != MODE {
         file.set_permissions(Permissions::from_mode(MODE))?;
@@ -118,19 +185,26 @@ fn private_file(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn migrations() -> Migrator {
-    let migration = |&(version, name, sql): &(i64, &'static str, &'static str)| {
-        let name = Cow::Borrowed(name);
-        Migration::new(version, name, MigrationType::Simple, sql.into_sql_str(), false)
-    };
-    Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect())
+/// Returns the address of a file, in which only the plainest characters stand for themselves.
+pub(crate) fn file_options(path: &Path, mode: &str) -> Result<AnyConnectOptions, Error> {
+    let absolute =
+        std::path::absolute(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+    let mut address = "sqlite://".to_owned();
+    for byte in absolute.as_os_str().as_encoded_bytes() {
+        match char::from(*byte) {
+            plain if plain.is_ascii_alphanumeric() || "/._-".contains(plain) => address.push(plain),
+            _ => address.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    let options = AnyConnectOptions::from_str(&format!("{address}?mode={mode}"))?;
+    Ok(options.disable_statement_logging())
 }
 
 pub(crate) fn id(person: PersonId) -> Vec<u8> {
     person.0.to_be_bytes().to_vec()
 }
 
-/// A time past what SQLite can hold becomes the latest that it can: 292,000 years on.
+/// A time past what the database can hold becomes the latest that it can: 292,000 years on.
 pub(crate) fn time(at: Micros) -> i64 {
     integer(at.0)
 }
@@ -140,7 +214,7 @@ pub(crate) fn integer(number: u64) -> i64 {
 }
 
 /// Reads typed values out of a row; whatever is not as written is damage.
-pub(crate) struct Reader<'r>(pub(crate) &'r SqliteRow);
+pub(crate) struct Reader<'r>(pub(crate) &'r AnyRow);
 
 impl Reader<'_> {
     pub(crate) fn text(&self, column: &'static str) -> Result<String, Error> {
@@ -156,8 +230,8 @@ impl Reader<'_> {
     }
 
     pub(crate) fn bytes<const N: usize>(&self, column: &'static str) -> Result<[u8; N], Error> {
-        let bytes: &[u8] = self.0.try_get(column).map_err(|_| Error::Damaged { column })?;
-        bytes.try_into().map_err(|_| Error::Damaged { column })
+        let bytes: Vec<u8> = self.0.try_get(column).map_err(|_| Error::Damaged { column })?;
+        bytes.try_into().map_err(|_: Vec<u8>| Error::Damaged { column })
     }
 
     pub(crate) fn person(&self, column: &'static str) -> Result<PersonId, Error> {

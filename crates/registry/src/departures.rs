@@ -1,10 +1,9 @@
 //! Departures: people who were barred, with what ended by it and how long that took.
 
 use model::{Micros, PersonId};
-use sqlx::{Sqlite, Transaction};
 
 use crate::Registry;
-use crate::database::{Reader, id, integer, time};
+use crate::database::{Reader, Transaction, id, integer, time};
 use crate::error::Error;
 use crate::people::lives;
 
@@ -112,11 +111,7 @@ impl Registry {
     }
 }
 
-async fn end_tokens(
-    transaction: &mut Transaction<'static, Sqlite>,
-    person: PersonId,
-    at: Micros,
-) -> Result<u64, Error> {
+async fn end_tokens(transaction: &mut Transaction, person: PersonId, at: Micros) -> Result<u64, Error> {
     // What had expired was dead before.
     let sql =
         "SELECT count(*) AS alive FROM tokens WHERE person = $1 AND revoked_at IS NULL AND expires_at > $2";
@@ -127,7 +122,7 @@ async fn end_tokens(
 }
 
 async fn insert(
-    transaction: &mut Transaction<'static, Sqlite>,
+    transaction: &mut Transaction,
     new: &NewDeparture,
     tokens: u64,
     at: Micros,
@@ -152,10 +147,7 @@ async fn insert(
 }
 
 /// Returns the last departure of somebody who is barred, if it was one that made a row.
-async fn latest(
-    transaction: &mut Transaction<'static, Sqlite>,
-    person: PersonId,
-) -> Result<Option<DepartureRow>, Error> {
+async fn latest(transaction: &mut Transaction, person: PersonId) -> Result<Option<DepartureRow>, Error> {
     let sql = "SELECT d.number, d.person, d.name, d.source, d.told_by, d.told_at, d.ended_at, d.sessions, d.tokens, \
                d.cut_at FROM departures d JOIN people p ON p.id = d.person \
                WHERE d.person = $1 AND d.told_at >= p.disabled_at ORDER BY d.number DESC LIMIT 1";
@@ -163,7 +155,7 @@ async fn latest(
     row.map(|row| departure(&Reader(&row))).transpose()
 }
 
-async fn one(transaction: &mut Transaction<'static, Sqlite>, number: u64) -> Result<DepartureRow, Error> {
+async fn one(transaction: &mut Transaction, number: u64) -> Result<DepartureRow, Error> {
     let sql = "SELECT number, person, name, source, told_by, told_at, ended_at, sessions, tokens, cut_at \
                FROM departures WHERE number = $1";
     let row = sqlx::query(sql).bind(integer(number)).fetch_one(&mut **transaction).await?;

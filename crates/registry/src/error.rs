@@ -78,6 +78,12 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
+    /// Another program has it.
+    #[error("another Wardline uses this registry; one at a time can")]
+    InUse,
+    /// What is to be filled has something in it.
+    #[error("there is something in the registry already, and it is not overwritten")]
+    NotEmpty,
     /// The tables could not be brought to this version.
     #[error("cannot bring the registry up to date")]
     Migrate(#[source] Box<sqlx::migrate::MigrateError>),

@@ -1,10 +1,9 @@
 //! Who people are elsewhere.
 
 use model::{Micros, PersonId};
-use sqlx::{Sqlite, Transaction};
 
 use crate::Registry;
-use crate::database::{Reader, id, time};
+use crate::database::{Reader, Transaction, id, time};
 use crate::error::Error;
 use crate::people::{insert_person, lives, person_row, roles_of};
 use crate::rows::{NewPerson, PersonRow};
@@ -54,7 +53,7 @@ impl Registry {
 }
 
 async fn bind(
-    transaction: &mut Transaction<'static, Sqlite>,
+    transaction: &mut Transaction,
     (provider, subject): (&str, &str),
     person: PersonId,
     by: &str,

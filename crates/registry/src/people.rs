@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 
 use model::{Micros, PersonId};
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{Sqlite, Transaction};
+use sqlx::AnyConnection;
 
 use crate::Registry;
-use crate::database::{Reader, id, time};
+use crate::database::{Reader, Transaction, id, time};
 use crate::error::Error;
 use crate::names::{name_fits, role_fits};
 use crate::rows::{NewPerson, PersonRow, Verifiers};
@@ -130,7 +129,7 @@ impl Registry {
 
 /// Adds a person, whose name must be free among the living.
 pub(crate) async fn insert_person(
-    transaction: &mut Transaction<'static, Sqlite>,
+    transaction: &mut Transaction,
     person: &NewPerson,
     at: Micros,
 ) -> Result<(), Error> {
@@ -159,36 +158,27 @@ pub(crate) fn person_row(row: &Reader<'_>, roles: Vec<String>) -> Result<PersonR
     })
 }
 
-pub(crate) async fn roles_of(
-    connection: &mut SqliteConnection,
-    person: PersonId,
-) -> Result<Vec<String>, Error> {
+pub(crate) async fn roles_of(connection: &mut AnyConnection, person: PersonId) -> Result<Vec<String>, Error> {
     let sql = "SELECT role FROM roles_held WHERE person = $1 ORDER BY role";
     let rows = sqlx::query(sql).bind(id(person)).fetch_all(connection).await?;
     rows.iter().map(|row| Reader(row).text("role")).collect()
 }
 
 /// Refuses to change somebody who is not there.
-pub(crate) async fn lives(
-    transaction: &mut Transaction<'static, Sqlite>,
-    person: PersonId,
-) -> Result<(), Error> {
+pub(crate) async fn lives(transaction: &mut Transaction, person: PersonId) -> Result<(), Error> {
     let sql = "SELECT 1 FROM people WHERE id = $1 AND deleted_at IS NULL";
     let found = sqlx::query(sql).bind(id(person)).fetch_optional(&mut **transaction).await?;
     found.map(|_| ()).ok_or(Error::UnknownPerson)
 }
 
-pub(crate) async fn forget_failures(
-    transaction: &mut Transaction<'static, Sqlite>,
-    person: PersonId,
-) -> Result<(), Error> {
+pub(crate) async fn forget_failures(transaction: &mut Transaction, person: PersonId) -> Result<(), Error> {
     let sql = "DELETE FROM failures WHERE person = $1";
     sqlx::query(sql).bind(id(person)).execute(&mut **transaction).await?;
     Ok(())
 }
 
 async fn replace_verifiers(
-    transaction: &mut Transaction<'static, Sqlite>,
+    transaction: &mut Transaction,
     person: PersonId,
     verifiers: &Verifiers,
     at: Micros,
@@ -209,7 +199,7 @@ async fn replace_verifiers(
 }
 
 async fn replace_roles(
-    transaction: &mut Transaction<'static, Sqlite>,
+    transaction: &mut Transaction,
     person: PersonId,
     roles: &[String],
 ) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use model::{Micros, PersonId};
-use sqlx::sqlite::SqliteConnection;
+use sqlx::AnyConnection;
 
 use crate::Registry;
 use crate::database::{Reader, id, time};
@@ -281,7 +281,7 @@ fn token_row(row: &Reader<'_>) -> Result<ScimTokenRow, Error> {
     })
 }
 
-async fn user_row(transaction: &mut SqliteConnection, row: &Reader<'_>) -> Result<ScimUserRow, Error> {
+async fn user_row(transaction: &mut AnyConnection, row: &Reader<'_>) -> Result<ScimUserRow, Error> {
     let roles = roles_of(transaction, row.person("id")?).await?;
     Ok(ScimUserRow {
         person: person_row(row, roles)?,

@@ -1,7 +1,8 @@
 //! What a sign-in reads, and how its failures are counted.
 
 use model::PersonId;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
 
 use crate::database::{Reader, id, time};
 use crate::error::Error;
@@ -75,10 +76,10 @@ impl Registry {
 }
 
 async fn tokens_wanted(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     person: PersonId,
     wanted: Wanted,
-) -> Result<Vec<SqliteRow>, Error> {
+) -> Result<Vec<AnyRow>, Error> {
     let limit = i64::try_from(TOKENS_PER_PERSON_MAX).unwrap_or(i64::MAX);
     let query = match wanted {
         Wanted::NoTokens => return Ok(Vec::new()),

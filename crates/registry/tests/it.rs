@@ -1,4 +1,4 @@
-//! The registry through its public face, on real files.
+//! The registry through its public face, on real files and on a real PostgreSQL.
 
 #[cfg(test)]
 mod it {
@@ -8,6 +8,7 @@ mod it {
     mod departures;
     mod locks;
     mod people;
+    mod postgres;
     mod sign_in;
     mod support;
     mod tokens;

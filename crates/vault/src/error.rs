@@ -47,6 +47,30 @@ pub enum Error {
         /// Whose credential.
         resource: ResourceId,
     },
+    /// There is nothing to rotate, or no such account.
+    #[error("there is no such credential for `{resource}`: set it first")]
+    NoCredential {
+        /// Whose credential.
+        resource: ResourceId,
+    },
+    /// An account cannot take turns with itself.
+    #[error("the second account for `{resource}` must be another one than the first")]
+    SameAccount {
+        /// Whose credential.
+        resource: ResourceId,
+    },
+    /// A rotation was begun and not ended; what it left must be looked at first.
+    #[error("a rotation for `{resource}` is under way")]
+    RotationUnderWay {
+        /// Whose credential.
+        resource: ResourceId,
+    },
+    /// Nothing was begun that could be finished.
+    #[error("no rotation for `{resource}` is under way")]
+    NoRotation {
+        /// Whose credential.
+        resource: ResourceId,
+    },
     /// The cryptographic library failed.
     #[error("encryption failed")]
     Crypto,

@@ -20,7 +20,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use model::{ResourceId, RootKey, Secret};
+use model::{Micros, ResourceId, RootKey, Secret};
 use parking_lot::RwLock;
 
 use document::Document;
@@ -36,6 +36,26 @@ pub struct Credential {
     pub user: String,
     /// Its password.
     pub password: Secret,
+}
+
+/// One account at a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// How it logs in.
+    pub credential: Credential,
+    /// The password that a rotation was about to set. Until the rotation is finished, one of both is the account's.
+    pub next: Option<Secret>,
+}
+
+/// The accounts of a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accounts {
+    /// The one that sessions use.
+    pub active: Account,
+    /// The one that takes turns with it.
+    pub standby: Option<Account>,
+    /// When a rotation was last finished.
+    pub rotated_at: Option<Micros>,
 }
 
 /// The reading half.
@@ -61,6 +81,15 @@ impl Vault {
         let opened = Arc::clone(&self.opened.read());
         match opened.as_ref() {
             Some((document, key)) => document.credential(resource, key),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns everything there is about a resource's accounts, decrypted for this call.
+    pub fn accounts(&self, resource: &ResourceId) -> Result<Option<Accounts>, Error> {
+        let opened = Arc::clone(&self.opened.read());
+        match opened.as_ref() {
+            Some((document, key)) => document.accounts(resource, key),
             None => Ok(None),
         }
     }
@@ -102,6 +131,37 @@ impl VaultWriter {
             None => Document::create(&self.root)?,
         };
         document.set(resource, credential, &key)?;
+        self.write(&document)
+    }
+
+    /// Stores the account that takes turns with the one that is there.
+    pub fn set_standby(&mut self, resource: &ResourceId, credential: &Credential) -> Result<(), Error> {
+        self.change(resource, |document, key| document.set_standby(resource, credential, key))
+    }
+
+    /// Keeps the password that an account of the resource is about to get, beside the one it has.
+    pub fn begin_rotation(
+        &mut self,
+        resource: &ResourceId,
+        user: &str,
+        password: &Secret,
+    ) -> Result<(), Error> {
+        self.change(resource, |document, key| document.begin_rotation(resource, user, password, key))
+    }
+
+    /// Puts the new password in place of the old one, and its account in use. To be called when it has logged in.
+    pub fn finish_rotation(&mut self, resource: &ResourceId, user: &str, at: Micros) -> Result<(), Error> {
+        self.change(resource, |document, key| document.finish_rotation(resource, user, at, key))
+    }
+
+    fn change(
+        &mut self,
+        resource: &ResourceId,
+        change: impl FnOnce(&mut Document, &Key) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let opened = read(&self.path, &self.root)?;
+        let (mut document, key) = opened.ok_or_else(|| Error::NoCredential { resource: resource.clone() })?;
+        change(&mut document, &key)?;
         self.write(&document)
     }
 

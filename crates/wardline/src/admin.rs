@@ -69,7 +69,21 @@ pub(crate) enum Request {
     /// End all tokens of a person.
     TokensRevoke { name: String },
     /// Store a resource's credential.
-    VaultSet { resource: String, user: String, password: Sensitive },
+    VaultSet {
+        resource: String,
+        user: String,
+        password: Sensitive,
+        /// The account that takes turns with the first.
+        #[serde(default)]
+        second: bool,
+    },
+    /// Change the password of a resource's account.
+    VaultRotate {
+        resource: String,
+        /// Of both accounts, where there are two.
+        #[serde(default)]
+        all: bool,
+    },
     /// Forget a resource's credential.
     VaultRemove { resource: String },
     /// List the resources that have a credential.
@@ -158,6 +172,8 @@ pub(crate) enum Request {
     },
     /// End the segment that is written to, and bring all complete ones to the store.
     TrailSeal {},
+    /// Fill the registry, which must be empty, from a file.
+    RegistryImport { file: PathBuf },
     /// Make what a backup begins with: a copy of the registry, and the checkpoint that goes with it.
     BackupBegin { to: String },
     /// Record that a backup is whole.
@@ -219,6 +235,8 @@ pub(crate) enum Reply {
     Nothing {},
     /// The credential is stored; whether the resource is in the configuration in force.
     Stored { in_force: bool },
+    /// The account whose password was changed, and which is in use now.
+    Rotated { users: Vec<String> },
     /// The person as they are now.
     Person(PersonView),
     /// Everybody.
@@ -255,6 +273,8 @@ pub(crate) enum Reply {
     Explained(ExplainView),
     /// Segments that were sealed.
     Sealed { segments: Vec<String> },
+    /// How many people the registry has now.
+    Imported { people: usize },
     /// Where the copy of the registry is, and the checkpoint that goes with it.
     Snapshot { registry: PathBuf, checkpoint: String, change: u64 },
     /// Who may do what with Wardline itself.

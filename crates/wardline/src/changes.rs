@@ -6,12 +6,12 @@
 
 mod access;
 pub(crate) mod arrivals;
+mod fill;
 pub(crate) mod leavers;
 mod sessions;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use model::{
     Secret, SqlState, Verdict,
 };
 use phi::Class;
-use registry::{Closed, NewPerson, PersonRow, TokenRow, Verifiers};
+use registry::{Closed, Home, NewPerson, PersonRow, TokenRow, Verifiers};
 use vault::Credential;
 
 use crate::admin::{
@@ -91,8 +91,12 @@ impl Node {
             Request::Login { name, password, life_s } => self.login(actor, &name, password.0, life_s).await,
             Request::TokenRevoke { id } => self.token_revoke(actor, &id).await,
             Request::TokensRevoke { name } => self.tokens_revoke(actor, &name).await,
-            Request::VaultSet { resource, user, password } => {
-                self.vault_set(actor, resource, user, password.0).await
+            Request::VaultSet { resource, user, password, second } => {
+                self.vault_set(actor, resource, Credential { user, password: password.0 }, second).await
+            }
+            Request::VaultRotate { resource, all: false } => self.vault_rotate(actor, &resource).await,
+            Request::VaultRotate { resource, all: true } => {
+                self.rotate_after_emergency(actor, &resource).await
             }
             Request::VaultRemove { resource } => self.vault_remove(actor, resource).await,
             Request::VaultList {} => self.vault_list(),
@@ -141,6 +145,7 @@ impl Node {
                 self.survey_end(actor, &resource, what, rows, failed).await
             }
             Request::TrailSeal {} => self.trail_seal(actor).await,
+            Request::RegistryImport { file } => self.registry_import(actor, &file).await,
             Request::BackupBegin { to } => self.backup_begin(actor, &to).await,
             Request::BackupEnd { what } => self.backup_end(actor, Kind::BackedUp, &what).await,
             Request::DrillEnd { what } => self.backup_end(actor, Kind::Restored, &what).await,
@@ -331,10 +336,11 @@ impl Node {
         &self,
         actor: &Actor,
         resource: String,
-        user: String,
-        password: Secret,
+        credential: Credential,
+        second: bool,
     ) -> Result<Reply, Refusal> {
-        let what = format!("store the credential of resource {}", quoted(&resource));
+        let which = if second { "second credential" } else { "credential" };
+        let what = format!("store the {which} of resource {}", quoted(&resource));
         let change = Change::new(actor, "vault set", what);
         let config = self.config.load_full();
         let in_force = config.resources.contains_key(&resource);
@@ -343,7 +349,12 @@ impl Node {
         self.or_refuse(&change, known).await?;
         self.admitted(&change).await?;
         let id = ResourceId(resource.into());
-        let stored = self.vault_writer.lock().set(&id, &Credential { user, password });
+        // Not while the one before is being changed.
+        let _alone = self.rotating.lock().await;
+        let stored = match second {
+            true => self.vault_writer.lock().set_standby(&id, &credential),
+            false => self.vault_writer.lock().set(&id, &credential),
+        };
         self.done(&change, stored.and_then(|()| self.vault.reload())).await?;
         Ok(Reply::Stored { in_force })
     }
@@ -676,12 +687,15 @@ impl Node {
             | Request::KeyList {}
             | Request::KeyRotate {}
             | Request::TrailSeal {}
+            // What a missing registry needs.
+            | Request::RegistryImport { .. }
             | Request::BackupBegin { .. }
             | Request::BackupEnd { .. }
             | Request::DrillEnd { .. }
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::VaultSet { .. }
+            | Request::VaultRotate { .. }
             | Request::VaultRemove { .. }
             | Request::VaultList {} => Ok(()),
             Request::HoldAdd { .. }
@@ -718,7 +732,7 @@ impl Node {
             | Request::AccessRevoke { .. }
             | Request::AccessList { .. }
             | Request::Explain { .. }
-            | Request::AccessMatrix { .. } => Err(older_registry(&self.folder.registry(), registry, trail)),
+            | Request::AccessMatrix { .. } => Err(older_registry(self.registry.home(), registry, trail)),
         }
     }
 }
@@ -741,6 +755,8 @@ fn waits_for_turn(request: &Request) -> bool {
             // These wait for somebody else's answer, and take the turn when they have it.
             | Request::DeviceBegin { .. }
             | Request::DeviceAsk { .. }
+            // It waits for a resource.
+            | Request::VaultRotate { .. }
             | Request::SurveyBegin { .. }
             | Request::SurveyEnd { .. }
             | Request::TrailSeal {}
@@ -756,11 +772,10 @@ fn waits_for_turn(request: &Request) -> bool {
 }
 
 /// Says that a registry is older than its trail, and how to go on.
-pub(crate) fn older_registry(path: &Path, registry: u64, trail: u64) -> Refusal {
+pub(crate) fn older_registry(home: &Home, registry: u64, trail: u64) -> Refusal {
     let message = format!(
-        "the registry {} is older than the trail: it is at change {registry}, the trail says that change {trail} was \
-         made; whom a later change has barred would get in",
-        path.display()
+        "the registry {home} is older than the trail: it is at change {registry}, the trail says that change {trail} was \
+         made; whom a later change has barred would get in"
     );
     Refusal::new(message).help(
         "bring the registry of that time back, or run `wardline serve --accept-older-registry \"reason\"`; what changed \

@@ -57,6 +57,9 @@ pub(crate) enum Command {
     /// For how long entries are kept
     #[command(subcommand)]
     Retention(retention::Retention),
+    /// The registry as a whole
+    #[command(subcommand)]
+    Registry(crate::commands::registry::RegistryCommand),
     /// Credentials of the resources; no client ever sees them
     #[command(subcommand)]
     Vault(Vault),
@@ -376,6 +379,26 @@ Examples:
         /// Read the password from the first line of standard input
         #[arg(long)]
         password_stdin: bool,
+        /// It is of a second account, which takes turns with the first when passwords are rotated
+        #[arg(long)]
+        second: bool,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Change the password of a resource's account, there and here
+    #[command(after_help = "\
+Wardline makes the new password; nobody sees it. Of two accounts the one that is not in use is changed, and is in use
+then. `resource.NAME.rotation.every` does it by itself.
+
+Examples:
+  wardline vault rotate hospital
+  wardline vault rotate hospital --all")]
+    Rotate {
+        /// Resource
+        resource: String,
+        /// The passwords of both accounts, also of the one in use: after an emergency
+        #[arg(long)]
+        all: bool,
         #[command(flatten)]
         output: Json,
     },

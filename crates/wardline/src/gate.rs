@@ -64,6 +64,10 @@ impl Control for Node {
         }
     }
 
+    fn spare_credential(&self, resource: &ResourceId) -> Option<Credential> {
+        self.spare(resource)
+    }
+
     fn snapshot(&self) -> Arc<Snapshot> {
         Node::snapshot(self)
     }

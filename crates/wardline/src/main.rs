@@ -30,6 +30,7 @@ mod prompt;
 mod reload;
 mod render;
 mod retention;
+mod rotation;
 mod scim;
 mod serve;
 mod sign_in;

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use phi::operator::KeyId;
 use phi::{Class, Keys};
 use policy::{Lock as PolicyLock, Locked, Person, Role, Rule, Snapshot, Sources};
-use registry::{LockRow, LockedRow, PersonRow, Registry, RequestRow};
+use registry::{Home, LockRow, LockedRow, PersonRow, Registry, RequestRow};
 use tokio::sync::watch;
 use trail::Trail;
 use vault::{Vault, VaultWriter};
@@ -54,6 +54,8 @@ pub(crate) struct Node {
     pub(crate) kept: Arc<Kept>,
     pub(crate) vault: Vault,
     pub(crate) vault_writer: Mutex<VaultWriter>,
+    /// One change of a resource's password at a time; the resource may be slow, so it is not the turn of all changes.
+    pub(crate) rotating: tokio::sync::Mutex<()>,
     pub(crate) salts: Salts,
     pub(crate) hashing: Hashing,
     /// Sign-ins at identity providers that are under way.
@@ -100,7 +102,11 @@ impl Node {
         let root = load_root_key(&folder.root_key())?;
         let vault = Vault::open(&folder.vault(), &root)?;
         let vault_writer = VaultWriter::open(&folder.vault(), &root)?;
-        let registry = Registry::open(&folder.registry()).await?;
+        let home = match &config.registry {
+            Some(server) => Home::Postgres(server.clone()),
+            None => Home::File(folder.registry()),
+        };
+        let registry = Registry::open_at(&home).await.with_context(|| format!("the registry {home}"))?;
         let subjects = Subjects::read(&registry).await?;
         let snapshot = compile(&config, &subjects, version_after(0))?;
         let keys = Keys::derive(&root, KeyId::new(PHI_KEYS).expect("from 1 to 99"));
@@ -136,6 +142,7 @@ impl Node {
             kept: Arc::new(kept),
             vault,
             vault_writer: Mutex::new(vault_writer),
+            rotating: tokio::sync::Mutex::new(()),
             _lock: lock,
         })
     }
@@ -184,6 +191,19 @@ impl Node {
         self.held_change.store(trail, Ordering::Relaxed);
         *self.standing.lock() = Standing::Current;
         tracing::warn!(registry, trail, reason, "an older registry was accepted");
+        Ok(())
+    }
+
+    /// Looks again how the registry stands to the trail, after it was filled from a file.
+    pub(crate) async fn stand_as_filled(&self) -> Result<(), Refusal> {
+        let held = self.registry.change().await.map_err(|error| Refusal::because(&error))?;
+        self.last_change.fetch_max(held, Ordering::Relaxed);
+        self.held_change.store(held, Ordering::Relaxed);
+        let mut standing = self.standing.lock();
+        if let Standing::Older { trail, .. } = *standing {
+            let older = Standing::Older { registry: held, trail };
+            *standing = if held < trail { older } else { Standing::Current };
+        }
         Ok(())
     }
 

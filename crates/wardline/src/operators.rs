@@ -108,8 +108,10 @@ fn needed(request: &Request) -> Needed {
         | Request::TokenRevoke { .. }
         | Request::TokensRevoke { .. }
         | Request::VaultSet { .. }
+        | Request::VaultRotate { .. }
         | Request::VaultRemove { .. }
         | Request::TrailSeal {}
+        | Request::RegistryImport { .. }
         | Request::BackupBegin { .. }
         | Request::BackupEnd { .. }
         | Request::DrillEnd { .. }
@@ -170,6 +172,7 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::UserRoles { name, .. } => named("user roles", name),
         Request::TokensRevoke { name } => named("token revoke", name),
         Request::VaultSet { resource, .. } => named("vault set", resource),
+        Request::VaultRotate { resource, .. } => named("vault rotate", resource),
         Request::VaultRemove { resource } => named("vault remove", resource),
         Request::SurveyBegin { resource, .. } | Request::SurveyEnd { resource, .. } => {
             named("phi scan", resource)
@@ -198,6 +201,7 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::AccessMatrix { .. } => change("access matrix"),
         Request::Login { .. } => change("login"),
         Request::TrailSeal {} => change("trail seal"),
+        Request::RegistryImport { .. } => change("registry import"),
         Request::BackupBegin { .. } | Request::BackupEnd { .. } => change("backup"),
         Request::DrillEnd { .. } => change("drill"),
         Request::OperatorRights {} => change("operator rights"),

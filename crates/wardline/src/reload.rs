@@ -74,6 +74,10 @@ fn keep_what_needs_a_start(now: &Config, new: &mut Config) {
         new.inbound.clone_from(&now.inbound);
         kept.push("inbound");
     }
+    if new.registry != now.registry {
+        new.registry.clone_from(&now.registry);
+        kept.push("registry");
+    }
     if !kept.is_empty() {
         tracing::warn!(settings = kept.join(", "), "changed, and in force at the next start only");
     }

@@ -29,7 +29,7 @@ use crate::keep::{self, Begin};
 use crate::node::Node;
 use crate::standing::Standing;
 use crate::web::Web;
-use crate::{EXIT_TRAIL_FAILED, clock, leavers, logging, output, reload, tls, witness};
+use crate::{EXIT_TRAIL_FAILED, clock, leavers, logging, output, reload, rotation, tls, witness};
 
 /// Sessions get their error within this, after the trail failed.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -125,7 +125,7 @@ async fn check_registry(node: &Node, accepted: Option<&str>) -> anyhow::Result<(
             node.accept_older_registry(&Actor::ourselves(), reason).await
         }
         (Standing::Older { registry, trail }, None) => {
-            Err(older_registry(&node.folder.registry(), registry, trail).into())
+            Err(older_registry(node.registry.home(), registry, trail).into())
         }
     }
 }
@@ -148,6 +148,7 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     let watches = [
         expire_access(node),
         leavers::start(node),
+        rotation::start(node),
         witness::submit::start(node),
         clock::start(node),
         keep::start(node),

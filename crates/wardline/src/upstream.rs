@@ -26,6 +26,7 @@ pub(crate) fn one(name: &str, resource: &config::Resource, keys: &Keys) -> anyho
         port: resource.port,
         database: resource.database.clone(),
         bounds: resource.bounds,
+        identity: resource.identity.clone(),
         tls: tls(&resource.tls).with_context(|| format!("resource `{name}`"))?,
         protected: resource.protection.as_ref().map(|protection| Arc::new(protected(name, protection, keys))),
     })

@@ -1,7 +1,7 @@
 //! What takes two people, and holds.
 
 use model::{Micros, PersonId};
-use registry::{HoldRow, NoAgreement, Registry};
+use registry::{HoldRow, NoAgreement};
 
 use super::support::{NOW, new_person, with_nina};
 
@@ -26,7 +26,7 @@ async fn an_agreement_takes_somebody_else_in_time_and_counts_once() {
     assert_eq!(agree(1, OTTO, NOW).await, Err(NoAgreement::Agreed));
     assert!(registry.agreement_done(1, NOW).await.unwrap());
     assert!(!registry.agreement_done(1, NOW).await.unwrap(), "it is done once");
-    let again = Registry::open(&opened.path()).await.unwrap();
+    let again = opened.again().await;
     let rows = again.agreements().await.unwrap();
     assert_eq!((rows[0].agreed_by, rows[0].done_at), (Some(OTTO.0), Some(NOW)));
     assert_eq!((rows[1].agreed_by, rows[1].what.as_str()), (None, "expire 202012"));

@@ -87,14 +87,13 @@ async fn deleting_takes_everything_but_the_tombstone() {
     assert!(registry.sign_in("nina", Wanted::NoTokens).await.unwrap().account.is_none());
     assert!(matches!(registry.delete(NINA, NOW).await, Err(Error::UnknownPerson)));
 
-    let url = format!("sqlite://{}", opened.path().display());
-    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let mut rows = opened.beneath().await;
     let (name, deleted_at): (String, i64) =
-        sqlx::query_as("SELECT name, deleted_at FROM people").fetch_one(&pool).await.unwrap();
+        sqlx::query_as("SELECT name, deleted_at FROM people").fetch_one(&mut rows).await.unwrap();
     assert_eq!((name.as_str(), deleted_at), ("nina", 1_000_000));
     for table in ["verifiers", "roles_held", "tokens", "failures"] {
         let sql = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
-        let count: i64 = sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap();
+        let count: i64 = sqlx::query_scalar(sql).fetch_one(&mut rows).await.unwrap();
         assert_eq!(count, 0, "{table}");
     }
 }
@@ -163,7 +162,7 @@ async fn a_change_keeps_its_number_with_what_it_changes() {
     registry.clear_failures(NINA).await.unwrap();
     assert_eq!(registry.change().await.unwrap(), 4, "never goes back, and a sign-in is no change");
     registry.as_change(9).mark().await.unwrap();
-    let again = registry::Registry::open(&opened.path()).await.unwrap();
+    let again = opened.again().await;
     assert_eq!(again.change().await.unwrap(), 9);
 }
 

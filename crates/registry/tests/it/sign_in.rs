@@ -63,7 +63,7 @@ async fn an_attempt_sees_what_the_last_one_left() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_failure_is_lost_when_many_happen_at_once() {
     let opened = with_nina().await;
-    let other = registry::Registry::open(&opened.path()).await.unwrap();
+    let other = opened.beside().await;
     let mut attempts = tokio::task::JoinSet::new();
     for number in 0..64 {
         let registry = if number % 2 == 0 { opened.registry.clone() } else { other.clone() };

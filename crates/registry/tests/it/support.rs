@@ -1,10 +1,18 @@
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use model::{Micros, PersonId};
-use registry::{NewPerson, Registry, TokenRow, Verifiers};
+use registry::{Home, NewPerson, Registry, Server, TokenRow, Verifiers};
+use sqlx::{AssertSqlSafe, Connection as _};
 use tempfile::TempDir;
 
 pub(super) const NOW: Micros = Micros(1_000_000);
+
+/// Where this is set, every test has its registry in a fresh database of that server: its address up to the database's
+/// name. Set by the test that runs all others again (`postgres`), and by nobody else.
+pub(super) const SERVER: &str = "WARDLINE_TEST_REGISTRY_SERVER";
+
+static DATABASES: AtomicU32 = AtomicU32::new(0);
 
 pub(super) struct Opened {
     folder: TempDir,
@@ -14,13 +22,53 @@ pub(super) struct Opened {
 impl Opened {
     pub(super) async fn new() -> Opened {
         let folder = tempfile::tempdir().unwrap();
-        let registry = Registry::open(&folder.path().join("registry.sqlite")).await.unwrap();
+        let registry = match std::env::var(SERVER) {
+            Ok(server) => Registry::open_on(&fresh(&server).await).await.unwrap(),
+            Err(_) => Registry::open(&folder.path().join("registry.sqlite")).await.unwrap(),
+        };
         Opened { folder, registry }
     }
 
+    /// The same opened again, by the only program that has it.
+    pub(super) async fn again(&self) -> Registry {
+        self.registry.close().await;
+        Registry::open_at(self.registry.home()).await.unwrap()
+    }
+
+    /// As another program, where two may be at it.
+    pub(super) async fn beside(&self) -> Registry {
+        match self.registry.home() {
+            Home::File(path) => Registry::open(path).await.unwrap(),
+            Home::Postgres(_) => self.registry.clone(),
+        }
+    }
+
+    /// The database beneath.
+    pub(super) async fn beneath(&self) -> sqlx::AnyConnection {
+        let url = match self.registry.home() {
+            Home::File(path) => format!("sqlite://{}", path.display()),
+            Home::Postgres(server) => {
+                let database = server.to_string().rsplit('/').next().unwrap().to_owned();
+                format!("{}/{database}?sslmode=disable", std::env::var(SERVER).unwrap())
+            }
+        };
+        sqlx::AnyConnection::connect(&url).await.unwrap()
+    }
+
+    /// Where it is a file.
     pub(super) fn path(&self) -> PathBuf {
         self.folder.path().join("registry.sqlite")
     }
+}
+
+/// Returns a fresh database of a server.
+pub(super) async fn fresh(server: &str) -> Server {
+    let name = format!("registry_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+    let mut connection = sqlx::PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
+    let sql = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'");
+    sqlx::query(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    Server::parse(&format!("{server}/{name}")).unwrap()
 }
 
 /// A registry with `nina`, person 7.

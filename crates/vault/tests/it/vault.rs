@@ -236,3 +236,91 @@ proptest! {
         prop_assert!(Vault::open(&path, &root()).is_err());
     }
 }
+
+/// The active password, the one to come, and the same of the second account.
+fn accounts(path: &std::path::Path) -> [Option<String>; 4] {
+    let vault = Vault::open(path, &root()).unwrap();
+    let accounts = vault.accounts(&resource("hospital")).unwrap().unwrap();
+    let shown = |account: &vault::Account| {
+        let next = account.next.as_ref().map(|next| next.expose().to_owned());
+        (format!("{} {}", account.credential.user, account.credential.password.expose()), next)
+    };
+    let (active, next) = shown(&accounts.active);
+    let (standby, standby_next) = accounts.standby.as_ref().map(shown).unzip();
+    assert_eq!(vault.credential(&resource("hospital")).unwrap(), Some(accounts.active.credential));
+    [Some(active), next, standby, standby_next.flatten()]
+}
+
+fn some(texts: [&str; 4]) -> [Option<String>; 4] {
+    texts.map(|text| (!text.is_empty()).then(|| text.to_owned()))
+}
+
+#[test]
+fn a_rotation_keeps_both_passwords_until_it_is_finished() {
+    let (_folder, path) = filled();
+    let hospital = resource("hospital");
+    let mut writer = VaultWriter::open(&path, &root()).unwrap();
+    writer.begin_rotation(&hospital, "wardline", &Secret::new("new")).unwrap();
+    assert_eq!(accounts(&path), some(["wardline upstream password", "new", "", ""]));
+    let error = writer.begin_rotation(&hospital, "wardline", &Secret::new("newer")).unwrap_err();
+    assert!(matches!(error, Error::RotationUnderWay { .. }), "what was begun is not forgotten");
+    writer.finish_rotation(&hospital, "wardline", model::Micros(5)).unwrap();
+    assert_eq!(accounts(&path), some(["wardline new", "", "", ""]));
+    let error = writer.finish_rotation(&hospital, "wardline", model::Micros(6)).unwrap_err();
+    assert!(matches!(error, Error::NoRotation { .. }));
+    let vault = Vault::open(&path, &root()).unwrap();
+    assert_eq!(vault.accounts(&hospital).unwrap().unwrap().rotated_at, Some(model::Micros(5)));
+    for (name, user) in [("nowhere", "wardline"), ("hospital", "nobody")] {
+        let error = writer.begin_rotation(&resource(name), user, &Secret::new("x")).unwrap_err();
+        assert!(matches!(error, Error::NoCredential { .. }), "{error}");
+    }
+}
+
+#[test]
+fn two_accounts_take_turns() {
+    let (_folder, path) = filled();
+    let hospital = resource("hospital");
+    let mut writer = VaultWriter::open(&path, &root()).unwrap();
+    let same = writer.set_standby(&hospital, &credential("wardline", "x")).unwrap_err();
+    assert!(matches!(same, Error::SameAccount { .. }));
+    writer.set_standby(&hospital, &credential("other", "second")).unwrap();
+    writer.begin_rotation(&hospital, "other", &Secret::new("third")).unwrap();
+    assert_eq!(accounts(&path), some(["wardline upstream password", "", "other second", "third"]));
+    writer.finish_rotation(&hospital, "other", model::Micros(5)).unwrap();
+    assert_eq!(accounts(&path), some(["other third", "", "wardline upstream password", ""]));
+    writer.begin_rotation(&hospital, "wardline", &Secret::new("fourth")).unwrap();
+    writer.finish_rotation(&hospital, "wardline", model::Micros(6)).unwrap();
+    assert_eq!(accounts(&path), some(["wardline fourth", "", "other third", ""]));
+    writer.set(&hospital, &credential("wardline", "by hand")).unwrap();
+    assert_eq!(accounts(&path), some(["wardline by hand", "", "other third", ""]));
+    writer.set(&hospital, &credential("other", "by hand")).unwrap();
+    assert_eq!(accounts(&path), some(["other by hand", "", "", ""]), "an account is there once");
+}
+
+#[test]
+fn the_second_version_is_written_only_where_it_is_needed() {
+    let (_folder, path) = filled();
+    let format = || {
+        let json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        json["format"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(format(), "wardline/vault/v1");
+    let mut writer = VaultWriter::open(&path, &root()).unwrap();
+    writer.begin_rotation(&resource("hospital"), "wardline", &Secret::new("new")).unwrap();
+    assert_eq!(format(), "wardline/vault/v2");
+    writer.set(&resource("hospital"), &credential("wardline", "by hand")).unwrap();
+    assert_eq!(format(), "wardline/vault/v1");
+}
+
+/// A password to come must not be taken for one in force, nor that of another account.
+#[test]
+fn a_password_to_come_opens_in_its_own_place_only() {
+    let (_folder, path) = filled();
+    let mut writer = VaultWriter::open(&path, &root()).unwrap();
+    writer.begin_rotation(&resource("hospital"), "wardline", &Secret::new("new")).unwrap();
+    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    json["credentials"]["hospital"]["password"] = json["credentials"]["hospital"]["next"].clone();
+    fs::write(&path, serde_json::to_vec(&json).unwrap()).unwrap();
+    let vault = Vault::open(&path, &root()).unwrap();
+    assert!(matches!(vault.credential(&resource("hospital")), Err(Error::Damaged { .. })));
+}

@@ -103,6 +103,8 @@ fn open_node(config: &Path, data: &Path) -> anyhow::Result<()> {
         loaded.config.with_context(|| format!("the restored configuration is not valid\n{problems}"))?;
     config.data = data.to_owned();
     config.trail_store.place = None;
+    // Never the real one: the backup's copy.
+    config.registry = None;
     let folder = DataFolder::at(data);
     // The restored log stays as it is beside the one of the drill.
     let aside = folder.closed_trail(folder.closed_count());

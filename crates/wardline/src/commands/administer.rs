@@ -122,12 +122,13 @@ pub(crate) fn token(file: &Path, command: &Token) -> anyhow::Result<ExitCode> {
 /// Runs `wardline vault …`.
 pub(crate) fn vault(file: &Path, command: &Vault) -> anyhow::Result<ExitCode> {
     match command {
-        Vault::Set { resource, user, password_stdin, output } => {
+        Vault::Set { resource, user, password_stdin, second, output } => {
             let password = prompt::known_password(*password_stdin, &format!("{user} at {resource}"))?;
             let request = Request::VaultSet {
                 resource: resource.clone(),
                 user: user.clone(),
                 password: Sensitive(password),
+                second: *second,
             };
             ask(file, request, |reply| {
                 let Reply::Stored { in_force } = reply else { return unexpected() };
@@ -137,6 +138,22 @@ pub(crate) fn vault(file: &Path, command: &Vault) -> anyhow::Result<ExitCode> {
                 output::line(&format!("stored the credential of {resource}"));
                 if !in_force {
                     output::line("the running server does not know the resource yet: send it SIGHUP");
+                }
+                Ok(())
+            })
+        }
+        Vault::Rotate { resource, all, output } => {
+            let request = Request::VaultRotate { resource: resource.clone(), all: *all };
+            ask(file, request, |reply| {
+                let Reply::Rotated { users } = reply else { return unexpected() };
+                if output.json {
+                    return output::json(&json!({ "done": true, "users": users }));
+                }
+                for user in users {
+                    output::line(&format!(
+                        "changed the password of {} at {resource}",
+                        output::printable(&user)
+                    ));
                 }
                 Ok(())
             })

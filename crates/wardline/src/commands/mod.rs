@@ -16,6 +16,7 @@ mod patients;
 mod phi;
 mod place;
 pub(crate) mod prove;
+pub(crate) mod registry;
 pub(crate) mod report;
 pub(crate) mod retention;
 pub(crate) mod scim;
@@ -54,6 +55,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Operator(command) => operator::run(file, command),
         Command::Key(command) => retention::key(file, command),
         Command::Retention(command) => retention::run(file, command),
+        Command::Registry(command) => registry::run(file, command),
         Command::Vault(command) => administer::vault(file, command),
         Command::Access(command) => access::run(file, command),
         Command::Workload(command) => workload::run(file, command),
@@ -162,6 +164,8 @@ mod tests {
         "token revoke",
         "vault set",
         "vault remove",
+        "vault rotate",
+        "registry import",
         "key rotate",
         "retention expire",
         "retention hold add",

@@ -232,6 +232,12 @@ pub(crate) const FIELDS: &[Field] = &[
         "How many complete segments stay in the data folder; older ones are read from the store.",
     ),
     field(
+        "registry.url_file",
+        "path",
+        "none: `registry.sqlite` in the data folder",
+        "File of mode 0600 with one line, `postgres://user:password@host:port/database?sslmode=verify-full&sslrootcert=FILE`: people and what they may are kept there. Without TLS on a loopback address or socket only.",
+    ),
+    field(
         "backup.to",
         "path or `\"s3://BUCKET/PREFIX\"`",
         "required in the section",
@@ -391,6 +397,24 @@ pub(crate) const FIELDS: &[Field] = &[
         "1 to 604800",
         "the listener's",
         "A shorter idle timeout for this resource.",
+    ),
+    field(
+        "resource.*.upstream_identity",
+        "`\"none\"`, `\"application_name\"` or `\"set-role\"`",
+        "`\"none\"`",
+        "How the resource is told who acts: by `application_name = wardline:NAME`, or also by acting as a role of the person's own.",
+    ),
+    field(
+        "resource.*.upstream_role",
+        "text with `{name}`",
+        "`{name}`",
+        "Name of a person's role at the resource, for `set-role`.",
+    ),
+    field(
+        "resource.*.rotation.every",
+        "`\"10m\"` to `\"366d\"`",
+        "required in the section",
+        "How often Wardline changes its own password at the resource: `d` days, `h` hours, `m` minutes. The account must be Wardline's alone.",
     ),
     field(
         "resource.*.session_lifetime_s_max",

@@ -9,6 +9,7 @@ mod evidence;
 mod fields;
 mod files;
 mod handover;
+mod home;
 mod keep;
 mod oidc;
 mod operators;
@@ -20,6 +21,7 @@ mod scim;
 mod sections;
 #[cfg(test)]
 mod tests;
+mod upstream;
 mod web;
 mod workload;
 
@@ -30,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use gateway::Bounds;
+use gateway::{Bounds, UpstreamIdentity};
 use model::ResourceId;
 use phi::Class;
 use policy::{CedarFile, Role, Snapshot, Sources};
@@ -100,6 +102,8 @@ pub(crate) struct Config {
     pub(crate) trail_store: TrailStore,
     /// Where backups go.
     pub(crate) backup: Option<StorePlace>,
+    /// Where people are kept, if not in the data folder.
+    pub(crate) registry: Option<registry::Server>,
 }
 
 /// Where and how PostgreSQL clients are received.
@@ -175,6 +179,10 @@ pub(crate) struct Resource {
     pub(crate) tls: UpstreamTls,
     /// How long its sessions may last, where that is less than the listener allows.
     pub(crate) bounds: Bounds,
+    /// How it is told who acts.
+    pub(crate) identity: UpstreamIdentity,
+    /// How often Wardline's own password there changes by itself.
+    pub(crate) rotation: Option<Duration>,
     /// What of its content is protected; without it results leave as they come.
     pub(crate) protection: Option<Protection>,
 }
@@ -249,6 +257,9 @@ impl Config {
         let mut exceptions = Vec::new();
         if self.listener.plaintext {
             exceptions.push(format!("clients connect without TLS on {}", self.listener.address));
+        }
+        if let Some(server) = self.registry.as_ref().filter(|server| server.is_plain()) {
+            exceptions.push(format!("the registry {server} is reached without TLS, on this machine"));
         }
         for (name, resource) in &self.resources {
             match &resource.tls {

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::Bounds;
+use gateway::{Bounds, UpstreamIdentity};
 use phi::Class;
 use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
     Askable, Certificate, Config, DEFAULT_ADDRESS, Export, Inbound, Listener, OidcProvider, Resource, Scim,
-    SignIn, StorePlace, TrailStore, UpstreamTls, Web, Workload, access, evidence, files, handover, keep,
-    oidc, operators, problem, protection, purposes, scim, sha256, web, workload,
+    SignIn, StorePlace, TrailStore, UpstreamTls, Web, Workload, access, evidence, files, handover, home,
+    keep, oidc, operators, problem, protection, purposes, scim, sha256, upstream, web, workload,
 };
 use crate::operators::Operators;
 
@@ -43,6 +43,7 @@ pub(super) struct Draft {
     exports: BTreeMap<String, Export>,
     inbound: Option<Inbound>,
     web: Option<Web>,
+    registry: Option<registry::Server>,
     operators: Option<Operators>,
     retention_years: u32,
     access: BTreeMap<String, Askable>,
@@ -68,6 +69,7 @@ impl Draft {
             exports: self.exports,
             inbound: self.inbound,
             web: self.web,
+            registry: self.registry,
             resources: self.resources,
             roles: self.roles,
             policies: self.policies,
@@ -123,6 +125,7 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
         exports: handover::exports(top, base),
         inbound: handover::inbound(top, base),
         web: web::web(top, base),
+        registry: home::registry(top, base),
     }
 }
 
@@ -281,6 +284,8 @@ fn placeholder() -> Resource {
         database: String::new(),
         tls: UpstreamTls::VerifyFull { ca: None },
         bounds: Bounds::default(),
+        identity: UpstreamIdentity::None,
+        rotation: None,
         protection: None,
     }
 }
@@ -305,8 +310,19 @@ fn resource(name: &str, section: &Section<'_, '_>, base: &Path) -> Option<Resour
         Some(_) => section.section("tls").and_then(|tls| upstream_tls(&tls, base)),
     };
     let protection = protection::protection(section);
+    let (identity, rotation) = (upstream::identity(section), upstream::rotation(section));
+    let bounds = bounds(section);
     protocol?;
-    Some(Resource { host: host?.value, port, database, tls: tls?, bounds: bounds(section), protection })
+    Some(Resource {
+        host: host?.value,
+        port,
+        database,
+        tls: tls?,
+        bounds,
+        identity: identity?,
+        rotation,
+        protection,
+    })
 }
 
 fn bounds(section: &Section<'_, '_>) -> Bounds {

@@ -95,7 +95,7 @@ impl Catalogues {
 
     /// Returns the resource's place; sessions keep it. There are as many as databases that were ever configured.
     pub(crate) fn slot(&self, upstream: &Upstream) -> Arc<Slot> {
-        let Upstream { id: _, host, port, database, tls: _, bounds: _, protected } = upstream;
+        let Upstream { id: _, host, port, database, tls: _, bounds: _, identity: _, protected } = upstream;
         let place = Place { host: host.clone(), port: *port, database: database.clone() };
         let mut slots = self.slots.lock();
         let slot = slots.entry(place).or_insert_with(|| Arc::new(Slot::new(Arc::clone(&self.versions))));
@@ -368,6 +368,7 @@ pub(crate) mod tests {
             database: database.into(),
             tls: UpstreamTls::Disabled { exception: "test".into() },
             bounds: crate::Bounds::default(),
+            identity: crate::UpstreamIdentity::None,
             protected: None,
         }
     }

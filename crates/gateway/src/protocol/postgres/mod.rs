@@ -11,6 +11,7 @@
 //! Refused: GSSAPI encryption and sign-in, start-up in clear where TLS is required, protocol 2, replication
 //! (`CopyBoth`), and every message that is not in the chapter: there is no resynchronising.
 
+pub(crate) mod account;
 pub(crate) mod buffers;
 pub(crate) mod catalogues;
 pub(crate) mod codec;

@@ -542,6 +542,15 @@ impl<C: Control> Relay<C> {
                     "the session has set a `client_encoding` that is not supported: stay with UTF8",
                 ));
             }
+            b"application_name"
+                if self.target.identity.is_told()
+                    && !crate::acting::is_of(&self.gate.session().principal, value) =>
+            {
+                return Err(Failure::Unsupported(
+                    "the session has set `application_name` from within the resource, which is not supported: it says \
+                     who acts",
+                ));
+            }
             _ => {}
         }
         // What a trigger may set to any text: people who do not see everything are not told after a change of theirs.

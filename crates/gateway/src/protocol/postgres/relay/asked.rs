@@ -12,7 +12,7 @@ use super::super::mask::{Parameters, Refusal};
 use super::super::sql::{Effect, Inspection, Known, SessionEffect, Unreadable};
 use super::super::track::{Announced, Closed, Expect, Statement, is_plain};
 use super::masking::{Concerns, Masking, refused};
-use super::purpose::{parse_of, stand_in};
+use super::purpose::parse_of;
 use super::refused::{FAILING_NAME, denied};
 use super::sent::reads_copy;
 use super::{Goodbye, Plain, REFRESH_PAUSE, Relay, Stalled};
@@ -365,7 +365,7 @@ impl<C: Control> Relay<C> {
         }
         let announced = self.target.protected.as_ref().map(|_| Announced::default());
         let types = if announced.is_some() { parsed.types().collect() } else { Arc::default() };
-        let ours = stand_in(&inspection).map(|text| parse_of(name, text));
+        let ours = self.stand_in(&inspection).map(|text| parse_of(name, &text));
         let statement =
             Statement { inspection: Some(inspection), known, announced: announced.clone(), types };
         self.upbox.statement(&allowed, ours.as_deref().unwrap_or(frame));
@@ -620,7 +620,8 @@ impl<C: Control> Relay<C> {
         let parameters =
             arguments.get(..PARAMETER_BYTES_MAX.min(arguments.len())).unwrap_or_default().to_vec();
         let about = self.about(&Concerns::default());
-        if masks {
+        // Of a function that is called by its number nobody knows whether it is set_config.
+        if masks || self.target.identity.is_told() {
             let pending = self.record_unshowable(subject, about, at)?;
             self.refuse_query(refused(Refusal::Kind("a function call by number")), pending);
             return Ok(Step::Done);

@@ -6,6 +6,7 @@
 //! INVARIANT: an operation reaches `Upbox` only with a `Permit`; what came of it leaves `Outbox` only past its gate.
 //! What stands between `answered` and the outbox for people who do not see everything is in `masking`.
 
+mod acting;
 mod answered;
 mod asked;
 mod masking;

@@ -88,6 +88,9 @@ impl<C: Control> Relay<C> {
         inspection: &Inspection,
         at: Micros,
     ) -> Result<Option<(WireError, Pending)>, Failure> {
+        if let Some(refused) = self.refused_identity(inspection, at)? {
+            return Ok(Some(refused));
+        }
         let mut encodings = inspection.session.iter().filter_map(|effect| match effect {
             SessionEffect::Set { name, value: Some(value), .. }
                 if name.eq_ignore_ascii_case("client_encoding") && !is_readable(value) =>

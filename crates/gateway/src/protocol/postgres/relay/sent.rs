@@ -10,7 +10,7 @@ use super::super::sql::{CopyDirection, Inspection, SessionEffect};
 use super::super::track::{Expect, Portal, Statement};
 use super::asked::{Bound, Then, malformed};
 use super::masking::Results;
-use super::purpose::{query_of, stand_in};
+use super::purpose::query_of;
 use super::{Relay, now};
 use crate::control::Control;
 use crate::error::Failure;
@@ -49,7 +49,7 @@ impl<C: Control> Relay<C> {
     pub(super) fn sent(&mut self, then: Then, permit: crate::gate::Permit, frame: &[u8]) {
         let inspection = then.inspection();
         let ours = match &then {
-            Then::Query { inspection, masking: _ } => stand_in(inspection).map(query_of),
+            Then::Query { inspection, masking: _ } => self.stand_in(inspection).map(|text| query_of(&text)),
             Then::Bind { .. } | Then::Execute { .. } | Then::Call => None,
         };
         self.upbox.operation(&permit, ours.as_deref().unwrap_or(frame));

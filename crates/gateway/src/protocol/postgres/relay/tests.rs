@@ -275,6 +275,7 @@ impl Scene {
             database: "hospital".into(),
             tls: crate::tls::UpstreamTls::Disabled { exception: "test".into() },
             bounds: crate::Bounds::default(),
+            identity: crate::UpstreamIdentity::None,
             protected,
         });
         let world = Arc::new(World {

@@ -16,6 +16,7 @@ pub mod demo;
 pub mod faults;
 pub mod gateway;
 pub mod hospital;
+pub mod idp;
 pub mod leaks;
 pub mod postgres;
 mod process;

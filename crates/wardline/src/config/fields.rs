@@ -596,6 +596,25 @@ pub(crate) const FIELDS: &[Field] = &[
     ),
     field("oidc.*.factor_amr", "list of texts", "`[]`", "The same for `amr`, such as `mfa`."),
     field(
+        "workload.*.token.issuer",
+        "text",
+        "required in the table",
+        "It may sign in with a token (JWT) of this issuer in place of a password, such as that of a Kubernetes service account.",
+    ),
+    field(
+        "workload.*.token.audience",
+        "text",
+        "required in the table",
+        "Whom the token must be meant for, and for nobody else.",
+    ),
+    field("workload.*.token.subject", "text", "required in the table", "Whom the token must be of."),
+    field(
+        "workload.*.token.keys",
+        "path",
+        "required in the table",
+        "The issuer's public keys, a JWKS file; it is read at each sign-in.",
+    ),
+    field(
         "scim.*.groups.*",
         "list of roles",
         "`[]`",

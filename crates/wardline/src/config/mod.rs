@@ -51,7 +51,7 @@ use read::{Reader, Section};
 pub(crate) use scim::Scim;
 use sections::Draft;
 pub(crate) use web::Web;
-pub(crate) use workload::{CertificateName, Workload};
+pub(crate) use workload::{CertificateName, Workload, WorkloadToken};
 
 use crate::operators::Operators;
 

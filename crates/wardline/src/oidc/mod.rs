@@ -7,7 +7,7 @@
 
 pub(crate) mod fetch;
 mod provider;
-mod token;
+pub(crate) mod token;
 
 use std::collections::HashMap;
 use std::time::Duration;

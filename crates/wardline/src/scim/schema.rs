@@ -94,7 +94,7 @@ pub(super) const USER: &[Attribute] = &[
         "emails",
         &[
             text("value", "The address"),
-            Attribute { one_of: &["work", "home", "other"], ..text("type", "What it is for") },
+            text("type", "What it is for, such as `work` or `home`"),
             truth("primary", "Whether it is the preferred one"),
         ],
         "Addresses of mail; nothing is sent to them",

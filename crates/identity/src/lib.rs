@@ -20,7 +20,8 @@ use aws_lc_rs::rand;
 use model::PersonId;
 
 pub use account::{
-    Account, Failures, Means, Proof, Reason, Rejected, Rules, WrongCertificate, WrongToken, check, settle,
+    Account, Failures, Means, Proof, Reason, Rejected, Rules, WrongCertificate, WrongToken, check,
+    check_elsewhere, settle,
 };
 pub use sign_in::ScramSignIn;
 

@@ -22,6 +22,30 @@ impl Registry {
         person_row(&row, roles).map(Some)
     }
 
+    /// Returns the living people whom a provider knows, each with its subject.
+    pub async fn identities(&self, provider: &str) -> Result<Vec<(String, PersonRow)>, Error> {
+        let mut transaction = self.begin_read().await?;
+        let sql = "SELECT i.subject, p.id, p.name, p.display_name, p.disabled_at, p.created_at FROM identities i \
+                   JOIN people p ON p.id = i.person WHERE i.provider = $1 AND p.deleted_at IS NULL ORDER BY i.subject";
+        let rows = sqlx::query(sql).bind(provider).fetch_all(&mut *transaction).await?;
+        let mut known = Vec::with_capacity(rows.len());
+        for row in rows {
+            let row = Reader(&row);
+            let roles = roles_of(&mut transaction, row.person("id")?).await?;
+            known.push((row.text("subject")?, person_row(&row, roles)?));
+        }
+        Ok(known)
+    }
+
+    /// Returns who a person is at a provider, if anybody.
+    pub async fn subject_of(&self, provider: &str, person: PersonId) -> Result<Option<String>, Error> {
+        let mut transaction = self.begin_read().await?;
+        let sql =
+            "SELECT subject FROM identities WHERE provider = $1 AND person = $2 ORDER BY subject LIMIT 1";
+        let row = sqlx::query(sql).bind(provider).bind(id(person)).fetch_optional(&mut *transaction).await?;
+        row.map(|row| Reader(&row).text("subject")).transpose()
+    }
+
     /// Binds a subject of a provider to a person. Whose it was before it stays.
     pub async fn bind_identity(
         &self,

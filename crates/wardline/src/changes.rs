@@ -6,6 +6,7 @@
 
 mod access;
 pub(crate) mod arrivals;
+mod directory;
 mod fill;
 pub(crate) mod leavers;
 mod sessions;

@@ -20,6 +20,7 @@ mod hashing;
 mod https;
 mod inbound;
 mod keep;
+mod ldap;
 mod leavers;
 mod logging;
 mod node;

@@ -60,6 +60,8 @@ pub(crate) struct Node {
     pub(crate) hashing: Hashing,
     /// Sign-ins at identity providers that are under way.
     pub(crate) oidc: Oidc,
+    /// What is asked of the directory.
+    pub(crate) ldap: crate::ldap::Checks,
     /// What is open on all listeners.
     pub(crate) sessions: Arc<Sessions>,
     /// The configuration in force.
@@ -128,6 +130,7 @@ impl Node {
             salts: Salts::new(&root),
             hashing: Hashing::new(),
             oidc: Oidc::default(),
+            ldap: crate::ldap::Checks::default(),
             sessions: Arc::default(),
             policy_version: watch::Sender::new(snapshot.version()),
             policy: ArcSwap::from_pointee(snapshot),

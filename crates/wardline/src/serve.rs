@@ -29,7 +29,7 @@ use crate::keep::{self, Begin};
 use crate::node::Node;
 use crate::standing::Standing;
 use crate::web::Web;
-use crate::{EXIT_TRAIL_FAILED, clock, leavers, logging, output, reload, rotation, tls, witness};
+use crate::{EXIT_TRAIL_FAILED, clock, ldap, leavers, logging, output, reload, rotation, tls, witness};
 
 /// Sessions get their error within this, after the trail failed.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -147,6 +147,7 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     let repeats = repeat_changes(node);
     let watches = [
         expire_access(node),
+        ldap::start(node),
         leavers::start(node),
         rotation::start(node),
         witness::submit::start(node),

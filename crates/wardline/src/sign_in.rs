@@ -39,12 +39,32 @@ impl Node {
             return identity::check(account.as_ref(), &tokens, &secret, at);
         }
         let person = account.as_ref().map(|account| account.id);
+        if let Some(verdict) = self.prove_elsewhere(account.as_ref(), &secret).await {
+            return self.settle(person, verdict).await;
+        }
         let checked = self.hashing.run(move || identity::check(account.as_ref(), &tokens, &secret, at)).await;
         let verdict = checked.map_err(|_| {
             tracing::warn!("too many log-ins with passwords at once; one was refused");
             Reason::Unavailable
         })?;
         self.settle(person, verdict).await
+    }
+
+    /// Has the directory compare the password of somebody who came from there. Whoever is disabled or locked is not asked for:
+    /// guesses here must not lock anybody there.
+    async fn prove_elsewhere(
+        &self,
+        account: Option<&Account>,
+        secret: &Secret,
+    ) -> Option<Result<Proof, Reason>> {
+        let account = account?;
+        let known = self.known_elsewhere(account.id).await?;
+        let matched = match known {
+            Ok(_) if account.disabled || account.failures.locked(self.now()) => Ok(false),
+            Ok((directory, subject)) => self.password_elsewhere(&directory, &subject, secret).await,
+            Err(reason) => Err(reason),
+        };
+        Some(identity::check_elsewhere(account, matched, self.now()))
     }
 
     /// Answers the first message of a SCRAM exchange.

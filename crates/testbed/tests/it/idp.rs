@@ -1,4 +1,5 @@
-//! People who come from elsewhere: sign-in at a real identity provider by browser and by device code, forged tokens, and SCIM.
+//! People who come from elsewhere: sign-in at a real identity provider by browser and by device code, forged tokens, SCIM,
+//! and a directory.
 #![allow(clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::gateway::{Builder, Gateway, program};
-use testbed::idp::{self, Provider};
+use testbed::idp::{self, Provider, Slapd};
 use testbed::postgres::Cluster;
 use testbed::tls::{Authority, Pair};
 use testbed::{Conninfo, free_port};
@@ -124,8 +125,9 @@ fn people_sign_in_at_a_provider_with_a_browser() {
 
     // Roles follow the groups at the next sign-in, also in the sessions that are open.
     provider.stop().expect("it ends");
-    let page = house.sign_in("u-1");
-    assert!(text(&page, "body").contains("cannot be reached"), "{page:#}");
+    let told = gateway.cli(&["login", "--device", "hospital"]).expect_err("nobody is there").to_string();
+    assert!(told.contains("cannot be reached"), "{told}");
+    assert_eq!(refused(&gateway), "provider-unreachable");
     assert_eq!(answer(&ann, "select count(*) from patients"), "200", "a token needs no provider");
     let boss = gateway.conninfo("boss", HOSPITAL).expect("a person");
     assert_eq!(answer(&boss, "select count(*) from patients"), "200", "a password needs no provider");
@@ -287,4 +289,81 @@ fn whom_scim_disables_is_cut_off() {
 
     assert_eq!(ask("DELETE", &format!("/Users/{id}"), Value::Null).0, 204);
     assert_eq!(ask("GET", &format!("/Users/{id}"), Value::Null).0, 404);
+}
+
+#[test]
+fn whom_a_directory_lists_is_here_and_whom_it_does_not_is_not() {
+    let (house, cluster) = (House::new(), stage::hospital());
+    let slapd =
+        Slapd::start(house.folder.path(), house.provider_port, &house.ca, &house.pair).expect("slapd");
+    slapd.person("ann").expect("a person");
+    slapd.person("boss").expect("a person");
+    slapd.group("ward-3", &["ann"]).expect("a group");
+    let secret = house.folder.path().join("ldap.secret");
+    std::fs::write(&secret, idp::DIRECTORY_PASSWORD).expect("a file");
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a mode");
+    let gateway = stage::gateway(&cluster)
+        .person("boss", &["billing"])
+        .toml(&format!(
+            "[ldap]\nurl = {:?}\nca = {:?}\nbind_dn = \"cn=admin,dc=test\"\nbind_password_file = {secret:?}\n\
+             base = \"ou=people,dc=test\"\nsync_interval_s = 5\n[ldap.groups]\n\
+             \"cn=ward-3,ou=groups,dc=test\" = [\"nurse\"]\n",
+            slapd.url(),
+            house.ca
+        ))
+        .start()
+        .expect("it starts");
+    let ann = with_token(&gateway, "ann", idp::DIRECTORY_PASSWORD);
+    let began = Instant::now();
+    while !psql(&ann, "select 1").status.success() {
+        assert!(began.elapsed() < PATIENCE, "ann does not come");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    assert_eq!(answer(&ann, "select count(*) from patients"), "200");
+    for wrong in ["", "another password", "*", ")(uid=*"] {
+        assert!(!psql(&with_token(&gateway, "ann", wrong), "select 1").status.success(), "`{wrong}`");
+    }
+    // Somebody of that name was here before: the directory's word is not about them.
+    let boss = gateway.conninfo("boss", HOSPITAL).expect("a person");
+    assert_eq!(answer(&boss, "select count(*) from claims"), "200");
+    assert!(!psql(&boss.clone().with_user("boss", idp::DIRECTORY_PASSWORD), "select 1").status.success());
+    for strange in ["ann)(uid=*", "*", "nobody"] {
+        let other = with_token(&gateway, strange, idp::DIRECTORY_PASSWORD);
+        assert!(!psql(&other, "select 1").status.success(), "`{strange}`");
+    }
+
+    // Who is gone there is cut off here.
+    let held = stage::Held::open("127.0.0.1", &ann);
+    slapd.change("dn: uid=ann,ou=people,dc=test\nchangetype: delete\n").expect("deleted");
+    let began = Instant::now();
+    while held.ask("select 1").is_ok() {
+        assert!(began.elapsed() < PATIENCE, "the session goes on");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let report: Value =
+        serde_json::from_str(&gateway.cli(&["report", "leavers", "--json"]).expect("a report"))
+            .expect("JSON");
+    assert_eq!(
+        (text(&report[0], "person"), text(&report[0], "source")),
+        ("ann".into(), "ldap".into()),
+        "{report}"
+    );
+
+    // A directory that is down lets nobody in, and keeps nobody of this house out.
+    slapd.person("ben").expect("a person");
+    let ben = with_token(&gateway, "ben", idp::DIRECTORY_PASSWORD);
+    let came = || {
+        let people: Value =
+            serde_json::from_str(&gateway.cli(&["user", "list", "--json"]).expect("a list")).expect("JSON");
+        people.as_array().expect("a list").iter().any(|person| text(person, "name") == "ben")
+    };
+    let began = Instant::now();
+    while !came() {
+        assert!(began.elapsed() < PATIENCE, "ben does not come");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    slapd.stop().expect("it ends");
+    assert!(!psql(&ben, "select 1").status.success(), "nobody checked the password");
+    assert_eq!(refused(&gateway), "unavailable");
+    assert_eq!(answer(&boss, "select count(*) from claims"), "200");
 }

@@ -11,6 +11,7 @@ mod files;
 mod handover;
 mod home;
 mod keep;
+mod ldap;
 mod oidc;
 mod operators;
 mod problem;
@@ -44,6 +45,7 @@ pub(crate) use access::Askable;
 pub(crate) use fields::FIELDS;
 pub(crate) use handover::{Export, Inbound};
 pub(crate) use keep::{StorePlace, TrailStore, bucket_place};
+pub(crate) use ldap::Directory;
 pub(crate) use oidc::OidcProvider;
 pub(crate) use problem::{Problem, Problems, Severity, nearest};
 pub(crate) use protection::Protection;
@@ -88,6 +90,8 @@ pub(crate) struct Config {
     pub(crate) clock: ClockWatch,
     /// Where people sign in who have no password here.
     pub(crate) oidc: BTreeMap<String, OidcProvider>,
+    /// The directory that people come from.
+    pub(crate) ldap: Option<Directory>,
     /// Who manages people from elsewhere.
     pub(crate) scim: BTreeMap<String, Scim>,
     /// Programs that sign in by themselves.
@@ -257,6 +261,11 @@ impl Config {
         let mut exceptions = Vec::new();
         if self.listener.plaintext {
             exceptions.push(format!("clients connect without TLS on {}", self.listener.address));
+        }
+        if let Some(ldap) =
+            self.ldap.as_ref().filter(|ldap| !ldap.starttls && !ldap.url.starts_with("ldaps://"))
+        {
+            exceptions.push(format!("passwords go to the directory {} in clear", ldap.url));
         }
         if let Some(server) = self.registry.as_ref().filter(|server| server.is_plain()) {
             exceptions.push(format!("the registry {server} is reached without TLS, on this machine"));

@@ -12,9 +12,10 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Askable, Certificate, Config, DEFAULT_ADDRESS, Export, Inbound, Listener, OidcProvider, Resource, Scim,
-    SignIn, StorePlace, TrailStore, UpstreamTls, Web, Workload, access, evidence, files, handover, home,
-    keep, oidc, operators, problem, protection, purposes, scim, sha256, upstream, web, workload,
+    Askable, Certificate, Config, DEFAULT_ADDRESS, Directory, Export, Inbound, Listener, OidcProvider,
+    Resource, Scim, SignIn, StorePlace, TrailStore, UpstreamTls, Web, Workload, access, evidence, files,
+    handover, home, keep, ldap, oidc, operators, problem, protection, purposes, scim, sha256, upstream, web,
+    workload,
 };
 use crate::operators::Operators;
 
@@ -48,6 +49,7 @@ pub(super) struct Draft {
     retention_years: u32,
     access: BTreeMap<String, Askable>,
     oidc: BTreeMap<String, OidcProvider>,
+    ldap: Option<Directory>,
     scim: BTreeMap<String, Scim>,
     workloads: BTreeMap<String, Workload>,
     trail_store: TrailStore,
@@ -80,6 +82,7 @@ impl Draft {
             retention_years: self.retention_years,
             access: self.access,
             oidc: self.oidc,
+            ldap: self.ldap,
             scim: self.scim,
             workloads: self.workloads,
             trail_store: self.trail_store,
@@ -105,6 +108,7 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
     Draft {
         operators: operators::operators(top, &roles, base),
         retention_years: operators::retention_years(top),
+        ldap: ldap::directory(top, &roles, listener.as_ref(), base),
         scim: scim::systems(top, &roles, &oidc),
         oidc,
         workloads: workload::workloads(top, &roles, listener.as_ref(), base),

@@ -49,14 +49,14 @@ impl Fault {
     }
 
     pub(crate) fn to_json(&self) -> Value {
-        let mut error = json!({
-            "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"],
-            "status": self.status.to_string(), "detail": self.detail,
-        });
-        if let Some(kind) = self.kind {
-            error["scimType"] = json!(kind);
+        let schemas = ["urn:ietf:params:scim:api:messages:2.0:Error"];
+        let status = self.status.to_string();
+        match self.kind {
+            Some(kind) => {
+                json!({"schemas": schemas, "status": status, "scimType": kind, "detail": self.detail})
+            }
+            None => json!({"schemas": schemas, "status": status, "detail": self.detail}),
         }
-        error
     }
 }
 
@@ -197,6 +197,12 @@ fn meta(kind: &str, id: &str, version: u64, created: Micros, changed: Micros) ->
         "resourceType": kind, "created": output::time(created), "lastModified": output::time(changed),
         "version": format!("W/\"{version}\""), "location": format!("/scim/v2/{kind}s/{id}"),
     })
+}
+
+/// Reads a time as SCIM writes it, with `Z` or another way to say UTC.
+fn time(text: &str) -> Option<Micros> {
+    let text = text.strip_suffix("+00:00").unwrap_or(text);
+    output::parse_time(text).ok()
 }
 
 fn text<'v>(resource: &'v Map<String, Value>, name: &str) -> Option<&'v str> {

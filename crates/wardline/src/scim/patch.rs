@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::filter::{Filter, Path};
-use super::schema::{Attribute, Kind};
+use super::schema::{Attribute, EMPLOYMENT_ENDED, Kind, LEAVER_SCHEMA};
 
 /// One request changes at most so much.
 pub(super) const OPERATIONS_MAX: usize = 100;
@@ -84,8 +84,30 @@ fn one(
             .iter()
             .try_for_each(|(name, value)| without_path(resource, verb, name, value, attributes));
     };
+    if path.eq_ignore_ascii_case(LEAVER_SCHEMA) {
+        return extension(resource, verb, &operation.value, attributes);
+    }
     let path = Path::parse(path).map_err(|_| Unfit::InvalidPath)?;
     at(resource, verb, &path, &operation.value, attributes)
+}
+
+/// A path may be that of our extension as a whole.
+fn extension(
+    resource: &mut Map<String, Value>,
+    verb: Verb,
+    value: &Value,
+    attributes: &[Attribute],
+) -> Result<(), Unfit> {
+    match (verb, value) {
+        (Verb::Remove, _) => drop(resource.remove(EMPLOYMENT_ENDED)),
+        (Verb::Add | Verb::Replace, Value::Object(all)) => {
+            return all
+                .iter()
+                .try_for_each(|(name, value)| without_path(resource, verb, name, value, attributes));
+        }
+        (Verb::Add | Verb::Replace, _) => return Err(Unfit::InvalidValue),
+    }
+    Ok(())
 }
 
 /// A member of a value without a path is an attribute, or `name.givenName` as some clients write it, or a schema.
@@ -98,6 +120,9 @@ fn without_path(
 ) -> Result<(), Unfit> {
     if name.eq_ignore_ascii_case("schemas") {
         return Ok(());
+    }
+    if name.eq_ignore_ascii_case(LEAVER_SCHEMA) {
+        return extension(resource, verb, value, attributes);
     }
     let path = Path::parse(name).map_err(|_| Unfit::InvalidPath)?;
     match at(resource, verb, &path, value, attributes) {
@@ -137,7 +162,7 @@ fn whole(
     value: &Value,
 ) -> Result<(), Unfit> {
     let name = attribute.name;
-    if verb == Verb::Remove && !(attribute.many && !value.is_null()) {
+    if verb == Verb::Remove && (value.is_null() || !attribute.many) {
         if attribute.required {
             return Err(Unfit::Mutability);
         }
@@ -340,7 +365,8 @@ impl Attribute {
 
     fn fitting_one(&self, value: &Value) -> Option<Value> {
         match (self.kind, value) {
-            (Kind::Text, Value::String(text)) => self.text(text),
+            (Kind::Text | Kind::Reference, Value::String(text)) => self.text(text),
+            (Kind::Time, Value::String(text)) => super::time(text).is_some().then(|| value.clone()),
             (Kind::Truth, Value::Bool(_)) => Some(value.clone()),
             (Kind::Truth, Value::String(text)) if text.eq_ignore_ascii_case("true") => {
                 Some(Value::Bool(true))
@@ -361,7 +387,7 @@ impl Attribute {
                 let sub = find(self.subs, "value")?;
                 Some(Value::Object(Map::from_iter([(sub.name.to_owned(), sub.fitting(value)?)])))
             }
-            (Kind::Text | Kind::Truth | Kind::Complex, _) => None,
+            (Kind::Text | Kind::Time | Kind::Reference | Kind::Truth | Kind::Complex, _) => None,
         }
     }
 

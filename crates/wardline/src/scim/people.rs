@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::schema::{GROUP, GROUP_SCHEMA, LEAVER_SCHEMA, USER, USER_SCHEMA};
 use super::{
-    Changes, EMPLOYMENT_ENDED, Fault, Query, Source, check_version, meta, page, patch, projected, text,
+    Changes, EMPLOYMENT_ENDED, Fault, Query, Source, check_version, meta, page, patch, projected, text, time,
 };
 use crate::admin::Actor;
 use crate::changes::leavers::Leaving;
@@ -195,8 +195,7 @@ impl Node {
         let _turn = self.turn.lock().await;
         let row = self.scim_user_row(source, id).await?;
         check_version(version, row.version)?;
-        let ended_at =
-            text(&attributes(&row), EMPLOYMENT_ENDED).and_then(|time| output::parse_time(time).ok());
+        let ended_at = text(&attributes(&row), EMPLOYMENT_ENDED).and_then(time);
         let leaving = Leaving { source: source.shown(), ended_at };
         Ok(self.delete_person(&source.actor(), &row.person.name, &leaving).await?)
     }
@@ -397,8 +396,7 @@ impl Person {
         let name = text(all, "userName").unwrap_or_default().to_lowercase();
         let formatted = all.get("name").and_then(|name| name.get("formatted")).and_then(Value::as_str);
         let display_name = text(all, "displayName").or(formatted).unwrap_or_default();
-        let ended_at = text(all, EMPLOYMENT_ENDED).map(output::parse_time).transpose();
-        let ended_at = ended_at.map_err(|help| Fault::new(400, Some("invalidValue"), help))?;
+        let ended_at = text(all, EMPLOYMENT_ENDED).and_then(time);
         Ok(Person {
             name,
             display_name: fitting_display_name(display_name),
@@ -438,7 +436,7 @@ fn flat(given: &Value) -> Result<Map<String, Value>, Fault> {
 fn attributes(row: &ScimUserRow) -> Map<String, Value> {
     let stored: Value = serde_json::from_str(&row.attributes).unwrap_or_default();
     let Value::Object(mut all) = stored else { return Map::new() };
-    if !text(&all, "userName").is_some_and(|name| name.to_lowercase() == row.person.name) {
+    if text(&all, "userName").is_none_or(|name| name.to_lowercase() != row.person.name) {
         all.insert("userName".to_owned(), json!(row.person.name));
     }
     all.insert("active".to_owned(), json!(row.person.disabled_at.is_none()));
@@ -474,7 +472,7 @@ fn group_attributes(row: &ScimGroupRow) -> Map<String, Value> {
     let members: Vec<Value> = row
         .members
         .iter()
-        .map(|(id, name)| json!({"value": id.to_string(), "display": name, "type": "User"}))
+        .map(|(id, name)| json!({"value": id.to_string(), "$ref": format!("/scim/v2/Users/{id}"), "display": name, "type": "User"}))
         .collect();
     if !members.is_empty() {
         all.insert("members".to_owned(), Value::Array(members));

@@ -17,6 +17,10 @@ pub(super) const TEXT_BYTES_MAX: usize = 1_024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
+    /// A time, written as text.
+    Time,
+    /// The address of a resource.
+    Reference,
     Truth,
     Complex,
 }
@@ -53,6 +57,13 @@ const fn text(name: &'static str, about: &'static str) -> Attribute {
 
 const fn truth(name: &'static str, about: &'static str) -> Attribute {
     Attribute { kind: Kind::Truth, ..text(name, about) }
+}
+
+/// What clients that fill in every attribute may write as a time.
+const A_TIME: &[&str] = &["2026-11-23T16:00:00Z"];
+
+const fn time(name: &'static str, about: &'static str) -> Attribute {
+    Attribute { kind: Kind::Time, ..text(name, about) }
 }
 
 const fn complex(name: &'static str, subs: &'static [Attribute], about: &'static str) -> Attribute {
@@ -105,7 +116,7 @@ pub(super) const USER: &[Attribute] = &[
         "The groups that the person is in",
     ))),
     apart(text("externalId", "What the client calls it")),
-    apart(text(EMPLOYMENT_ENDED, "When the employment ended, a time in UTC")),
+    apart(time(EMPLOYMENT_ENDED, "When the employment ended, a time in UTC")),
     apart(shown(text("id", "The id here"))),
     apart(shown(complex("meta", &[], "About the resource"))),
 ];
@@ -117,6 +128,7 @@ pub(super) const GROUP: &[Attribute] = &[
         "members",
         &[
             text("value", "The id of the person"),
+            Attribute { kind: Kind::Reference, ..text("$ref", "Their address here") },
             text("display", "The login name"),
             Attribute {
                 one_of: &["User"],
@@ -135,7 +147,7 @@ pub(super) fn schemas() -> Vec<Value> {
     let core = |attributes: &[Attribute]| -> Vec<Value> {
         attributes.iter().filter(|attribute| !attribute.apart).map(described).collect()
     };
-    let ended = text(EMPLOYMENT_ENDED, "When the employment ended, a time in UTC");
+    let ended = time(EMPLOYMENT_ENDED, "When the employment ended, a time in UTC");
     vec![
         schema(USER_SCHEMA, "User", "A person", core(USER)),
         schema(GROUP_SCHEMA, "Group", "A group of people", core(GROUP)),
@@ -154,26 +166,34 @@ fn schema(id: &str, name: &str, about: &str, attributes: Vec<Value>) -> Value {
 fn described(attribute: &Attribute) -> Value {
     let kind = match attribute.kind {
         Kind::Text => "string",
+        Kind::Time => "dateTime",
+        Kind::Reference => "reference",
         Kind::Truth => "boolean",
         Kind::Complex => "complex",
     };
     let unique = if attribute.required { "server" } else { "none" };
-    let mut described = json!({
+    let said = json!({
         "name": attribute.name, "type": kind, "multiValued": attribute.many, "required": attribute.required,
         "description": attribute.about, "mutability": if attribute.writable { "readWrite" } else { "readOnly" },
         "returned": "default",
     });
+    let Value::Object(mut described) = said else { return said };
+    let mut put = |name: &str, value: Value| drop(described.insert(name.to_owned(), value));
     if attribute.kind == Kind::Text {
-        described["caseExact"] = json!(false);
-        described["uniqueness"] = json!(unique);
+        put("caseExact", json!(false));
+        put("uniqueness", json!(unique));
     }
-    if !attribute.one_of.is_empty() {
-        described["canonicalValues"] = json!(attribute.one_of);
+    let values = if attribute.kind == Kind::Time { A_TIME } else { attribute.one_of };
+    if !values.is_empty() {
+        put("canonicalValues", json!(values));
+    }
+    if attribute.kind == Kind::Reference {
+        put("referenceTypes", json!(["User"]));
     }
     if attribute.kind == Kind::Complex {
-        described["subAttributes"] = attribute.subs.iter().map(described_sub).collect();
+        put("subAttributes", attribute.subs.iter().map(described_sub).collect());
     }
-    described
+    Value::Object(described)
 }
 
 fn described_sub(attribute: &Attribute) -> Value {

@@ -11,7 +11,7 @@ use axum::http::header::{
 use axum::http::request::Parts;
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use bytes::Bytes;
 use model::Secret;
 use serde::de::DeserializeOwned;
@@ -39,6 +39,7 @@ pub(super) fn routes() -> OpenApiRouter<Desk> {
         .route("/scim/v2/Groups/{id}", get(group).put(put_group).patch(patch_group).delete(delete_group))
         .route("/scim/v2/Me", get(nothing))
         .route("/scim/v2/Bulk", post(nothing))
+        .route("/scim/v2/{*rest}", any(unknown))
 }
 
 /// An answer of SCIM.
@@ -164,6 +165,10 @@ async fn resource_types(_caller: Caller) -> Answered {
 
 async fn one_resource_type(_caller: Caller, Path(id): Path<String>) -> Answered {
     Ok(Answer::ok(scim::resource_types(Some(&id))?))
+}
+
+async fn unknown(_caller: Caller) -> Answered {
+    Err(Fault::unknown().into())
 }
 
 async fn nothing(_caller: Caller) -> Answered {

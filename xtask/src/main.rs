@@ -49,6 +49,8 @@ Measure it
   bench two-worlds [--seed N] [--queries N] [--json FILE]
                         the leak battery, sqlsmith and random queries against two hospitals that
                         differ in protected values only: a masked person may not tell them apart
+  bench revoke [--sessions N] [--json FILE]
+                        how long a right that was taken away lasts in open sessions
   bench mask [--quick] [--large-gib N] [--json FILE]
                         detection, verdicts, masked rows beside plain and direct ones, memory
   bench trail-search [--events N] [--folder DIR]

@@ -107,7 +107,7 @@ pub(crate) fn demo(rest: &[String]) -> Result<()> {
 /// The benchmarks, on the release build.
 pub(crate) fn bench(rest: &[String]) -> Result<()> {
     match rest.split_first() {
-        Some((what, rest)) if ["gateway", "two-worlds"].contains(&what.as_str()) => {
+        Some((what, rest)) if ["gateway", "two-worlds", "revoke"].contains(&what.as_str()) => {
             install::for_tests()?;
             announce("building wardline for release");
             run(&mut cargo(["build", "--locked", "--release", "--package=wardline", "--package=testbed"]))?;

@@ -77,7 +77,9 @@ impl About {
             | Kind::EpochHead
             | Kind::ArchiveManifest => None,
             Kind::NodeStarted | Kind::NodeStopped => Some(About::Node),
-            Kind::PolicyActivated | Kind::ConfigActivated | Kind::KeyDestroyed => Some(About::Settings),
+            Kind::PolicyActivated | Kind::ConfigActivated | Kind::KeyRotated | Kind::KeyDestroyed => {
+                Some(About::Settings)
+            }
             Kind::SignIn => Some(About::SignIn),
             Kind::SessionOpened | Kind::SessionClosed => Some(About::Session),
             Kind::Operation => Some(About::Operation),

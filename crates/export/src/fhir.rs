@@ -312,9 +312,11 @@ fn details(event: &Event<'_>) -> Value {
         ("policy-version", record.policy_version.map(|version| version.to_string())),
         ("masked", listed(&record.masked)),
         ("unmasked", listed(&record.unmasked)),
+        ("agent", record.agent.as_ref().map(ToString::to_string)),
         ("purpose", record.purpose.as_ref().map(ToString::to_string)),
         ("source", record.source.as_ref().map(ToString::to_string)),
         ("source-event", record.source_event.as_ref().map(ToString::to_string)),
+        ("sign-in", record.sign_in.as_ref().map(ToString::to_string)),
     ];
     details.extend(facts.into_iter().filter_map(|(name, value)| Some(text(name, &value?))));
     if let Some(statement) = record.statement.as_deref().filter(|statement| !statement.is_empty()) {

@@ -239,8 +239,10 @@ fn unmapped(event: &Event<'_>) -> Value {
     put("rows_of_unknown_patients", record.unresolved.map(|rows| json!(rows)));
     put("masked", list(&record.masked));
     put("unmasked", list(&record.unmasked));
+    put("agent", record.agent.as_ref().map(|agent| json!(agent)));
     put("purpose", record.purpose.as_ref().map(|purpose| json!(purpose)));
     put("source", record.source.as_ref().map(|source| json!(source)));
     put("source_event", record.source_event.as_ref().map(|event| json!(event)));
+    put("sign_in", record.sign_in.as_ref().map(|how| json!(how)));
     Value::Object(object)
 }

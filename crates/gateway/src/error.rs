@@ -11,6 +11,13 @@ pub enum Denial {
         /// The entry of the trail that says why.
         reference: u64,
     },
+    /// Somebody who proved who they are has not learnt what they must.
+    Untrained {
+        /// The entry of the trail that says so.
+        reference: u64,
+        /// What to do about it, as configured.
+        remedy: String,
+    },
     /// The trail cannot record, so nobody gets in.
     TrailLost,
     /// More sessions than allowed.

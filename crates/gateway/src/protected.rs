@@ -62,6 +62,8 @@ pub struct Protected {
     pub detector: Option<Detector>,
     /// Clean columns whose text is not looked through.
     pub trusted: Vec<CleanColumns>,
+    /// Views of which somebody said that which rows they have tells nothing, whatever their definitions look at.
+    pub trusted_views: Vec<CleanColumns>,
     /// What tokens and hashes are made with: the same over all tables, sessions and protocols.
     pub keys: Keys,
 }

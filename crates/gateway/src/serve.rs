@@ -12,16 +12,18 @@ use model::{
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::control::{Control, Upstream};
+use crate::approve;
+use crate::control::{Claim, Control, SecondDevice, Upstream};
 use crate::error::{Denial, Ending, Failure};
 use crate::gate::{Gate, decide};
+use crate::lessons;
 use crate::listen::{Shared, Waiting};
 use crate::protocol::postgres::catalogues::Slot;
 use crate::protocol::postgres::codec::{self, Severity, WireError};
 use crate::protocol::postgres::dial::{self, Dialed};
 use crate::protocol::postgres::greet::{self, Greeted, Greeting};
 use crate::protocol::postgres::relay::Relay;
-use crate::session::{CancelTarget, Pulse, Session, Stated, random};
+use crate::session::{CancelTarget, Elsewhere, Pulse, Session, Stated, random};
 use crate::startup::{self, parameters};
 use crate::stream::Stream;
 
@@ -73,12 +75,24 @@ async fn serve<C: Control>(
         Greeting::Left => return Ok(Ending::ClientLeft),
     };
     let control = &*shared.control;
-    let left = limits.handshake_timeout.saturating_sub(began.elapsed());
     let certificate = greet::certificate(&greeted, &shared.config, control.now());
     let certificate = certificate.as_ref();
-    let asking = greet::authenticate(&mut greeted, control, shared.config.scram, certificate);
-    let answer = timeout(left, asking).await;
-    let principal = match answer.map_err(|_| Failure::ClientSilent)?? {
+    let claim = claim_of(&greeted, peer);
+    // Who shows a certificate has no browser.
+    let approval = if certificate.is_some() { None } else { control.approval(&claim).await };
+    let answer = match approval {
+        Some(Ok(approval)) => {
+            greeted.told_ok = true;
+            approve::wait(&mut greeted.stream, approval).await?
+        }
+        Some(Err(reason)) => Err(reason),
+        None => {
+            let left = limits.handshake_timeout.saturating_sub(began.elapsed());
+            let asking = greet::authenticate(&mut greeted, control, shared.config.scram, certificate);
+            timeout(left, asking).await.map_err(|_| Failure::ClientSilent)??
+        }
+    };
+    let principal = match answer {
         Ok(principal) => principal,
         Err(reason) => {
             let shown = certificate.map(|certificate| certificate.id);
@@ -106,7 +120,7 @@ async fn open<C: Control>(
     shared: &Arc<Shared<C>>,
     mut greeted: Greeted,
     session: &Arc<Session>,
-    devices: &[std::net::IpAddr],
+    devices: &[Elsewhere],
     began: Instant,
 ) -> Result<Ending, Failure> {
     let control = &*shared.control;
@@ -117,8 +131,12 @@ async fn open<C: Control>(
             return Err(failure);
         }
     };
-    let Some(target) = target else {
-        return refuse(&mut greeted.stream, &Denial::Refused { reference }, began).await;
+    let target = match target {
+        Ok(target) => target,
+        Err(None) => return refuse(&mut greeted.stream, &Denial::Refused { reference }, began).await,
+        Err(Some(remedy)) => {
+            return refuse(&mut greeted.stream, &Denial::Untrained { reference, remedy }, began).await;
+        }
     };
     let asked = match parameters(&greeted, session, control) {
         Ok(asked) => asked,
@@ -141,17 +159,22 @@ async fn open<C: Control>(
     failure.map_or(Ok(ending), Err)
 }
 
+/// A resource that may be opened; or what the person can do about it that it may not.
+type Opened = Result<Arc<Upstream>, Option<String>>;
+
 /// Records the sign-in and the opening of the session. Returns the entry, and the resource if policy allows it.
 async fn announce<C: Control>(
     control: &C,
     session: &Session,
-    devices: &[std::net::IpAddr],
-) -> Result<(u64, Option<Arc<Upstream>>), Failure> {
+    devices: &[Elsewhere],
+) -> Result<(u64, Opened), Failure> {
     let target = control.resource(&session.resource.0);
     let needs = [Need { action: Action::Connect, object: Object::Resource }];
     let at = control.now();
-    let decision = decide(&control.snapshot(), session, &needs, &session.purpose_first(), at);
-    let allowed = decision.verdict == Verdict::Allow && target.is_some();
+    let snapshot = control.snapshot();
+    let decision = decide(&snapshot, session, &needs, &session.purpose_first(), at);
+    let alone = devices.is_empty() || control.second_device() != SecondDevice::Refused;
+    let allowed = decision.verdict == Verdict::Allow && target.is_some() && alone;
     sign_in_record(control, session, session.principal.name.to_string(), None).await?;
     let mut record = session.record_stated(Kind::SessionOpened, at);
     record.action = Some(Action::Connect);
@@ -160,11 +183,34 @@ async fn announce<C: Control>(
     record.policy_version = Some(decision.policy_version);
     record.outcome = Some(if allowed { Outcome::Completed } else { Outcome::Refused });
     if !devices.is_empty() {
-        let list: Vec<String> = devices.iter().map(ToString::to_string).collect();
-        record.detail = Some(format!("also connected from {}", list.join(", ")).into());
+        let verb = if alone { "" } else { "refused: " };
+        record.detail = Some(format!("{verb}also connected from {}", list(devices)).into());
     }
     let reference = durable(control, &record).await?;
-    Ok((reference, target.filter(|_| allowed)))
+    if allowed && !devices.is_empty() && control.second_device() == SecondDevice::Incident {
+        let mut incident = session.record(Kind::Incident, at);
+        let here = session.peer.ip();
+        let what =
+            format!("used from two devices at once: {here} (session {}) and {}", session.id, list(devices));
+        incident.detail = Some(what.into());
+        let pending = control.trail().record_urgent(&incident).map_err(Failure::Trail)?;
+        pending.await.map(drop).map_err(Failure::Trail)?;
+        metrics::counter!("gateway_second_devices_total").increment(1);
+    }
+    // Only where the resource is one: what is not there is not told apart from what is.
+    let remedy = || lessons::remedy(&snapshot, session.principal.id, &decision, at);
+    let opened = match target {
+        Some(target) if allowed => Ok(target),
+        Some(_) => Err(remedy()),
+        None => Err(None),
+    };
+    Ok((reference, opened))
+}
+
+/// Returns addresses with their sessions, in words.
+fn list(devices: &[Elsewhere]) -> String {
+    let shown = devices.iter().map(|other| format!("{} (session {})", other.address, other.session));
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 async fn dial<C: Control>(
@@ -210,7 +256,8 @@ async fn relay<C: Control>(
     let cancel = CancelTarget { session: session.clone(), upstream: target.clone(), process, key };
     let key_bytes = if greeted.minor >= 2 { 32 } else { 4 };
     let (number, key) = shared.sessions.cancellable(cancel.clone(), key_bytes);
-    let ended = match welcome(&mut greeted.stream, &parameters, number, &key).await {
+    let notices = lessons::notices(&shared.control.snapshot(), session.principal.id, shared.control.now());
+    let ended = match welcome(&mut greeted, &parameters, &notices, (number, &key)).await {
         Ok(()) => {
             let control = &*shared.control;
             let gate = Gate::new(session.clone(), control.trail().clone(), control.snapshot());
@@ -222,16 +269,18 @@ async fn relay<C: Control>(
     ended
 }
 
-/// Tells the client that it is in: `AuthenticationOk`, the settings, its cancel key, readiness.
+/// Tells the client that it is in: `AuthenticationOk`, the settings, what it should know, its cancel key, readiness.
 async fn welcome(
-    stream: &mut Stream,
+    greeted: &mut Greeted,
     parameters: &[(String, String)],
-    process: u32,
-    key: &[u8],
+    notices: &[WireError],
+    (process, key): (u32, &[u8]),
 ) -> Result<(), Failure> {
     use tokio::io::AsyncWriteExt;
     let mut bytes = Vec::with_capacity(512);
-    codec::message(&mut bytes, b'R', |out| out.extend_from_slice(&0i32.to_be_bytes()));
+    if !greeted.told_ok {
+        codec::message(&mut bytes, b'R', |out| out.extend_from_slice(&0i32.to_be_bytes()));
+    }
     for (name, value) in parameters {
         codec::message(&mut bytes, b'S', |out| {
             codec::put_cstr(out, name.as_bytes());
@@ -242,9 +291,10 @@ async fn welcome(
         out.extend_from_slice(&process.to_be_bytes());
         out.extend_from_slice(key);
     });
+    notices.iter().for_each(|notice| notice.encode(&mut bytes));
     codec::message(&mut bytes, b'Z', |out| out.push(b'I'));
-    stream.write_all(&bytes).await.map_err(Failure::Client)?;
-    stream.flush().await.map_err(Failure::Client)
+    greeted.stream.write_all(&bytes).await.map_err(Failure::Client)?;
+    greeted.stream.flush().await.map_err(Failure::Client)
 }
 
 /// Reads the resource's catalogue again; what fails is logged, and leaves everything unproven.
@@ -289,7 +339,8 @@ async fn refuse_sign_in<C: Control>(
     began: Instant,
 ) -> Result<Ending, Failure> {
     metrics::counter!("gateway_sign_ins_refused_total").increment(1);
-    let nobody = Principal { id: model::PersonId(0), name: "".into(), roles: [].into() };
+    let shown = model::Shown::alone("");
+    let nobody = Principal { id: model::PersonId(0), name: "".into(), roles: [].into(), agent: None, shown };
     let mut session = session_of(&greeted, nobody, peer, &*shared.control);
     session.certificate = certificate;
     let name = greeted_name(&greeted);
@@ -309,9 +360,14 @@ async fn sign_in_record<C: Control>(
     refused: Option<Reason>,
 ) -> Result<u64, Failure> {
     let mut record = session.record(Kind::SignIn, control.now());
-    record.person_name = Some(name.into());
+    // An agent signs in with a name of its own, for the person.
+    if session.principal.agent.is_none() {
+        record.person_name = Some(name.into());
+    }
     record.outcome = Some(Outcome::Completed);
+    record.sign_in = Some((&*session.principal.shown.how).into());
     if let Some(reason) = refused {
+        record.sign_in = None;
         record.person = None;
         record.outcome = Some(Outcome::Refused);
         record.detail = Some(reason.name().into());
@@ -348,9 +404,13 @@ async fn refuse(stream: &mut Stream, denial: &Denial, began: Instant) -> Result<
     let error = match denial {
         Denial::Refused { reference } => {
             WireError::new(Severity::Fatal, b"28P01", format!("access refused (reference {reference})")).hint(
-                "Check the name, the password or token, and the database. If you lack the right: `wardline access request`, \
-                 or ask your administrator, with the reference.",
+                "Check the name, the password or token, and the database; where a second factor is asked for, sign in with a \
+                 token of `wardline login`. If you lack the right: `wardline access request`, or ask your administrator, with \
+                 the reference.",
             )
+        }
+        Denial::Untrained { reference, remedy } => {
+            WireError::new(Severity::Fatal, b"28000", format!("access refused (reference {reference})")).hint(remedy)
         }
         Denial::TrailLost => {
             WireError::new(Severity::Fatal, b"58030", "access is stopped: the trail cannot record")
@@ -364,6 +424,18 @@ async fn refuse(stream: &mut Stream, denial: &Denial, began: Instant) -> Result<
     Ok(Ending::Refused)
 }
 
+/// Returns what the client says of itself, nothing of which is proven.
+fn claim_of(greeted: &Greeted, peer: SocketAddr) -> Claim {
+    let named = |name: &str| greet::parameter(&greeted.startup, name).filter(|value| !value.is_empty());
+    Claim {
+        name: greeted_name(greeted),
+        resource: capped(named("database").or(named("user")).unwrap_or_default()),
+        client: capped(named("application_name").unwrap_or_default()),
+        peer,
+        wanted: startup::sign_in(greeted),
+    }
+}
+
 fn greeted_name(greeted: &Greeted) -> String {
     capped(greet::parameter(&greeted.startup, "user").unwrap_or_default())
 }
@@ -372,16 +444,20 @@ fn session_of<C: Control>(greeted: &Greeted, principal: Principal, peer: SocketA
     let named = |name: &str| greet::parameter(&greeted.startup, name).filter(|value| !value.is_empty());
     let resource = named("database").or(named("user")).unwrap_or_default();
     let since = control.now();
+    let stated = startup::purpose(greeted).and_then(|name| control.snapshot().purpose(&name));
+    // What an agent does is for what it was allowed to act for, until it says otherwise and is refused.
+    let delegated = || principal.agent.as_ref().and_then(|agent| agent.purpose.clone());
+    let purpose = Stated::first(stated.or_else(delegated));
     Session {
         id: SessionId(u128::from_be_bytes(random())),
-        principal,
         resource: ResourceId(capped(resource).into()),
         peer,
         client: capped(named("application_name").unwrap_or_default()),
         since,
-        pulse: Pulse::since(since),
+        pulse: Pulse::since(since, principal.shown.factor_at),
+        principal,
         certificate: None,
-        purpose: Stated::first(startup::purpose(greeted).and_then(|name| control.snapshot().purpose(&name))),
+        purpose,
     }
 }
 

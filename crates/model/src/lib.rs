@@ -79,7 +79,7 @@ impl fmt::Display for PolicyId {
     }
 }
 
-/// Who acts, once proven. A person only, until programs and agents can sign in.
+/// Who acts, once proven: a person, or an agent for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// The identity for ever.
@@ -88,6 +88,52 @@ pub struct Principal {
     pub name: Arc<str>,
     /// The names of the roles held at sign-in; policy asks the directory for the current ones.
     pub roles: Arc<[Arc<str>]>,
+    /// The program that acts on the person's behalf, where it is not the person.
+    pub agent: Option<Arc<Agent>>,
+    /// How it was proven.
+    pub shown: Shown,
+}
+
+/// A program that acts on behalf of a person, by leave of that person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    /// Its identity for ever.
+    pub id: PersonId,
+    /// Its login name.
+    pub name: Arc<str>,
+    /// The number of the person's delegation.
+    pub delegation: u64,
+    /// The only purpose that the delegation is for.
+    pub purpose: Option<Arc<str>>,
+}
+
+/// As records name it: the id, the login name and the number of the delegation. Where an agent acts for an agent, each
+/// stands behind the one that it acts for; that is not there yet.
+impl fmt::Display for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.id, self.name, self.delegation)
+    }
+}
+
+/// How somebody showed who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// In the words of the trail, such as `password` or `password+totp`.
+    pub how: Arc<str>,
+    /// When a second factor was last shown; `None` where there was none.
+    pub factor_at: Option<Micros>,
+}
+
+impl Shown {
+    /// Shown by one thing alone, which no second factor went with.
+    pub fn alone(how: &str) -> Shown {
+        Shown { how: how.into(), factor_at: None }
+    }
+
+    /// Shown with a second factor, or by something that is two in one, such as a passkey.
+    pub fn with_factor(how: &str, at: Micros) -> Shown {
+        Shown { how: how.into(), factor_at: Some(at) }
+    }
 }
 
 /// What a principal wants to do, as policy sees it.
@@ -200,6 +246,8 @@ pub struct Context {
     pub at: Micros,
     /// What the person says that it is for; one of the configured purposes.
     pub purpose: Option<Arc<str>>,
+    /// When the person last showed a second factor.
+    pub factor_at: Option<Micros>,
 }
 
 /// A verdict with the reasons for it.

@@ -22,6 +22,8 @@ pub enum Kind {
     PolicyActivated = 5,
     /// A configuration came into force; `detail` is its digest.
     ConfigActivated = 6,
+    /// Another key signs checkpoints, and `detail` is the change that both keys signed; or an old key signs no more.
+    KeyRotated = 7,
     /// The keys of a month were destroyed: its entries can be read no more, and that is no damage.
     KeyDestroyed = 8,
     /// A node that started says where the log stood: `detail` is the epoch, the number of entries and their root.
@@ -56,13 +58,14 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Kind; 21] = [
+    pub const ALL: [Kind; 22] = [
         Kind::NodeStarted,
         Kind::NodeStopped,
         Kind::Heartbeat,
         Kind::SegmentOpened,
         Kind::PolicyActivated,
         Kind::ConfigActivated,
+        Kind::KeyRotated,
         Kind::KeyDestroyed,
         Kind::EpochHead,
         Kind::SignIn,
@@ -89,6 +92,7 @@ impl Kind {
             Kind::SegmentOpened => "segment-opened",
             Kind::PolicyActivated => "policy-activated",
             Kind::ConfigActivated => "config-activated",
+            Kind::KeyRotated => "key-rotated",
             Kind::KeyDestroyed => "key-destroyed",
             Kind::EpochHead => "epoch-head",
             Kind::SignIn => "sign-in",
@@ -302,6 +306,10 @@ pub struct Record<'a> {
     pub source: Option<Cow<'a, str>>,
     /// What that system calls the event.
     pub source_event: Option<Cow<'a, str>>,
+    /// How the person showed who they are, such as `password+totp`.
+    pub sign_in: Option<Cow<'a, str>>,
+    /// The program that acted on the person's behalf, and by which delegation of theirs: `ID:NAME:DELEGATION`.
+    pub agent: Option<Cow<'a, str>>,
     /// The certificate by which a program signed in, or tried to.
     pub certificate: Option<CertificateId>,
 }
@@ -341,6 +349,8 @@ impl Record<'_> {
             purpose: None,
             source: None,
             source_event: None,
+            sign_in: None,
+            agent: None,
             certificate: None,
         }
     }

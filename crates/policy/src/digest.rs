@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::pattern::Pattern;
-use crate::sources::{Lock, Locked, Person, Rule, Sources};
+use crate::sources::{Course, Delegation, FactorRule, Lock, Locked, Person, Rule, Sources};
 use crate::vocabulary::{BUILTIN_TEXT, SCHEMA_TEXT};
 
 /// Says what the bytes below mean; changes when they do.
-const FORMAT: &str = "wardline policy sources v3";
+const FORMAT: &str = "wardline policy sources v4";
 
 /// Returns the SHA-256 of the sources. The order of roles, files, people and resources does not count, the
 /// order of a role's rules does, because their ids tell it. Places do not count, except that a
@@ -23,11 +23,14 @@ pub(crate) fn of(sources: &Sources<'_>) -> [u8; 32] {
     hash.files(sources);
     hash.people(sources.people);
     hash.locks(sources.locks);
+    hash.factors(sources.factors);
     let mut resources: Vec<&str> = sources.resources.iter().map(|resource| &*resource.0).collect();
     resources.sort_unstable();
     resources.dedup();
     hash.texts(resources.into_iter());
     hash.names(sources.purposes.iter().map(|purpose| &**purpose));
+    hash.training(sources);
+    hash.delegations(sources.delegations);
     let mut bytes = [0; 32];
     bytes.copy_from_slice(hash.0.finish().as_ref());
     bytes
@@ -84,6 +87,18 @@ impl Hash {
         }
     }
 
+    fn factors(&mut self, factors: &[FactorRule]) {
+        let mut factors: Vec<_> =
+            factors.iter().map(|rule| (rule.resource.as_str(), rule.role.as_deref())).collect();
+        factors.sort_unstable();
+        self.count(factors.len());
+        for (resource, role) in factors {
+            self.text(resource);
+            self.count(usize::from(role.is_some()));
+            self.text(role.unwrap_or_default());
+        }
+    }
+
     fn rule(&mut self, rule: &Rule) {
         self.text(&rule.resource);
         for list in [&rule.read, &rule.write, &rule.define, &rule.execute] {
@@ -99,12 +114,47 @@ impl Hash {
         self.texts(classes.into_iter());
         self.names(rule.purposes.iter().map(String::as_str));
         self.0.update(&rule.until.unwrap_or(i64::MAX).to_be_bytes());
+        self.0.update(&rule.step_up_s.unwrap_or(u64::MAX).to_be_bytes());
     }
 
     /// Takes names whose order does not count.
     fn names<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
         let names: BTreeSet<&str> = names.collect();
         self.texts(names.into_iter());
+    }
+
+    fn training(&mut self, sources: &Sources<'_>) {
+        let mut courses: Vec<_> = sources.courses.iter().collect();
+        courses.sort_by(|a, b| a.name.cmp(&b.name));
+        self.count(courses.len());
+        for Course { name, title, refuse, warn_before_s, text } in courses {
+            self.text(name);
+            self.text(title);
+            self.0.update(&[u8::from(*refuse)]);
+            self.0.update(&warn_before_s.to_be_bytes());
+            self.text(text);
+        }
+        let mut dues: Vec<_> = sources.dues.iter().map(|due| (due.person, &due.course, due.at)).collect();
+        dues.sort_unstable();
+        self.count(dues.len());
+        for (person, course, at) in dues {
+            self.0.update(&person.0.to_be_bytes());
+            self.text(course);
+            self.0.update(&at.to_be_bytes());
+        }
+    }
+
+    fn delegations(&mut self, delegations: &[Delegation]) {
+        let mut delegations: Vec<_> = delegations.iter().collect();
+        delegations.sort_by_key(|delegation| delegation.number);
+        self.count(delegations.len());
+        for Delegation { number, agent, person, purpose, until } in delegations {
+            self.0.update(&number.to_be_bytes());
+            self.0.update(&agent.0.to_be_bytes());
+            self.0.update(&person.0.to_be_bytes());
+            self.texts(purpose.iter().map(|purpose| &**purpose).collect::<Vec<_>>().into_iter());
+            self.0.update(&until.to_be_bytes());
+        }
     }
 
     fn files(&mut self, sources: &Sources<'_>) {

@@ -21,8 +21,13 @@ mod roles;
 mod slices;
 mod snapshot;
 mod sources;
+mod training;
 mod vocabulary;
 
 pub use pattern::{Pattern, PatternError};
 pub use snapshot::{Cell, Snapshot};
-pub use sources::{CedarFile, Diagnostic, Lock, Locked, Person, Place, Role, Rule, Sources};
+pub use sources::{
+    CedarFile, Course, Delegation, Diagnostic, Due, FactorRule, Lock, Locked, Person, Place, Role, Rule,
+    Sources,
+};
+pub use training::Lesson;

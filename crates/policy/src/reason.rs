@@ -8,6 +8,10 @@ pub const DISABLED: &str = "wardline.disabled";
 pub const UNKNOWN_RESOURCE: &str = "wardline.unknown-resource";
 /// The action cannot be asked of this kind of object, such as Connect of a relation.
 pub const NOT_APPLICABLE: &str = "wardline.not-applicable";
+/// The delegation by which an agent acts is not in force.
+pub const DELEGATION_ENDED: &str = "wardline.delegation-ended";
+/// The delegation by which an agent acts is for another purpose.
+pub const DELEGATION_PURPOSE: &str = "wardline.delegation-purpose";
 /// The object's schema is not known, and a `forbid` exists that might mean this object.
 pub const UNRESOLVED_OBJECT: &str = "wardline.unresolved-object";
 /// A policy could not be evaluated; its id stands beside this one.

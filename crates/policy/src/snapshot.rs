@@ -1,15 +1,19 @@
 //! An immutable version of all policy, and the decision it gives.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use cedar_policy::{Authorizer, Entities, Entity, EntityUid, PolicyId as CedarId, Request};
-use model::{Action, Context, Decision, Need, Object, PersonId, PolicyId, Principal, ResourceId, Verdict};
+use model::{
+    Action, Agent, Context, Decision, Micros, Need, Object, PersonId, PolicyId, Principal, ResourceId,
+    Verdict,
+};
 
 use crate::catalogue::{self, UNKNOWN_SCHEMA};
 use crate::slices::{self, Found, Slice, Slices};
-use crate::sources::{Diagnostic, Sources};
+use crate::sources::{Delegation, Diagnostic, Sources};
+use crate::training::{self, Lesson};
 use crate::{cedar, digest, reason, roles, vocabulary};
 
 /// One version of all policy: roles, policies, people and resources. Cheap to ask, never changes.
@@ -27,6 +31,10 @@ pub struct Snapshot {
     purposes: Box<[Arc<str>]>,
     /// Those where a policy may forbid something of a relation, to whomever.
     forbidding: HashSet<Arc<str>>,
+    /// By whose leave agents act, by number.
+    delegations: HashMap<u64, Delegation>,
+    /// The moments, in seconds since 1970, from which decisions are others although nothing was changed.
+    turns: BTreeSet<i64>,
 }
 
 struct Member {
@@ -36,6 +44,14 @@ struct Member {
     /// The person alone: what a need names is added when it is asked.
     entities: Entities,
     slices: Vec<Arc<Slices>>,
+    lessons: Vec<Lesson>,
+}
+
+impl Member {
+    /// Returns what is overdue.
+    fn overdue(&self, at: i64) -> impl Iterator<Item = &Lesson> {
+        self.lessons.iter().filter(move |lesson| lesson.is_overdue(at))
+    }
 }
 
 /// Policies that determined an answer.
@@ -65,6 +81,7 @@ impl Snapshot {
         let drafts = roles::draft(sources, &mut faults);
         let policies = cedar::read(sources, drafts, &mut faults);
         check_people(sources, &mut faults);
+        let mut lessons = training::lessons(sources, &mut faults);
         if !faults.is_empty() {
             faults.sort();
             faults.dedup();
@@ -84,6 +101,7 @@ impl Snapshot {
                 entities: Entities::from_entities([entity], None)
                     .expect("one entity has no duplicate and no cycle"),
                 slices: roles.into_iter().filter_map(|role| by_role.get(role)).cloned().collect(),
+                lessons: lessons.remove(&person.id).unwrap_or_default(),
             };
             (person.id, member)
         });
@@ -99,6 +117,13 @@ impl Snapshot {
             resources: resources.collect(),
             purposes: sources.purposes.into(),
             forbidding,
+            delegations: sources.delegations.iter().map(|one| (one.number, one.clone())).collect(),
+            turns: sources
+                .dues
+                .iter()
+                .map(|due| due.at)
+                .chain(sources.delegations.iter().map(|one| one.until))
+                .collect(),
         })
     }
 
@@ -124,8 +149,10 @@ impl Snapshot {
 
     /// Decides whether a person may do all that an operation needs; without needs, whether they may Connect.
     ///
-    /// Only the principal's id counts: name and roles are the snapshot's. The reasons of an allow are those of
-    /// all needs, the reasons of a denial those of the first need that is denied; both sorted.
+    /// Only ids count: names and roles are the snapshot's. The reasons of an allow are those of all needs, the
+    /// reasons of a denial those of the first need that is denied; both sorted.
+    ///
+    /// An agent may do what both it and the person may, while the person's delegation holds, and no more.
     pub fn decide(
         &self,
         principal: &Principal,
@@ -133,7 +160,49 @@ impl Snapshot {
         needs: &[Need],
         context: &Context,
     ) -> Decision {
-        self.decide_for(principal.id, resource, needs, context)
+        let decided = self.delegated(principal, context).and_then(|agent| {
+            let mut reasons = self.judge(principal.id, resource, needs, context)?;
+            if let Some(agent) = agent {
+                reasons.extend(self.judge(agent.id, resource, needs, context)?);
+            }
+            Ok(reasons)
+        });
+        self.decided(decided)
+    }
+
+    /// Returns the agent of a principal, whose delegation must be in force and for this purpose.
+    fn delegated<'p>(
+        &self,
+        principal: &'p Principal,
+        context: &Context,
+    ) -> Result<Option<&'p Agent>, Reasons> {
+        let Some(agent) = principal.agent.as_deref() else { return Ok(None) };
+        let known = self.delegations.get(&agent.delegation).filter(|known| {
+            known.agent == agent.id && known.person == principal.id && known.until > seconds(context.at)
+        });
+        let Some(known) = known else { return Err(because(reason::DELEGATION_ENDED)) };
+        match (&known.purpose, &context.purpose) {
+            (Some(only), Some(stated)) if only != stated => Err(because(reason::DELEGATION_PURPOSE)),
+            (Some(_) | None, _) => Ok(Some(agent)),
+        }
+    }
+
+    /// Returns what a person must learn now: what is overdue, and what they are to be told of.
+    pub fn lessons(&self, person: PersonId, at: Micros) -> Vec<Lesson> {
+        let at = seconds(at);
+        let member = self.people.get(&person);
+        member
+            .into_iter()
+            .flat_map(|member| &member.lessons)
+            .filter(|lesson| lesson.is_told(at))
+            .cloned()
+            .collect()
+    }
+
+    /// Tells whether decisions turned by time alone: after one moment, and no later than another.
+    pub fn turns(&self, after: Micros, until: Micros) -> bool {
+        let (after, until) = (seconds(after), seconds(until));
+        after < until && self.turns.range(after.saturating_add(1)..=until).next().is_some()
     }
 
     /// Tells whether a policy may forbid something of the resource's relations: if none does, [`Snapshot::forbids`] need
@@ -152,14 +221,27 @@ impl Snapshot {
         needs: &[Need],
         context: &Context,
     ) -> Option<Decision> {
-        let (member, resource) = match self.known(principal.id, resource) {
-            Ok(known) => known,
+        let agent = match self.delegated(principal, context) {
+            Ok(agent) => agent.map(|agent| agent.id),
             Err(reasons) => return Some(self.denial(reasons)),
         };
-        let Some(case) = Case::new(self, member, resource, context) else {
-            return Some(self.denial(because(reason::EVALUATION_ERROR)));
-        };
-        needs.iter().find_map(|need| case.forbidden(need).err()).map(|reasons| self.denial(reasons))
+        let mut acting = std::iter::once(principal.id).chain(agent);
+        acting
+            .find_map(|person| self.forbidden(person, resource, needs, context).err())
+            .map(|reasons| self.denial(reasons))
+    }
+
+    fn forbidden(
+        &self,
+        person: PersonId,
+        resource: &ResourceId,
+        needs: &[Need],
+        context: &Context,
+    ) -> Result<(), Reasons> {
+        let (member, resource) = self.known(person, resource, context.at)?;
+        let case =
+            Case::new(self, member, resource, context).ok_or_else(|| because(reason::EVALUATION_ERROR))?;
+        needs.iter().try_for_each(|need| case.forbidden(need))
     }
 
     fn denial(&self, reasons: Reasons) -> Decision {
@@ -211,17 +293,31 @@ impl Snapshot {
         needs: &[Need],
         context: &Context,
     ) -> Decision {
-        match self.judge(person, resource, needs, context) {
+        self.decided(self.judge(person, resource, needs, context))
+    }
+
+    fn decided(&self, decided: Result<Reasons, Reasons>) -> Decision {
+        match decided {
             Ok(reasons) => self.decision(Verdict::Allow, reasons),
             Err(reasons) => self.denial(reasons),
         }
     }
 
-    /// Returns a member and a resource that there are.
-    fn known(&self, person: PersonId, resource: &ResourceId) -> Result<(&Member, &Entity), Reasons> {
+    /// Returns a member and a resource that there are; the member has learnt what is asked of everybody.
+    fn known(
+        &self,
+        person: PersonId,
+        resource: &ResourceId,
+        at: Micros,
+    ) -> Result<(&Member, &Entity), Reasons> {
         let member = self.people.get(&person).ok_or_else(|| because(reason::NOT_A_MEMBER))?;
         if member.disabled {
             return Err(because(reason::DISABLED));
+        }
+        let overdue = member.overdue(seconds(at)).filter(|lesson| lesson.course.refuse);
+        let overdue: Reasons = overdue.map(Lesson::reason).collect();
+        if !overdue.is_empty() {
+            return Err(overdue);
         }
         let resource = self.resources.get(&resource.0).ok_or_else(|| because(reason::UNKNOWN_RESOURCE))?;
         Ok((member, resource))
@@ -235,7 +331,7 @@ impl Snapshot {
         context: &Context,
     ) -> Result<Reasons, Reasons> {
         const CONNECT: [Need; 1] = [Need { action: Action::Connect, object: Object::Resource }];
-        let (member, resource) = self.known(person, resource)?;
+        let (member, resource) = self.known(person, resource, context.at)?;
         let needs = if needs.is_empty() { &CONNECT } else { needs };
         let case =
             Case::new(self, member, resource, context).ok_or_else(|| because(reason::EVALUATION_ERROR))?;
@@ -255,6 +351,11 @@ impl fmt::Debug for Snapshot {
             .field("resources", &self.resources.len())
             .finish_non_exhaustive()
     }
+}
+
+/// Returns whole seconds since 1970.
+fn seconds(at: Micros) -> i64 {
+    i64::try_from(at.0 / 1_000_000).unwrap_or(i64::MAX)
 }
 
 fn because(reason: &str) -> Reasons {
@@ -294,7 +395,11 @@ impl<'a> Case<'a> {
         context: &Context,
     ) -> Option<Case<'a>> {
         let context = match snapshot.asks_about_circumstances {
-            true => vocabulary::circumstances(context)?,
+            true => {
+                let overdue = member.overdue(seconds(context.at));
+                let missing: Vec<&str> = overdue.map(|lesson| &*lesson.course.name).collect();
+                vocabulary::circumstances(context, &missing)?
+            }
             false => cedar_policy::Context::empty(),
         };
         Some(Case { snapshot, member, resource, context })

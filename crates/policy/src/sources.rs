@@ -18,12 +18,61 @@ pub struct Sources<'a> {
     pub people: &'a [Person],
     /// What administrators have locked.
     pub locks: &'a [Lock],
+    /// Where a second factor is asked for.
+    pub factors: &'a [FactorRule],
     /// The names of the configured resources.
     pub resources: &'a [ResourceId],
     /// The names of the classes of protected values that there are.
     pub classes: &'a [&'a str],
     /// The purposes that people may state.
     pub purposes: &'a [Arc<str>],
+    /// What people must have learnt.
+    pub courses: &'a [Course],
+    /// Until when who has learnt what they must.
+    pub dues: &'a [Due],
+    /// By whose leave agents act.
+    pub delegations: &'a [Delegation],
+}
+
+/// Something that must be learnt, and again from time to time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Course {
+    /// Its name; denials name it as `training.NAME`.
+    pub name: Arc<str>,
+    /// What people call it.
+    pub title: Arc<str>,
+    /// Whether everything is refused to whom it is overdue; where it is not, policies may ask about it.
+    pub refuse: bool,
+    /// For how long before it is due people are told, in seconds.
+    pub warn_before_s: i64,
+    /// What people are told to do.
+    pub text: Arc<str>,
+}
+
+/// Until when a person has learnt what they must.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Who.
+    pub person: PersonId,
+    /// The name of the course.
+    pub course: Arc<str>,
+    /// From when on it is overdue, in seconds since 1970.
+    pub at: i64,
+}
+
+/// A person's leave for an agent to act on their behalf.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delegation {
+    /// Its number.
+    pub number: u64,
+    /// Who acts.
+    pub agent: PersonId,
+    /// For whom.
+    pub person: PersonId,
+    /// The only purpose that it is for.
+    pub purpose: Option<Arc<str>>,
+    /// When it ends, in seconds since 1970.
+    pub until: i64,
 }
 
 /// A role: rules that add up.
@@ -61,6 +110,8 @@ pub struct Rule {
     pub purposes: Vec<String>,
     /// When it ends, in seconds since 1970.
     pub until: Option<i64>,
+    /// It holds only for so many seconds after a second factor was shown.
+    pub step_up_s: Option<u64>,
     /// Where it is written.
     pub place: Place,
 }
@@ -105,6 +156,15 @@ pub struct Lock {
     pub number: u64,
     /// What is locked.
     pub what: Locked,
+}
+
+/// A resource is not opened to whoever showed no second factor; denials name it as `factor.RESOURCE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FactorRule {
+    /// The resource's name.
+    pub resource: String,
+    /// The role that it is asked of; of everybody where there is none.
+    pub role: Option<String>,
 }
 
 /// What can be locked.

@@ -131,18 +131,25 @@ pub(crate) fn object(resource: &EntityUid, object: &Object) -> Option<Entity> {
     Some(entity(uid(kind, &name::id(resource_id, schema, Some(name))), attributes, parents))
 }
 
-/// Returns the circumstances as Cedar's context.
-pub(crate) fn circumstances(context: &Context) -> Option<cedar_policy::Context> {
+/// Returns the circumstances as Cedar's context, with the courses that are overdue.
+pub(crate) fn circumstances(context: &Context, missing: &[&str]) -> Option<cedar_policy::Context> {
     let (at, hour, weekday) = calendar(context.at);
     let number = RestrictedExpression::new_long;
-    cedar_policy::Context::from_pairs([
+    let mut pairs = vec![
         ("address".to_owned(), RestrictedExpression::new_ip(context.address.to_canonical().to_string())),
         ("at".to_owned(), number(at)),
         ("hour".to_owned(), number(hour)),
         ("weekday".to_owned(), number(weekday)),
         ("purpose".to_owned(), text(context.purpose.as_deref().unwrap_or_default())),
-    ])
-    .ok()
+        ("training_valid".to_owned(), RestrictedExpression::new_bool(missing.is_empty())),
+        ("training_missing".to_owned(), RestrictedExpression::new_set(missing.iter().map(|name| text(name)))),
+    ];
+    // Absent where no second factor was shown: no number could stand for that.
+    if let Some(shown) = context.factor_at {
+        let age = i64::try_from(context.at.0.saturating_sub(shown.0) / 1_000_000);
+        pairs.push(("step_up_age".to_owned(), number(age.unwrap_or(i64::MAX))));
+    }
+    cedar_policy::Context::from_pairs(pairs).ok()
 }
 
 /// Returns seconds, hour and weekday in UTC.
@@ -225,9 +232,16 @@ mod tests {
         assert_eq!(all.len(), 9);
         Entities::from_entities(all, Some(&SCHEMA)).unwrap();
         for address in ["10.0.0.1", "::1", "::ffff:10.0.0.1", "fe80::1"] {
-            let context = Context { address: address.parse().unwrap(), at: Micros(1), purpose: None };
-            let context = circumstances(&context).unwrap();
-            context.validate(&SCHEMA, action_uid(Action::Read)).unwrap();
+            let contexts = [None, Some(Micros(0)), Some(Micros(5))].map(|factor_at| Context {
+                address: address.parse().unwrap(),
+                at: Micros(1),
+                purpose: None,
+                factor_at,
+            });
+            for (context, missing) in contexts.iter().zip([&[][..], &["basics", "advanced"], &["basics"]]) {
+                let context = circumstances(context, missing).unwrap();
+                context.validate(&SCHEMA, action_uid(Action::Read)).unwrap();
+            }
         }
     }
 }

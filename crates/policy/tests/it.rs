@@ -1,6 +1,8 @@
 //! Tests of the public API.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "it/agents.rs"]
+mod agents;
 #[path = "it/decide.rs"]
 mod decide;
 #[path = "it/diagnostics.rs"]
@@ -9,5 +11,7 @@ mod diagnostics;
 mod examples;
 #[path = "it/reference.rs"]
 mod reference;
+#[path = "it/training.rs"]
+mod training;
 #[path = "it/world.rs"]
 mod world;

@@ -8,12 +8,12 @@ use std::path::Path;
 
 use futures_util::TryStreamExt as _;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Row as _};
+use sqlx::{AnyConnection, AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
 
 use crate::Registry;
-use crate::database::{Home, Reader, file_options, private_file};
+use crate::database::{Home, Reader, file_options, migrate, private_file};
 use crate::error::Error;
-use crate::migrations::{Dialect, migrations};
+use crate::migrations::Dialect;
 
 /// A column that values are copied of.
 #[derive(Debug)]
@@ -55,8 +55,7 @@ impl Registry {
 
     async fn copy_out(&self, path: &Path) -> Result<(), Error> {
         let mut file = connect(path).await?;
-        let migrated = migrations(Dialect::Sqlite).run_direct(None, &mut file, false).await;
-        migrated.map_err(|error| Error::Migrate(Box::new(error)))?;
+        migrate(Dialect::Sqlite, &mut file).await?;
         let tables = tables(&mut file).await?;
         let mut from = self.begin_read().await?;
         let mut to = file.begin_with("BEGIN IMMEDIATE").await?;
@@ -86,7 +85,6 @@ impl Registry {
 }
 
 async fn connect(path: &Path) -> Result<AnyConnection, Error> {
-    use sqlx::ConnectOptions as _;
     Ok(file_options(path, "rw")?.connect().await?)
 }
 

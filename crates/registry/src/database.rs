@@ -63,10 +63,13 @@ impl Registry {
     pub async fn open(path: &Path) -> Result<Registry, Error> {
         private_file(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
         sqlx::any::install_default_drivers();
+        // Apart from the pools, whose patience is that of a sign-in: a new file takes several flushes of the disk.
+        let mut first = file_options(path, "rw")?.connect().await?;
+        run(&mut first, &WRITER_PRAGMAS).await?;
+        migrate(Dialect::Sqlite, &mut first).await?;
         let writer = pool(1, &WRITER_PRAGMAS).connect_with(file_options(path, "rw")?).await?;
-        let migrated = migrations(Dialect::Sqlite).run(&writer).await;
-        migrated.map_err(|error| Error::Migrate(Box::new(error)))?;
         let readers = pool(READERS_MAX, &[]).connect_with(file_options(path, "ro")?).await?;
+        first.close().await?;
         Ok(Registry { writer, readers, home: Home::File(path.to_owned()), change: None })
     }
 
@@ -77,10 +80,9 @@ impl Registry {
         // Asked apart: a pool would go on trying and then say only that it waited in vain.
         let mut alone = server.options(false).connect().await?;
         sqlx::query(TAKE_REGISTRY).execute(&mut alone).await.map_err(in_use)?;
+        migrate(Dialect::Postgres, &mut alone).await?;
         alone.close().await?;
         let writer = pool(1, &[TAKE_REGISTRY]).connect_with(server.options(false)).await?;
-        let migrated = migrations(Dialect::Postgres).run(&writer).await;
-        migrated.map_err(|error| Error::Migrate(Box::new(error)))?;
         let readers = pool(READERS_MAX, &[]).connect_with(server.options(true)).await?;
         Ok(Registry { writer, readers, home: Home::Postgres(server.clone()), change: None })
     }
@@ -163,6 +165,12 @@ fn pool(connections_max: u32, first: &'static [&'static str]) -> AnyPoolOptions 
         .after_connect(move |connection, _| Box::pin(run(connection, first)))
 }
 
+/// Makes the tables, or brings them up to date.
+pub(crate) async fn migrate(dialect: Dialect, connection: &mut AnyConnection) -> Result<(), Error> {
+    let migrated = migrations(dialect).run_direct(None, connection, false).await;
+    migrated.map_err(|error| Error::Migrate(Box::new(error)))
+}
+
 async fn run(connection: &mut AnyConnection, statements: &[&'static str]) -> Result<(), sqlx::Error> {
     for sql in statements {
         sqlx::query(*sql).execute(&mut *connection).await?;
@@ -236,6 +244,12 @@ impl Reader<'_> {
 
     pub(crate) fn person(&self, column: &'static str) -> Result<PersonId, Error> {
         Ok(PersonId(u128::from_be_bytes(self.bytes(column)?)))
+    }
+
+    pub(crate) fn person_if_any(&self, column: &'static str) -> Result<Option<PersonId>, Error> {
+        let Some(bytes) = self.bytes_if_any(column)? else { return Ok(None) };
+        let bytes = bytes.try_into().map_err(|_| Error::Damaged { column })?;
+        Ok(Some(PersonId(u128::from_be_bytes(bytes))))
     }
 
     pub(crate) fn time(&self, column: &'static str) -> Result<Micros, Error> {

@@ -15,34 +15,47 @@
 #![warn(missing_docs)]
 
 mod access;
+mod accounts;
 mod agreements;
+mod campaigns;
 mod copy;
 mod database;
+mod delegations;
 mod departures;
 mod error;
+mod factors;
 mod identities;
 mod locks;
 mod migrations;
 mod names;
 mod people;
+mod policies;
 mod rows;
 mod scim;
 mod server;
 mod sign_in;
 mod tokens;
+mod training;
 
 use sqlx::AnyPool;
 
 pub use access::{Closed, NewRequest, REQUESTS_PER_PERSON_MAX, RequestRow};
+pub use accounts::{AccountKind, Details, UpstreamAccountRow};
 pub use agreements::{AgreementRow, HoldRow, NoAgreement};
+pub use campaigns::{
+    CampaignRow, Decided, NewCampaign, NewRight, RIGHTS_PER_CAMPAIGN_MAX, RightRow, Scope, Verdict,
+};
 pub use database::Home;
+pub use delegations::{DELEGATIONS_PER_AGENT_MAX, DelegationRow, NewDelegation};
 pub use departures::{DEPARTURES_SHOWN_MAX, DepartureRow, NewDeparture};
 pub use error::Error;
+pub use factors::{FactorUsed, FactorsRow, PASSKEYS_PER_PERSON_MAX, PasskeyRow};
 pub use locks::{LOCKS_MAX, LockRow, LockedRow, NewLock};
 pub use names::{NAME_BYTES_MAX, name_fits, role_fits};
 pub use rows::{AccountRow, FailuresRow, NewPerson, PersonRow, SignIn, TokenRow, Verifiers, Wanted};
 pub use scim::{ScimGroupRow, ScimTokenRow, ScimUser, ScimUserRow};
 pub use server::{Server, ServerError};
+pub use training::{CompletionRow, NewCompletion, Source, Training};
 
 /// One person has at most this many tokens alive at once. SCRAM tries each of them at every sign-in, so the number is
 /// also a bound on that work.

@@ -15,8 +15,12 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "agreements", include_str!("../migrations/0003_agreements.sql")),
     (4, "locks", include_str!("../migrations/0004_locks.sql")),
     (5, "access", include_str!("../migrations/0005_access.sql")),
+    (8, "factors", include_str!("../migrations/0008_factors.sql")),
     (10, "departures", include_str!("../migrations/0010_departures.sql")),
     (11, "identities", include_str!("../migrations/0011_identities.sql")),
+    (12, "training", include_str!("../migrations/0012_training.sql")),
+    (13, "accounts", include_str!("../migrations/0013_accounts.sql")),
+    (14, "campaigns and policies", include_str!("../migrations/0014_campaigns_and_policies.sql")),
 ];
 
 /// The words that PostgreSQL says otherwise.

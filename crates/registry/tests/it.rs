@@ -6,10 +6,13 @@ mod it {
     mod agreements;
     mod database;
     mod departures;
+    mod duty;
+    mod factors;
     mod locks;
     mod people;
     mod postgres;
     mod sign_in;
     mod support;
     mod tokens;
+    mod training;
 }

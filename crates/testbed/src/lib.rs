@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod bench;
+pub mod browser;
 pub mod bucket;
 pub mod clients;
 pub mod clock;
@@ -15,9 +16,12 @@ pub mod crash;
 pub mod demo;
 pub mod faults;
 pub mod gateway;
+pub mod holding;
 pub mod hospital;
+pub mod https;
 pub mod idp;
 pub mod leaks;
+pub mod phone;
 pub mod postgres;
 mod process;
 pub mod receivers;

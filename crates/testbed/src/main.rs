@@ -72,6 +72,8 @@ enum Bench {
     Detect(bench::Detect),
     /// What masking costs: rows, the first row, memory.
     Mask(bench::Mask),
+    /// How long a right that was taken away lasts in open sessions.
+    Revoke(bench::Revoke),
 }
 
 #[derive(Subcommand)]
@@ -121,6 +123,7 @@ fn main() -> ExitCode {
         Arguments::Bench(Bench::Gateway(gateway)) => gateway.run(),
         Arguments::Bench(Bench::Detect(detect)) => detect.run(),
         Arguments::Bench(Bench::Mask(mask)) => mask.run(),
+        Arguments::Bench(Bench::Revoke(revoke)) => revoke.run(),
         Arguments::Bench(Bench::TwoWorlds(worlds)) => worlds.run(),
         Arguments::Crash(crash) => crash.run(),
     };

@@ -22,6 +22,7 @@ mod offline;
 mod policy;
 mod proof;
 mod submission;
+mod succession;
 mod tile;
 
 pub use builder::TileBuilder;
@@ -43,6 +44,7 @@ pub use proof::{
     verify_consistency, verify_inclusion,
 };
 pub use submission::{SUBMISSION_BYTES_MAX, SUBMISSION_HASHES_MAX, Submission, SubmissionError};
+pub use succession::{KEY_CHANGES_MAX, KeyChange, KeyChangeError, Succession};
 pub use tile::{
     Bundle, LEAVES_MAX, PathError, TILE_HASHES_MAX, TILE_LEVEL_MAX, Tile, TreeFile, bundles_between,
     tiles_between, tiles_of,

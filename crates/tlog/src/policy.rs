@@ -3,6 +3,7 @@
 use crate::checkpoint::{Checkpoint, OpenError};
 use crate::cosignature::CosignatureVerifier;
 use crate::note::{NoteVerifier, SignedNote};
+use crate::succession::Succession;
 
 /// The longest policy file.
 pub const POLICY_BYTES_MAX: usize = 256 * 1024;
@@ -131,12 +132,29 @@ impl Policy {
         }
         let keys = if self.logs.is_empty() { known } else { own.as_slice() };
         let checkpoint = Checkpoint::from_note(note, origin, keys)?;
+        self.enough(note, checkpoint)
+    }
+
+    fn enough(&self, note: &SignedNote, checkpoint: Checkpoint) -> Result<Checkpoint, PolicyError> {
         let signed = self.signed(note);
         if self.reached(&signed) {
             return Ok(checkpoint);
         }
         let names = self.witnesses.iter().zip(&signed).filter(|(_, signed)| **signed);
         Err(PolicyError::Quorum { signed: names.map(|(witness, _)| witness.name.clone()).collect() })
+    }
+
+    /// As [`Policy::open`], of a log whose key may have changed: it is enough that the policy names one of its keys.
+    ///
+    /// # Errors
+    /// When it is not to be believed.
+    pub fn open_of(&self, note: &SignedNote, log: &Succession) -> Result<Checkpoint, PolicyError> {
+        let names_one = self.logs.is_empty() || self.logs.iter().any(|own| log.keys().contains(&own.key));
+        if !names_one {
+            return self.open(note, log.origin(), &[]);
+        }
+        let checkpoint = log.from_note(note)?;
+        self.enough(note, checkpoint)
     }
 
     /// Tells whether the witnesses that signed a note, whoever else did, are enough.

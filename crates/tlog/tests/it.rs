@@ -17,6 +17,8 @@ mod path;
 mod proof;
 #[path = "it/replay.rs"]
 mod replay;
+#[path = "it/succession.rs"]
+mod succession;
 #[path = "it/support.rs"]
 mod support;
 #[path = "it/tree.rs"]

@@ -10,7 +10,8 @@ use aws_lc_rs::aead::RandomizedNonceKey;
 use aws_lc_rs::digest;
 use model::Record;
 use tlog::{
-    Bundle, Checkpoint, Hash, NoteVerifier, OfflineProof, SignedNote, Tile, decode_bundle, leaf_hash,
+    Bundle, Checkpoint, Hash, KeyChange, NoteVerifier, OfflineProof, SignedNote, Succession, Tile,
+    decode_bundle, leaf_hash,
 };
 
 use crate::error::{DamageKind, Error};
@@ -386,8 +387,7 @@ impl Reader {
             self.disk().read(CHECKPOINT_FILE).map_err(|source| Error::io("read the checkpoint", source))?;
         let bad = || Error::Damaged(damage(CHECKPOINT_FILE.to_owned(), None, None, DamageKind::Checkpoint));
         let note = SignedNote::parse(&bytes).map_err(|_| bad())?;
-        let checkpoint =
-            Checkpoint::from_note(&note, self.origin(), &[self.verifier().clone()]).map_err(|_| bad())?;
+        let checkpoint = self.log().open_note(self.disk(), &note).map_err(|_| bad())?;
         Ok((note, checkpoint))
     }
 
@@ -417,6 +417,9 @@ pub enum NotProven {
     /// The key is no verifier key.
     #[error("`{0}` is no verifier key")]
     Key(String),
+    /// The changes of the log's key do not lead from or to this key.
+    #[error("the changes of the log's key do not lead from this key to the one that signs")]
+    KeyChange,
     /// The checkpoint is not to be believed.
     #[error("it is not signed by this key for this log")]
     Checkpoint,
@@ -426,14 +429,24 @@ pub enum NotProven {
 }
 
 impl Proven {
-    /// Opens a checkpoint that this key must have signed for this log.
+    /// Opens a checkpoint that this key must have signed for this log, or one that followed it by the changes of key that the
+    /// log shows.
     ///
     /// # Errors
     /// When it did not.
-    pub fn open(checkpoint: &[u8], origin: &str, verifier_key: &str) -> Result<Proven, NotProven> {
-        let key: NoteVerifier = verifier_key.parse().map_err(|_| NotProven::Key(verifier_key.to_owned()))?;
-        let checkpoint = Checkpoint::open(checkpoint, origin, &[key]).map_err(|_| NotProven::Checkpoint)?;
-        Ok(Proven { checkpoint })
+    pub fn open(
+        checkpoint: &[u8],
+        origin: &str,
+        verifier_key: &str,
+        key_changes: &[String],
+    ) -> Result<Proven, NotProven> {
+        let key: NoteVerifier =
+            verifier_key.trim().parse().map_err(|_| NotProven::Key(verifier_key.to_owned()))?;
+        let changes = key_changes.iter().map(|note| KeyChange::open(note.as_bytes()));
+        let changes = changes.collect::<Result<_, _>>().map_err(|_| NotProven::KeyChange)?;
+        let log = Succession::new(key, changes).map_err(|_| NotProven::KeyChange)?;
+        let checkpoint = log.open(checkpoint).map_err(|_| NotProven::Checkpoint)?;
+        if checkpoint.origin() == origin { Ok(Proven { checkpoint }) } else { Err(NotProven::Checkpoint) }
     }
 
     /// Returns how many entries the checkpoint covers.

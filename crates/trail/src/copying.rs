@@ -22,6 +22,7 @@ use crate::read::read_verifier;
 use crate::scan::{Scan, damage, segments};
 use crate::sealed::read_frames;
 use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_file};
+use crate::signers::{LogKeys, change_notes};
 use crate::tree::{CHECKPOINT_FILE, read_bundle, read_if_there, tree_file};
 
 /// Leaves in one part.
@@ -68,10 +69,12 @@ impl Copying {
     /// # Errors
     /// When it is not one of this log.
     pub fn at(disk: Arc<dyn Disk>, note: Vec<u8>) -> Result<Copying, Error> {
-        let verifier = read_verifier(&*disk)?;
-        let opened = Checkpoint::open(&note, verifier.name(), std::slice::from_ref(&verifier));
-        let bad = |_| Error::Damaged(damage(CHECKPOINT_FILE.to_owned(), None, None, DamageKind::Checkpoint));
-        let checkpoint = opened.map_err(bad)?;
+        let log = LogKeys::read(&*disk)?;
+        let bad = || Error::Damaged(damage(CHECKPOINT_FILE.to_owned(), None, None, DamageKind::Checkpoint));
+        let checkpoint = log.open(&*disk, &note).map_err(|_| bad())?;
+        // The key that signed it: the one in force may be younger than an earlier checkpoint.
+        let signed = SignedNote::parse(&note).map_err(|_| bad())?;
+        let verifier = log.succession().signer_of(&signed).cloned().ok_or_else(bad)?;
         Ok(Copying { disk, verifier, note, checkpoint })
     }
 
@@ -176,6 +179,7 @@ impl Copying {
                 files.push((file, bytes));
             }
         }
+        files.extend(change_notes(&*self.disk)?);
         if let Some(bytes) = read_if_there(&*self.disk, VERIFIER_FILE).map_err(io)? {
             files.push((VERIFIER_FILE.to_owned(), bytes));
         }

@@ -10,7 +10,6 @@ use std::task::{Context, Poll, Waker};
 
 use model::{Kind, Micros, Record};
 use parking_lot::{Condvar, Mutex};
-use tlog::NoteVerifier;
 
 use crate::disk::Disk;
 use crate::error::Error;
@@ -21,6 +20,7 @@ use crate::pending::Pending;
 use crate::queue::Queue;
 use crate::record;
 use crate::seal::LiteralKeys;
+use crate::signers::{LogKeys, Signers};
 
 /// Leaves that are durable in frames but not in the tree yet. Far more than a second's worth: reaching it means
 /// that the tree's files cannot be written.
@@ -89,8 +89,10 @@ pub(crate) struct Core {
     pub(crate) stopping: AtomicBool,
     /// The segment that is written to shall end with the next commit.
     pub(crate) roll_wanted: AtomicBool,
-    /// The log's own key.
-    pub(crate) verifier: NoteVerifier,
+    /// The log's own keys.
+    pub(crate) log: LogKeys,
+    /// Who signs.
+    pub(crate) signers: Arc<Signers>,
     /// Ordinary records refused since the state became full.
     pub(crate) refused: AtomicU64,
     failure: Mutex<Vec<Waker>>,
@@ -110,7 +112,8 @@ pub(crate) struct Parts {
     pub(crate) literals: LiteralKeys,
     pub(crate) newest_record_key: u32,
     pub(crate) durable: u64,
-    pub(crate) verifier: NoteVerifier,
+    pub(crate) log: LogKeys,
+    pub(crate) signers: Arc<Signers>,
     pub(crate) lock: Box<dyn Any + Send + Sync>,
 }
 
@@ -132,7 +135,8 @@ impl Core {
             spare_wake: Condvar::new(),
             stopping: AtomicBool::new(false),
             roll_wanted: AtomicBool::new(false),
-            verifier: parts.verifier,
+            log: parts.log,
+            signers: parts.signers,
             refused: AtomicU64::new(0),
             failure: Mutex::default(),
             lock: Mutex::new(Some(parts.lock)),

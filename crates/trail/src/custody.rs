@@ -16,6 +16,7 @@ use crate::keys::{
     CHECKPOINT_KEY_FILE, Class, Key, Keys, NONCE_BYTES, class_of_file, month_of, next_generation, open_in,
     period_of, seal_behind, wrapping_of,
 };
+use crate::signers::changes_count;
 
 /// What a key's file is called while it waits for its root key.
 const NEXT: &str = ".next";
@@ -46,8 +47,13 @@ impl Trail {
         let core = &self.handle.core;
         let month = month_of(core.now());
         let mut rows = rows(&*core.disk, &core.keys)?;
+        let signs = changes_count(&*core.disk)?;
         for row in &mut rows {
             let class = match row.class {
+                "checkpoint" => {
+                    row.current = row.generation == signs;
+                    continue;
+                }
                 "record" => Class::Record,
                 "literal" => Class::Literal,
                 _ => continue,
@@ -178,11 +184,7 @@ fn key_files(disk: &dyn Disk) -> Result<Vec<(String, Class, u32)>, Error> {
     let folder = disk::parent(CHECKPOINT_KEY_FILE);
     let names = disk.list(folder).map_err(|source| Error::io("list the keys", source))?;
     let file = |name: String| {
-        let file = format!("{folder}/{name}");
-        if file == CHECKPOINT_KEY_FILE {
-            return Some((file, Class::Checkpoint, 0));
-        }
-        class_of_file(&name).map(|(class, number)| (file, class, number))
+        class_of_file(&name).map(|(class, number)| (format!("{folder}/{name}"), class, number))
     };
     Ok(names.into_iter().filter_map(file).collect())
 }
@@ -190,12 +192,7 @@ fn key_files(disk: &dyn Disk) -> Result<Vec<(String, Class, u32)>, Error> {
 fn rows(disk: &dyn Disk, keys: &Keys) -> Result<Vec<KeyRow>, Error> {
     let mut rows = Vec::new();
     for (file, class, number) in key_files(disk)? {
-        let key: Key = match class {
-            Class::Checkpoint => keys.checkpoint_seed(disk)?,
-            Class::Record | Class::Literal | Class::Patient | Class::Hold => {
-                keys.class(disk, class, number)?
-            }
-        };
+        let key: Key = keys.class(disk, class, number)?;
         let class = match class {
             Class::Record => "record",
             Class::Literal => "literal",

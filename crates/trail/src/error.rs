@@ -170,6 +170,8 @@ pub enum DamageKind {
     Archive,
     /// A start does not say truly where the log stood.
     Epoch,
+    /// The changes of the log's key are no chain, or the log says other than they do.
+    KeyChange,
     /// No checkpoint is signed by as many witnesses as the policy asks for.
     Quorum,
     /// Something in the store was deleted; a marker says so, and the version may still be there.
@@ -205,6 +207,7 @@ impl DamageKind {
             DamageKind::Literal => "sealed literals do not open",
             DamageKind::Archive => "archive differs from its manifest",
             DamageKind::Epoch => "bad or missing epoch head",
+            DamageKind::KeyChange => "bad change of the log's key",
             DamageKind::Quorum => "not witnessed as the policy asks",
             DamageKind::Deleted => "deletion in the store",
             DamageKind::Version => "another version in the store",

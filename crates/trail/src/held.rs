@@ -5,22 +5,20 @@
 
 use std::io;
 
-use tlog::{Checkpoint, Hash, NoteVerifier, Tile};
+use tlog::{Checkpoint, Hash, Tile};
 
 use crate::disk::Disk;
 use crate::error::{Damage, DamageKind, Error};
 use crate::options::Options;
+use crate::signers::LogKeys;
 use crate::tree::{CHECKPOINT_FILE, read_if_there, read_tile};
 
 /// Says that the folder was restored from a backup, and of what; there until the log may go on.
 pub(crate) const RESTORED_FILE: &str = "restored";
 
 /// Reads the checkpoints that were shown. One that another key signed is of another log of this name, and refused.
-pub(crate) fn held(options: &Options, verifier: &NoteVerifier) -> Result<Vec<Checkpoint>, Error> {
-    let open = |bytes: &Vec<u8>| {
-        let opened = Checkpoint::open(bytes, verifier.name(), std::slice::from_ref(verifier));
-        opened.map_err(|_| inconsistent(0))
-    };
+pub(crate) fn held(disk: &dyn Disk, options: &Options, log: &LogKeys) -> Result<Vec<Checkpoint>, Error> {
+    let open = |bytes: &Vec<u8>| log.open(disk, bytes).map_err(|_| inconsistent(0));
     let mut held: Vec<Checkpoint> = options.held.iter().map(open).collect::<Result<_, _>>()?;
     held.sort_by_key(Checkpoint::size);
     Ok(held)

@@ -12,6 +12,7 @@ use crate::core::{Core, State};
 use crate::error::Error;
 use crate::keys::day_of;
 use crate::leaf::LEAF_BYTES;
+use crate::signers;
 use crate::tree::Tree;
 
 pub(crate) struct Keeper {
@@ -92,6 +93,7 @@ impl Keeper {
 
     fn turn_keys(&self) {
         let core = &self.core;
+        signers::retire(core);
         // Yesterday's key goes on sealing if there is no space for the file of a new month's.
         if let Err(error) = core.literals.turn(&core.keys, &*core.disk, day_of(core.now())) {
             tracing::warn!(%error, "trail: cannot change to the day's key");

@@ -16,6 +16,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::disk::{self, Disk};
 use crate::error::{Damage, DamageKind, Error};
+use crate::signers::changes_count;
 use crate::used::entry_under;
 
 /// The length of every symmetric key.
@@ -130,6 +131,11 @@ pub(crate) fn period_of(number: u32) -> u32 {
     number % GENERATION
 }
 
+/// Returns the number of a key that has no month.
+pub(crate) fn generation(number: u32) -> u32 {
+    number.saturating_mul(GENERATION)
+}
+
 /// Returns the number of the next key of the same month.
 pub(crate) fn next_generation(number: u32) -> u32 {
     number.saturating_add(GENERATION)
@@ -191,14 +197,19 @@ impl Keys {
         Keys { wrapping: RwLock::new(wrapping_of(root)), origin: origin.to_owned() }
     }
 
-    /// Reads the checkpoint key, which is the proof that the root key is the right one.
+    /// Reads the checkpoint key in force, which is the proof that the root key is the right one.
     pub(crate) fn checkpoint_signer(&self, disk: &dyn Disk) -> Result<NoteSigner, Error> {
-        self.checkpoint_seed(disk).and_then(|seed| self.signer(&seed))
+        self.checkpoint_signer_of(disk, generation(changes_count(disk)?))
     }
 
-    /// Reads the seed of the checkpoint key.
-    pub(crate) fn checkpoint_seed(&self, disk: &dyn Disk) -> Result<Key, Error> {
-        self.read(disk, CHECKPOINT_KEY_FILE, Class::Checkpoint, 0)
+    /// Reads one of the checkpoint keys.
+    pub(crate) fn checkpoint_signer_of(&self, disk: &dyn Disk, number: u32) -> Result<NoteSigner, Error> {
+        self.class(disk, Class::Checkpoint, number).and_then(|seed| self.signer(&seed))
+    }
+
+    /// Makes a further checkpoint key, which nothing names yet.
+    pub(crate) fn create_signer(&self, disk: &dyn Disk, number: u32) -> Result<NoteSigner, Error> {
+        self.create(disk, Class::Checkpoint, number).and_then(|seed| self.signer(&seed))
     }
 
     /// Makes the checkpoint key of a new log.
@@ -230,7 +241,6 @@ impl Keys {
             let file = format!("{folder}/{name}");
             let opened = match class_of_file(&name) {
                 Some((class, number)) => self.read(disk, &file, class, number).map(drop),
-                None if file == CHECKPOINT_KEY_FILE => self.checkpoint_signer(disk).map(drop),
                 None => Ok(()),
             };
             if opened.is_err() {
@@ -351,15 +361,21 @@ fn class_prefix(class: Class) -> Option<&'static str> {
 pub(crate) fn class_file(class: Class, number: u32) -> String {
     let (generation, period) = (number / GENERATION, period_of(number));
     match (class_prefix(class), generation) {
+        (None, 0) => CHECKPOINT_KEY_FILE.to_owned(),
+        (None, generation) => format!("keys/checkpoint.{generation}.key"),
         // A month has six digits, a year four.
         (Some(prefix), 0) => format!("keys/{prefix}{period:04}.key"),
         (Some(prefix), generation) => format!("keys/{prefix}{period:04}.{generation}.key"),
-        (None, _) => CHECKPOINT_KEY_FILE.to_owned(),
     }
 }
 
 /// Returns the class and number of a key by the name of its file.
 pub(crate) fn class_of_file(name: &str) -> Option<(Class, u32)> {
+    if let Some(generation) = name.strip_prefix("checkpoint").and_then(|words| words.strip_suffix(".key")) {
+        let generation = generation.strip_prefix('.').unwrap_or("0").parse().ok().map(self::generation)?;
+        let file = class_file(Class::Checkpoint, generation);
+        return (file == format!("keys/{name}")).then_some((Class::Checkpoint, generation));
+    }
     let of = |class: Class| {
         let words = name.strip_prefix(class_prefix(class)?)?.strip_suffix(".key")?;
         let (period, generation) = words.split_once('.').unwrap_or((words, "0"));

@@ -44,6 +44,7 @@ mod scan;
 mod seal;
 mod sealed;
 mod segment;
+mod signers;
 mod statement;
 mod store;
 mod tree;
@@ -89,6 +90,7 @@ pub use sealed::{
     refill, sealed_of,
 };
 pub use segment::{FrameError, FrameHeader, SegmentHeader};
+pub use signers::KeyRotation;
 pub use statement::open_export;
 pub use store::{FolderStore, Store, StoreError, Version, sha256};
 pub use verify::{Finding, Report, Tail, VerifyOptions, export_tlog, verify, verify_on};

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 
 use model::{Kind, RootKey};
-use tlog::{Checkpoint, NoteSigner, NoteVerifier};
+use tlog::{Checkpoint, NoteVerifier};
 
 use crate::allocate;
 use crate::commit::Committer;
@@ -26,6 +26,7 @@ use crate::options::Options;
 use crate::recover::recover;
 use crate::scan::{Scan, damage, segments};
 use crate::seal::LiteralKeys;
+use crate::signers::{self, LogKeys, Signers, is_signing_key};
 use crate::tree::{Tree, read_checkpoint};
 
 /// Files of a run that ended before it could name them.
@@ -53,14 +54,13 @@ pub(crate) fn open(
     })?;
     let keys = Keys::new(root, &options.origin);
     custody::settle(&*disk, &keys)?;
-    let (signer, checkpoint) = identity(&disk, &keys, &options.origin)?;
+    let Identity { log, signers, checkpoint } = identity(&disk, &keys, &options.origin)?;
     for file in UNNAMED_FILES {
         let _mostly_absent = disk.remove(file);
     }
-    let verifier = signer.verifier();
     let restored = check_restored(&*disk, &options)?;
-    let held = held(&options, &verifier)?;
-    let new_tree = || Tree::new(Arc::clone(&disk), Arc::clone(&signer), &options.origin);
+    let held = held(&*disk, &options, &log)?;
+    let new_tree = || Tree::new(Arc::clone(&disk), Arc::clone(&signers), &options.origin);
     check_signed(&*disk, &held, &checkpoint)?;
     let recovered = recover(&disk, &keys, &options.origin, &checkpoint, &held, new_tree)?;
     let now = (options.clock)();
@@ -69,16 +69,18 @@ pub(crate) fn open(
     position.epoch = position.epoch.saturating_add(1);
     let durable = position.index;
     let head = EpochHead { epoch: position.epoch, size: recovered.tree.size(), root: recovered.tree.root() };
-    tracing::info!(origin = options.origin, entries = durable, %verifier, "trail: open");
+    let verifier = log.succession().current().to_string();
+    tracing::info!(origin = options.origin, entries = durable, verifier, "trail: open");
     let month = recovered.active.as_ref().map_or(0, |active| period_of(active.month)).max(month_of(now));
     let newest_record_key = keys.newest(&*disk, Class::Record, month)?;
-    let parts = Parts { disk, options, keys, literals, newest_record_key, durable, verifier, lock };
+    let parts = Parts { disk, options, keys, literals, newest_record_key, durable, log, signers, lock };
     let core = Arc::new(Core::new(parts));
     prepare_reserve(&core)?;
     let committer = Committer::new(Arc::clone(&core), recovered.active, position, recovered.next_segment);
     let keeper = Keeper::new(Arc::clone(&core), recovered.tree);
     let threads = start(&core, committer, keeper)?;
-    announce(&core, &head, recovered.cut_bytes, restored).inspect_err(|_| core.abandon())?;
+    let announced = announce(&core, &head, recovered.cut_bytes, restored);
+    announced.and_then(|()| signers::settle(&core)).inspect_err(|_| core.abandon())?;
     Ok((core, threads))
 }
 
@@ -103,7 +105,7 @@ pub fn check_keys_on(disk: &dyn Disk, root: &RootKey, options: &Options) -> Resu
         return Ok(());
     }
     let verifier = keys.checkpoint_signer(disk)?.verifier();
-    read_checkpoint(disk, &options.origin, verifier)?;
+    read_checkpoint(disk, &LogKeys::believing(disk, verifier)?)?;
     if let Some(last) = numbers.last() {
         keys.class_or_lost(disk, Class::Record, Scan::open(disk, *last)?.header.month)?;
     }
@@ -122,7 +124,7 @@ struct Begun {
 /// Refuses the log of another origin, and one whose signing key is missing.
 fn log_begun(disk: &dyn Disk, origin: &str, has_segments: bool) -> Result<Begun, Error> {
     let list = |path| disk.list(path).map_err(|source| Error::io("list the trail's files", source));
-    let has_key = list("keys")?.iter().any(|name| name == "checkpoint.key");
+    let has_key = list("keys")?.iter().any(|name| is_signing_key(name));
     let has_checkpoint = list("tree")?.iter().any(|name| name == "checkpoint");
     if has_key {
         check_origin(disk, origin)?;
@@ -133,21 +135,35 @@ fn log_begun(disk: &dyn Disk, origin: &str, has_segments: bool) -> Result<Begun,
     Ok(Begun { has_key, has_checkpoint })
 }
 
-/// Reads the log's signing key and last checkpoint, or makes both for a new log.
-fn identity(disk: &Arc<dyn Disk>, keys: &Keys, origin: &str) -> Result<(Arc<NoteSigner>, Checkpoint), Error> {
+/// Who a log is: its keys, and what it signed last.
+struct Identity {
+    log: LogKeys,
+    signers: Arc<Signers>,
+    checkpoint: Checkpoint,
+}
+
+/// Reads the log's signing keys and last checkpoint, or makes both for a new log.
+fn identity(disk: &Arc<dyn Disk>, keys: &Keys, origin: &str) -> Result<Identity, Error> {
     let has_segments = !segments(&**disk)?.is_empty();
     let Begun { has_key, has_checkpoint } = log_begun(&**disk, origin, has_segments)?;
-    let signer =
-        if has_key { keys.checkpoint_signer(&**disk)? } else { keys.create_checkpoint_signer(&**disk)? };
-    let signer = Arc::new(signer);
+    let (log, signers) = if has_key {
+        let signs = keys.checkpoint_signer(&**disk)?.verifier();
+        let log = LogKeys::believing(&**disk, signs)?;
+        let signers = Signers::open(&**disk, keys, &log)?;
+        (log, signers)
+    } else {
+        let signer = keys.create_checkpoint_signer(&**disk)?;
+        (LogKeys::only(signer.verifier()), Signers::new(signer))
+    };
+    let signers = Arc::new(signers);
     if !has_checkpoint && !has_segments {
         // Signed before the first record: from here on a missing checkpoint is damage.
-        let mut tree = Tree::new(Arc::clone(disk), Arc::clone(&signer), origin);
+        let mut tree = Tree::new(Arc::clone(disk), Arc::clone(&signers), origin);
         tree.publish().map_err(|source| Error::io("write the tree", source))?;
         disk.sync_dir("").map_err(|source| Error::io("sync the trail's folder", source))?;
     }
-    let checkpoint = read_checkpoint(&**disk, origin, signer.verifier())?;
-    Ok((signer, checkpoint))
+    let checkpoint = read_checkpoint(&**disk, &log)?;
+    Ok(Identity { log, signers, checkpoint })
 }
 
 fn check_origin(disk: &dyn Disk, origin: &str) -> Result<(), Error> {
@@ -222,7 +238,7 @@ fn announce(core: &Core, head: &EpochHead, cut_bytes: u64, restored: Option<Stri
 
 /// Records that a restored log goes on, and only then forgets that it was restored.
 fn resume(core: &Core, what: &str) -> Result<(), Error> {
-    let held = held(&core.options, &core.verifier)?;
+    let held = held(&*core.disk, &core.options, &core.log)?;
     let size = held.last().map_or(0, Checkpoint::size);
     let detail = format!(
         "{what}; goes on, because it contains the checkpoint of {size} entries that was shown as its last"

@@ -7,13 +7,13 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use tlog::{Bundle, Checkpoint, Hash, NoteVerifier, OfflineProof, SignedNote, Tile};
+use tlog::{Bundle, Checkpoint, Hash, NoteVerifier, OfflineProof, SignedNote, Succession, Tile};
 
 use crate::disk::{self, Disk, Folder};
 use crate::error::{DamageKind, Error};
 use crate::leaf::LEAF_BYTES;
-use crate::read::read_verifier;
 use crate::scan::damage;
+use crate::signers::LogKeys;
 use crate::tree::{CHECKPOINT_FILE, read_bundle, read_if_there, read_tile, tree_file};
 
 /// The newest checkpoint that a quorum of witnesses signed, below the trail's folder.
@@ -32,12 +32,12 @@ pub struct SignedCheckpoint {
 #[derive(Clone)]
 pub struct Published {
     disk: Arc<dyn Disk>,
-    verifier: NoteVerifier,
+    log: LogKeys,
 }
 
 impl std::fmt::Debug for Published {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Published").field("verifier", &self.verifier).finish_non_exhaustive()
+        f.debug_struct("Published").field("log", &self.log).finish_non_exhaustive()
     }
 }
 
@@ -56,18 +56,23 @@ impl Published {
     /// # Errors
     /// As [`Published::open`].
     pub fn open_on(disk: Arc<dyn Disk>) -> Result<Published, Error> {
-        let verifier = read_verifier(&*disk)?;
-        Ok(Published { disk, verifier })
+        let log = LogKeys::read(&*disk)?;
+        Ok(Published { disk, log })
     }
 
     /// Returns the name of the log.
     pub fn origin(&self) -> &str {
-        self.verifier.name()
+        self.log.origin()
     }
 
-    /// Returns the log's own key, as the folder says it.
-    pub fn verifier(&self) -> &NoteVerifier {
-        &self.verifier
+    /// Returns the log's own key, the one that signs now, as the folder says it.
+    pub fn verifier(&self) -> NoteVerifier {
+        self.log.succession().current().clone()
+    }
+
+    /// Returns the log's keys, from its first to the one that signs now, as the folder says it.
+    pub fn keys(&self) -> Succession {
+        self.log.succession()
     }
 
     /// Returns the newest checkpoint.
@@ -153,7 +158,8 @@ impl Published {
     }
 
     fn believe(&self, file: &str, note: &SignedNote) -> Result<Checkpoint, Error> {
-        Checkpoint::from_note(note, self.origin(), std::slice::from_ref(&self.verifier))
+        self.log
+            .open_note(&*self.disk, note)
             .map_err(|_| Error::Damaged(damage(file.to_owned(), None, None, DamageKind::Checkpoint)))
     }
 }

@@ -20,6 +20,7 @@ use crate::record;
 use crate::scan::{Scan, Step, damage, segments};
 use crate::seal::{Content, OpenedPatients, Unsealer};
 use crate::segment::{FrameHeader, FrameOpener, FramePlace, Records, segment_file};
+use crate::signers::{LogKeys, change_notes};
 use crate::tree::read_checkpoint;
 
 /// One durable record and its place.
@@ -41,7 +42,7 @@ pub struct Entry {
 pub struct Reader {
     disk: Arc<dyn Disk>,
     keys: Keys,
-    verifier: NoteVerifier,
+    log: LogKeys,
     unsealer: Mutex<Unsealer>,
     /// Read when a key is missing for the first time.
     expired: OnceLock<Expired>,
@@ -62,15 +63,15 @@ impl Reader {
     /// # Errors
     /// As [`Reader::open`].
     pub fn open_on(disk: Arc<dyn Disk>, root: &RootKey) -> Result<Reader, Error> {
-        let verifier = read_verifier(&*disk)?;
-        let keys = Keys::new(root, verifier.name());
+        let origin = read_verifier(&*disk)?;
+        let keys = Keys::new(root, origin.name());
         keys.checkpoint_signer(&*disk)?;
         Reader::of(disk, keys)
     }
 
     pub(crate) fn of(disk: Arc<dyn Disk>, keys: Keys) -> Result<Reader, Error> {
-        let verifier = read_verifier(&*disk)?;
-        Ok(Reader { disk, keys, verifier, unsealer: Mutex::default(), expired: OnceLock::new() })
+        let log = LogKeys::read(&*disk)?;
+        Ok(Reader { disk, keys, log, unsealer: Mutex::default(), expired: OnceLock::new() })
     }
 
     /// Returns what is known of expired months.
@@ -102,7 +103,7 @@ impl Reader {
 
     /// Returns the name of the log.
     pub fn origin(&self) -> &str {
-        self.verifier.name()
+        self.log.origin()
     }
 
     pub(crate) fn disk(&self) -> &dyn Disk {
@@ -113,8 +114,8 @@ impl Reader {
         &self.keys
     }
 
-    pub(crate) fn verifier(&self) -> &NoteVerifier {
-        &self.verifier
+    pub(crate) fn log(&self) -> &LogKeys {
+        &self.log
     }
 
     /// Returns the records from an index on, in order. The iterator ends where the durable records end now; asked
@@ -170,7 +171,7 @@ impl Reader {
     /// # Errors
     /// When the checkpoint cannot be read or is not this log's.
     pub fn durable_at_least(&self) -> Result<u64, Error> {
-        Ok(read_checkpoint(&*self.disk, self.origin(), self.verifier.clone())?.size())
+        Ok(read_checkpoint(&*self.disk, &self.log)?.size())
     }
 
     /// Opens the sealed literals of a record; `None` when it has none. Whoever calls this must hold the right to,
@@ -215,9 +216,18 @@ impl Reader {
         note.map(|note| note.to_string()).map_err(|_| Error::Option { name: "facts", problem })
     }
 
+    /// Returns the changes of the log's key, each a note that both keys signed, the first one first.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn key_changes(&self) -> Result<Vec<String>, Error> {
+        let notes = change_notes(&*self.disk)?;
+        Ok(notes.into_iter().map(|(_, note)| String::from_utf8_lossy(&note).into_owned()).collect())
+    }
+
     /// Returns the verifier's half of the checkpoint key, as others take it.
     pub fn verifier_key(&self) -> String {
-        self.verifier.to_string()
+        self.log.succession().current().to_string()
     }
 
     /// Returns the token by which records of a year name a patient.
@@ -440,7 +450,7 @@ impl Entries<'_> {
         let bad =
             |index, kind| Error::Damaged(damage(segment_file(segment), Some(offset), Some(index), kind));
         let Some(keys) = keys else { return self.unpack_held(header, segment, offset) };
-        let place = FramePlace { origin: self.reader.verifier.name(), segment };
+        let place = FramePlace { origin: self.reader.origin(), segment };
         let raw = self.opener.open(header, &place, keys, scan.body());
         let raw = raw.ok_or_else(|| bad(header.first, DamageKind::Sealing))?;
         for (index, canonical) in (header.first..header.end()).zip(Records(raw)) {

@@ -217,17 +217,25 @@ impl Trail {
     /// # Errors
     /// When the store or the disk refuses.
     pub fn drop_sealed(&self, store: &dyn Store, kept: usize) -> Result<usize, SealError> {
+        self.drop_sealed_below(store, kept, u64::MAX)
+    }
+
+    /// As [`Trail::drop_sealed`], but nothing that holds an entry from an index on.
+    ///
+    /// # Errors
+    /// As [`Trail::drop_sealed`].
+    pub fn drop_sealed_below(&self, store: &dyn Store, kept: usize, below: u64) -> Result<usize, SealError> {
         let core = &self.handle.core;
         let known = sealed_segments(&*core.disk)?;
         let numbers = segments(&*core.disk)?;
         let complete = numbers.split_last().map_or(&[][..], |(_, complete)| complete);
         let surplus = complete.len().saturating_sub(kept);
-        let covered = crate::tree::read_checkpoint(&*core.disk, &core.options.origin, core.verifier.clone())?;
+        let covered = crate::tree::read_checkpoint(&*core.disk, &core.log)?;
         let mut dropped = 0;
         for number in complete.iter().take(surplus) {
             // INVARIANT: only what is recorded, covered by a checkpoint and in the store as it is here goes away.
             let Some(sealed) = known.get(number) else { break };
-            if sealed.first + sealed.count > covered.size() {
+            if sealed.first + sealed.count > covered.size().min(below) {
                 break;
             }
             let file = segment_file(*number);

@@ -6,12 +6,13 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 
-use tlog::{Bundle, Checkpoint, NoteSigner, NoteVerifier, Tile, TileBuilder, encode_entry, leaf_hash};
+use tlog::{Bundle, Checkpoint, Tile, TileBuilder, encode_entry, leaf_hash};
 
 use crate::disk::{self, Disk};
 use crate::error::{DamageKind, Error};
 use crate::leaf::LEAF_BYTES;
 use crate::scan::damage;
+use crate::signers::{LogKeys, Signers, Signing};
 
 /// The checkpoint, below the trail's folder.
 pub(crate) const CHECKPOINT_FILE: &str = "tree/checkpoint";
@@ -24,8 +25,8 @@ pub(crate) fn tree_file(path: &str) -> String {
     format!("tree/{path}")
 }
 
-/// Reads the checkpoint and checks that this log's key signed it.
-pub(crate) fn read_checkpoint(disk: &dyn Disk, origin: &str, key: NoteVerifier) -> Result<Checkpoint, Error> {
+/// Reads the checkpoint and checks that a key of this log signed it.
+pub(crate) fn read_checkpoint(disk: &dyn Disk, log: &LogKeys) -> Result<Checkpoint, Error> {
     let file = || CHECKPOINT_FILE.to_owned();
     let bytes = match disk.read(CHECKPOINT_FILE) {
         Ok(bytes) => bytes,
@@ -34,8 +35,7 @@ pub(crate) fn read_checkpoint(disk: &dyn Disk, origin: &str, key: NoteVerifier) 
         }
         Err(error) => return Err(Error::io("read the checkpoint", error)),
     };
-    Checkpoint::open(&bytes, origin, &[key])
-        .map_err(|_| Error::Damaged(damage(file(), None, None, DamageKind::Checkpoint)))
+    log.open(disk, &bytes).map_err(|_| Error::Damaged(damage(file(), None, None, DamageKind::Checkpoint)))
 }
 
 /// Reads a tile as it was at its width; `None` when it is not there, also not in a wider form.
@@ -97,7 +97,7 @@ pub(crate) fn read_if_there(disk: &dyn Disk, file: &str) -> io::Result<Option<Ve
 /// The growing tree and its files.
 pub(crate) struct Tree {
     disk: Arc<dyn Disk>,
-    signer: Arc<NoteSigner>,
+    signers: Arc<Signers>,
     origin: String,
     builder: TileBuilder,
     /// The entries of the bundle that is not full yet.
@@ -114,10 +114,10 @@ pub(crate) struct Tree {
 
 impl Tree {
     /// Begins a tree with no files.
-    pub(crate) fn new(disk: Arc<dyn Disk>, signer: Arc<NoteSigner>, origin: &str) -> Tree {
+    pub(crate) fn new(disk: Arc<dyn Disk>, signers: Arc<Signers>, origin: &str) -> Tree {
         Tree {
             disk,
-            signer,
+            signers,
             origin: origin.to_owned(),
             builder: TileBuilder::new(),
             bundle: Vec::new(),
@@ -147,6 +147,7 @@ impl Tree {
             }
         }
         self.published = size;
+        self.signers.0.lock().published = size;
         let [last, _] = &mut self.partials;
         last.extend(partial_paths(size));
         Some(self)
@@ -189,7 +190,7 @@ impl Tree {
         self.flush()?;
         let size = self.size();
         if size == self.published && size > 0 {
-            return Ok(());
+            return self.sign_again();
         }
         let [signed, _] = &self.partials;
         for (tile, bytes) in self.builder.partials() {
@@ -204,13 +205,27 @@ impl Tree {
         }
         // After a failed sync nothing is known, also when it says that there is no space.
         self.sync().map_err(io::Error::other)?;
-        let checkpoint = Checkpoint::new(&self.origin, size, self.root())
-            .expect("the origin was checked when the log was opened");
-        let note = checkpoint.sign(&[&self.signer]).expect("one signature is within the limits of a note");
-        disk::replace(&*self.disk, CHECKPOINT_FILE, note.to_string().as_bytes())?;
+        self.sign(&mut self.signers.0.lock())?;
         self.published = size;
         self.forget_partials();
         Ok(())
+    }
+
+    /// Signs the tree as it is. INVARIANT: its files are durable.
+    fn sign(&self, signing: &mut Signing) -> io::Result<()> {
+        let checkpoint = Checkpoint::new(&self.origin, self.size(), self.root())
+            .expect("the origin was checked when the log was opened");
+        let note = signing.sign(&checkpoint);
+        disk::replace(&*self.disk, CHECKPOINT_FILE, note.to_string().as_bytes())?;
+        signing.published = self.size();
+        signing.again = false;
+        Ok(())
+    }
+
+    /// Signs what was published once more, if the keys changed.
+    fn sign_again(&self) -> io::Result<()> {
+        let mut signing = self.signers.0.lock();
+        if signing.again { self.sign(&mut signing) } else { Ok(()) }
     }
 
     fn sync(&mut self) -> io::Result<()> {

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use model::{Kind, Record, RootKey};
 use tlog::{
-    Bundle, Checkpoint, Hash, NoteVerifier, Policy, SignedNote, Tile, TileBuilder, decode_bundle, leaf_hash,
+    Bundle, Checkpoint, Hash, KeyChange, NoteVerifier, Policy, SignedNote, Tile, TileBuilder, decode_bundle,
+    leaf_hash,
 };
 
 use crate::disk::{Disk, Folder};
@@ -30,6 +31,7 @@ use crate::record;
 use crate::scan::{Position, Remains, Scan, Step, damage, segments};
 use crate::seal::{Content, Unsealer, sealed_stamp};
 use crate::segment::{FrameHeader, FrameOpener, FramePlace, Records, chain_origin, segment_file};
+use crate::signers::{KEY_CHANGES_FOLDER, LogKeys, change_notes};
 use crate::tree::{CHECKPOINT_FILE, read_bundle, read_if_there, read_tile, tree_file};
 
 /// A leaf in an entry bundle: two bytes of length, then the leaf.
@@ -125,6 +127,8 @@ pub struct Report {
     pub verifier_key: String,
     /// Whether that key came from outside the folder.
     pub key_pinned: bool,
+    /// How often the log's key has changed, each time signed by the key before and the one after.
+    pub key_changes: u64,
     /// The size that the checkpoint signs.
     pub size: u64,
     /// The root that the checkpoint signs.
@@ -178,10 +182,16 @@ pub fn verify(folder: &Path, options: VerifyOptions<'_>) -> Result<Report, Error
 /// As [`verify`].
 pub fn verify_on(disk: &dyn Disk, options: VerifyOptions<'_>) -> Result<Report, Error> {
     let verifier = trusted_key(disk, &options)?;
+    let (log, bad_change) = match LogKeys::believing(disk, verifier.clone()) {
+        Ok(log) => (log, None),
+        Err(Error::Damaged(damage)) => (LogKeys::only(verifier.clone()), Some(damage)),
+        Err(error) => return Err(error),
+    };
     let mut report = Report {
         origin: verifier.name().to_owned(),
         verifier_key: verifier.to_string(),
         key_pinned: options.verifier_key.is_some(),
+        key_changes: log.succession().changes().len() as u64,
         size: 0,
         root: tlog::EMPTY_ROOT,
         witnessed: None,
@@ -197,10 +207,14 @@ pub fn verify_on(disk: &dyn Disk, options: VerifyOptions<'_>) -> Result<Report, 
         tail: Tail::default(),
         findings: Vec::new(),
     };
-    if report.key_pinned && read_verifier(disk).ok().as_ref() != Some(&verifier) {
+    report.findings.extend(bad_change.map(|damage| Finding { level: 1, damage }));
+    // Whoever pins an earlier key follows it to the one that the folder names.
+    let named = read_verifier(disk).ok().filter(|named| log.succession().keys().contains(named));
+    let changes_due = changes_due(disk, named.as_ref());
+    if report.key_pinned && named.is_none() {
         report.findings.push(finding(1, VERIFIER_FILE, None, None, DamageKind::Key));
     }
-    let checkpoint = match checkpoint(disk, &verifier)? {
+    let checkpoint = match checkpoint(disk, &log)? {
         Ok(checkpoint) => checkpoint,
         Err(kind) => {
             report.findings.push(finding(1, CHECKPOINT_FILE, None, None, kind));
@@ -211,7 +225,10 @@ pub fn verify_on(disk: &dyn Disk, options: VerifyOptions<'_>) -> Result<Report, 
     let mut run = Run {
         disk,
         options,
-        verifier,
+        log,
+        changes_due,
+        changed: Vec::new(),
+        change_leaves: 0,
         checkpoint,
         report,
         run_leaf: None,
@@ -236,6 +253,18 @@ fn finding(level: u8, file: &str, offset: Option<u64>, index: Option<u64>, kind:
     Finding { level, damage: damage(file.to_owned(), offset, index, kind) }
 }
 
+/// Returns the changes of key that are in the log by now. The folder names a new key once its change is durable there, so
+/// while it names the old one the last change may still be on its way.
+fn changes_due(disk: &dyn Disk, named: Option<&NoteVerifier>) -> Vec<(String, Vec<u8>)> {
+    // Changes that cannot be read are found elsewhere.
+    let mut notes = change_notes(disk).unwrap_or_default();
+    let last = notes.last().and_then(|(_, note)| KeyChange::open(note).ok());
+    if last.is_some_and(|change| named == Some(&change.old)) {
+        notes.pop();
+    }
+    notes
+}
+
 fn trusted_key(disk: &dyn Disk, options: &VerifyOptions<'_>) -> Result<NoteVerifier, Error> {
     match &options.verifier_key {
         None => read_verifier(disk),
@@ -246,11 +275,10 @@ fn trusted_key(disk: &dyn Disk, options: &VerifyOptions<'_>) -> Result<NoteVerif
     }
 }
 
-fn checkpoint(disk: &dyn Disk, verifier: &NoteVerifier) -> Result<Result<Checkpoint, DamageKind>, Error> {
+fn checkpoint(disk: &dyn Disk, log: &LogKeys) -> Result<Result<Checkpoint, DamageKind>, Error> {
     Ok(match read_if_there(disk, CHECKPOINT_FILE).map_err(io_error(CHECKPOINT_FILE))? {
         None => Err(DamageKind::Missing),
-        Some(bytes) => Checkpoint::open(&bytes, verifier.name(), std::slice::from_ref(verifier))
-            .map_err(|_| DamageKind::Checkpoint),
+        Some(bytes) => log.open(disk, &bytes).map_err(|_| DamageKind::Checkpoint),
     })
 }
 
@@ -261,7 +289,13 @@ fn io_error(file: &str) -> impl Fn(io::Error) -> Error {
 struct Run<'a, 'o> {
     disk: &'a dyn Disk,
     options: VerifyOptions<'o>,
-    verifier: NoteVerifier,
+    log: LogKeys,
+    /// The changes of key that must be in the log, with their files.
+    changes_due: Vec<(String, Vec<u8>)>,
+    /// The changes of key that records tell of.
+    changed: Vec<String>,
+    /// How many leaves say that the log's key changed.
+    change_leaves: u64,
     checkpoint: Checkpoint,
     report: Report,
     /// The leaf before, for what leaves say about each other.
@@ -328,6 +362,7 @@ impl Run<'_, '_> {
             self.tile(tile, &bytes)?;
         }
         self.judge_silence(None);
+        self.key_changes_have_leaves();
         self.report.leaves = builder.size();
         if builder.root() != self.checkpoint.root() {
             self.found(2, CHECKPOINT_FILE, None, None, DamageKind::Root);
@@ -336,10 +371,19 @@ impl Run<'_, '_> {
         Ok(())
     }
 
+    /// Each change of key left a leaf.
+    fn key_changes_have_leaves(&mut self) {
+        // The last one may not be below the checkpoint yet.
+        let older = self.changes_due.len().saturating_sub(1) as u64;
+        if self.change_leaves < older {
+            self.found(3, KEY_CHANGES_FOLDER, None, None, DamageKind::KeyChange);
+        }
+    }
+
     /// Opens the checkpoint that was held elsewhere.
     fn outside_checkpoint(&mut self) -> Option<Checkpoint> {
         let bytes = self.options.checkpoint.take()?;
-        let outside = Checkpoint::open(&bytes, self.verifier.name(), std::slice::from_ref(&self.verifier));
+        let outside = self.log.open(self.disk, &bytes);
         let usable = outside.ok().filter(|outside| outside.size() <= self.checkpoint.size());
         if usable.is_none() {
             let end = Some(self.checkpoint.size());
@@ -353,8 +397,7 @@ impl Run<'_, '_> {
         let stored = read_if_there(self.disk, WITNESSED_FILE).map_err(io_error(WITNESSED_FILE))?;
         let Some(policy) = self.options.policy else {
             let Some(bytes) = stored else { return Ok(None) };
-            let known = std::slice::from_ref(&self.verifier);
-            let Ok(witnessed) = Checkpoint::open(&bytes, self.verifier.name(), known) else {
+            let Ok(witnessed) = self.log.open(self.disk, &bytes) else {
                 self.found(1, WITNESSED_FILE, None, None, DamageKind::Checkpoint);
                 return Ok(None);
             };
@@ -362,10 +405,10 @@ impl Run<'_, '_> {
         };
         // The newest checkpoint serves as well, if somebody has put the witnesses' lines behind it.
         let newest = read_if_there(self.disk, CHECKPOINT_FILE).map_err(io_error(CHECKPOINT_FILE))?;
-        let known = std::slice::from_ref(&self.verifier);
+        let log = self.log.succession();
         let believed = newest.iter().chain(&stored).find_map(|bytes| {
             let note = SignedNote::parse(bytes).ok()?;
-            policy.open(&note, self.verifier.name(), known).ok()
+            policy.open_of(&note, &log).ok()
         });
         if believed.is_none() {
             self.found(1, WITNESSED_FILE, None, None, DamageKind::Quorum);
@@ -509,6 +552,7 @@ impl Run<'_, '_> {
         self.judge_silence(Some(&leaf));
         self.epoch(file, offset, &leaf);
         self.report.starts += u64::from(starts);
+        self.change_leaves += u64::from(leaf.kind == Kind::KeyRotated as u8);
         if starts {
             self.begun.insert(index);
         }
@@ -579,7 +623,7 @@ impl Run<'_, '_> {
             self.found(3, &segment_file(0), None, Some(0), DamageKind::Missing);
             return Ok(());
         }
-        let keys = self.options.root_key.map(|root| Keys::new(root, self.verifier.name()));
+        let keys = self.options.root_key.map(|root| Keys::new(root, self.log.origin()));
         let mut expired = Expired::default();
         if let Some(keys) = &keys {
             self.keys(keys)?;
@@ -599,6 +643,24 @@ impl Run<'_, '_> {
                 return Ok(());
             }
         }
+        if walk.keys.is_some() {
+            self.key_changes_recorded()?;
+        }
+        Ok(())
+    }
+
+    /// Each change of key is in the log, and the log tells of no other.
+    fn key_changes_recorded(&mut self) -> Result<(), Error> {
+        for (file, bytes) in std::mem::take(&mut self.changes_due) {
+            if !self.changed.iter().any(|told| told.as_bytes() == bytes) {
+                self.found(5, &file, None, None, DamageKind::KeyChange);
+            }
+        }
+        let notes = change_notes(self.disk)?;
+        let told = self.changed.iter().filter(|told| !notes.iter().any(|(_, note)| note == told.as_bytes()));
+        for _ in 0..told.count() {
+            self.found(5, KEY_CHANGES_FOLDER, None, None, DamageKind::KeyChange);
+        }
         Ok(())
     }
 
@@ -609,7 +671,7 @@ impl Run<'_, '_> {
             self.found(5, &file, None, None, DamageKind::Key);
         }
         match keys.checkpoint_signer(self.disk) {
-            Ok(signer) if signer.verifier() == self.verifier => {}
+            Ok(signer) if signer.verifier() == *self.log.succession().current() => {}
             Ok(_) => self.found(5, CHECKPOINT_KEY_FILE, None, None, DamageKind::Key),
             Err(Error::Damaged(damage)) => self.found(5, CHECKPOINT_KEY_FILE, None, None, damage.kind),
             // Found above.
@@ -668,9 +730,9 @@ impl Run<'_, '_> {
         };
         let begins = match &expected {
             Some(previous) => scan.follows(previous),
-            None => number > 0 || scan.header.previous == chain_origin(self.verifier.name()),
+            None => number > 0 || scan.header.previous == chain_origin(self.log.origin()),
         };
-        if !begins || scan.header.origin != self.verifier.name() {
+        if !begins || scan.header.origin != self.log.origin() {
             let index = expected.map_or(scan.header.first, |position| position.index);
             self.found(3, &scan.name, Some(0), Some(index), DamageKind::Chain);
         }
@@ -721,7 +783,7 @@ impl Run<'_, '_> {
         self.report.tail.records += header.end().saturating_sub(self.report.size.max(header.first));
         let Some(keys) = keys else { return Ok(()) };
         let (name, offset) = (scan.name.clone(), Some(scan.offset - header.frame_bytes()));
-        let place = FramePlace { origin: self.verifier.name(), segment: scan.header.segment };
+        let place = FramePlace { origin: self.log.believed().name(), segment: scan.header.segment };
         let Some(raw) = walk.opener.open(header, &place, keys, scan.body()) else {
             self.found(5, &name, offset, Some(header.first), DamageKind::Sealing);
             return Ok(());
@@ -730,6 +792,7 @@ impl Run<'_, '_> {
         let mut index = header.first;
         for canonical in records.by_ref() {
             let record = decoded(canonical);
+            self.key_change(record.as_ref());
             if record.as_ref().is_some_and(|record| !self.epoch_head(index, record, header.epoch)) {
                 self.found(5, &name, offset, Some(index), DamageKind::Epoch);
             }
@@ -752,6 +815,15 @@ impl Run<'_, '_> {
             self.found(5, &name, offset, Some(index), DamageKind::Record);
         }
         Ok(())
+    }
+
+    /// Keeps what a record says of a change of key; other words of that kind tell that a key signs no more.
+    fn key_change(&mut self, record: Option<&Record<'_>>) {
+        let told = record.filter(|record| record.kind == Kind::KeyRotated);
+        let Some(detail) = told.and_then(|record| record.detail.as_deref()) else { return };
+        if KeyChange::open(detail.as_bytes()).is_ok() && !self.changed.iter().any(|known| known == detail) {
+            self.changed.push(detail.to_owned());
+        }
     }
 
     /// Compares one record with its leaf; returns what is wrong.
@@ -907,13 +979,12 @@ impl Walk {
 pub fn export_tlog(folder: &Path, out: &Path) -> Result<u64, Error> {
     let from = Folder::open(folder).map_err(|source| Error::io("open the trail's folder", source))?;
     let to = Folder::create(out).map_err(|source| Error::io("make the export's folder", source))?;
-    let verifier = read_verifier(&from)?;
+    let log = LogKeys::read(&from)?;
     // The checkpoint first: the tree may grow meanwhile, but what this one covers stays.
     let bytes = from.read(CHECKPOINT_FILE).map_err(|source| Error::io("read the checkpoint", source))?;
-    let checkpoint =
-        Checkpoint::open(&bytes, verifier.name(), std::slice::from_ref(&verifier)).map_err(|_| {
-            Error::Damaged(damage(CHECKPOINT_FILE.to_owned(), None, None, DamageKind::Checkpoint))
-        })?;
+    let checkpoint = log.open(&from, &bytes).map_err(|_| {
+        Error::Damaged(damage(CHECKPOINT_FILE.to_owned(), None, None, DamageKind::Checkpoint))
+    })?;
     let size = checkpoint.size();
     for tile in tlog::tiles_of(size) {
         copy(read_tile(&from, tile), &to, &tile.path())?;
@@ -922,6 +993,10 @@ pub fn export_tlog(folder: &Path, out: &Path) -> Result<u64, Error> {
         copy(read_bundle(&from, bundle), &to, &bundle.path())?;
     }
     copy(read_if_there(&from, VERIFIER_FILE), &to, VERIFIER_FILE)?;
+    for (file, note) in change_notes(&from)? {
+        let place = file.trim_start_matches("tree/").to_owned();
+        copy(Ok(Some(note)), &to, &place)?;
+    }
     copy(Ok(Some(bytes)), &to, "checkpoint")?;
     Ok(size)
 }

@@ -25,5 +25,7 @@ mod memory;
 mod mutation;
 #[path = "it/reading.rs"]
 mod reading;
+#[path = "it/rotation.rs"]
+mod rotation;
 #[path = "it/support.rs"]
 mod support;

@@ -12,6 +12,7 @@
 
 mod document;
 mod error;
+mod escrow;
 mod files;
 mod root_key;
 mod seal;
@@ -27,6 +28,7 @@ use document::Document;
 use seal::{Key, key_of};
 
 pub use error::{Error, RootKeyError};
+pub use escrow::{CUSTODIANS_MAX, Escrow, EscrowError, PASSPHRASE_CHARS_MIN, root_key_id};
 pub use root_key::{root_key_create, root_key_load};
 
 /// How Wardline logs in at a resource.

@@ -2,16 +2,30 @@
 //!
 //! How it is done is in `changes`; nothing here acts.
 
+mod accounts;
+mod policy;
+mod recertify;
+mod training;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use model::{PersonId, Record, Secret};
+use model::{Micros, PersonId, Record, Secret};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::ToSchema;
+
+pub(crate) use accounts::{AccountAsk, AccountView, AgentAsk, AgentReply, DelegationView};
+pub(crate) use policy::{PolicyAsk, PolicyView};
+pub(crate) use recertify::{
+    Answered, CampaignReport, CampaignView, Over, RecertifyAsk, RecertifyReply, RightView,
+};
+pub(crate) use training::{Completed, CompletionView, LessonView, Told, TrainingAsk, TrainingReply};
 
 /// A password on its way to the server process: serialised for the socket, never shown.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, ToSchema)]
+#[schema(value_type = String, format = Password)]
 pub(crate) struct Sensitive(pub(crate) Secret);
 
 impl Serialize for Sensitive {
@@ -63,7 +77,22 @@ pub(crate) enum Request {
     /// Who was barred, and how long it took, told from one time to before another.
     ReportLeavers { from_us: u64, to_us: u64 },
     /// Exchange a password for a token.
-    Login { name: String, password: Sensitive, life_s: Option<u64> },
+    Login {
+        name: String,
+        password: Sensitive,
+        life_s: Option<u64>,
+        /// Of the second factor, where it is shown.
+        #[serde(default)]
+        code: Option<Sensitive>,
+    },
+    /// Give a person an authenticator in place of the one before.
+    UserTotp { name: String },
+    /// Give a person recovery codes in place of those before.
+    UserRecoveryCodes { name: String },
+    /// Which second factors a person has.
+    UserFactors { name: String },
+    /// Take all second factors of a person away.
+    UserFactorsRemove { name: String },
     /// End one token.
     TokenRevoke { id: String },
     /// End all tokens of a person.
@@ -137,12 +166,26 @@ pub(crate) enum Request {
     AccessRevoke { number: u64, reason: String },
     /// List requests and grants.
     AccessList { also_closed: bool },
+    /// What people must learn, and did.
+    Training(TrainingAsk),
+    /// Campaigns in which people look at the rights of others.
+    Recertify(RecertifyAsk),
+    /// What accounts are, and who answers for them.
+    Account(AccountAsk),
+    /// Programs that act for people.
+    Agent(AgentAsk),
+    /// What a policy is, or was, made from.
+    Policy(PolicyAsk),
     /// Who may do what with Wardline itself.
     OperatorRights {},
     /// The keys of the trail.
     KeyList {},
     /// Make further class keys of this month.
     KeyRotate {},
+    /// Let another key sign checkpoints.
+    KeyRotateCheckpoint { overlap_days: u32 },
+    /// The root key is sealed for the day when its file is lost.
+    KeyEscrow { key_id: String, custodians: u8 },
     /// Keep entries beyond their time.
     HoldAdd { hold: NewHold },
     /// What is held.
@@ -192,7 +235,7 @@ pub(crate) enum Request {
 }
 
 /// Which sessions are meant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Which {
     /// One, by its id.
@@ -204,7 +247,7 @@ pub(crate) enum Which {
 }
 
 /// What a lock is on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum LockOn {
     /// A person, by login name.
@@ -249,6 +292,14 @@ pub(crate) enum Reply {
     Leavers(Vec<LeaverView>),
     /// A fresh token.
     Token(TokenView),
+    /// A fresh secret of an authenticator, in clear: the only time.
+    Authenticator { person: String, secret: Sensitive, address: Sensitive },
+    /// Fresh recovery codes, in clear: the only time.
+    RecoveryCodes { person: String, codes: Vec<Sensitive> },
+    /// The second factors of a person.
+    Factors(FactorsView),
+    /// How many second factors were taken away.
+    FactorsRemoved { factors: u64 },
     /// How many tokens ended.
     Revoked { tokens: u64 },
     /// A fresh token of a system that reports, in clear: the only time.
@@ -267,6 +318,16 @@ pub(crate) enum Reply {
     Locks(Vec<LockView>),
     /// Requests and grants.
     Requests(Vec<RequestView>),
+    /// About training.
+    Training(TrainingReply),
+    /// About campaigns.
+    Recertify(RecertifyReply),
+    /// Accounts.
+    Accounts(Vec<AccountView>),
+    /// About agents.
+    Agent(AgentReply),
+    /// What a policy was made from.
+    Policy(PolicyView),
     /// Decisions.
     Matrix(Vec<CellView>),
     /// What would become of a statement.
@@ -281,6 +342,8 @@ pub(crate) enum Reply {
     Rights(RightsView),
     /// Keys.
     Keys(Vec<KeyView>),
+    /// Another key signs.
+    KeyChanged(KeyChangeView),
     /// Holds.
     Holds(Vec<HoldView>),
     /// Months.
@@ -302,7 +365,7 @@ pub(crate) struct NewHold {
 }
 
 /// A key, without the key.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct KeyView {
     pub(crate) class: String,
     pub(crate) period: u32,
@@ -311,8 +374,19 @@ pub(crate) struct KeyView {
     pub(crate) current: bool,
 }
 
-/// A hold. The patient is not told: whoever asks may read no sealed values.
+/// A change of the key that signs checkpoints.
 #[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct KeyChangeView {
+    pub(crate) number: u32,
+    pub(crate) old: String,
+    pub(crate) new: String,
+    pub(crate) entries: u64,
+    pub(crate) both_until: String,
+    pub(crate) entry: u64,
+}
+
+/// A hold. The patient is not told: whoever asks may read no sealed values.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct HoldView {
     pub(crate) id: u64,
     pub(crate) reason: String,
@@ -327,7 +401,7 @@ pub(crate) struct HoldView {
 }
 
 /// A month of the trail.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct MonthView {
     pub(crate) month: u32,
     pub(crate) first: u64,
@@ -342,7 +416,7 @@ pub(crate) struct MonthView {
 }
 
 /// An act that takes two people.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct AgreementView {
     pub(crate) id: u64,
     pub(crate) what: String,
@@ -355,8 +429,29 @@ pub(crate) struct AgreementView {
     pub(crate) done_at: Option<String>,
 }
 
+/// The second factors of a person, without their secrets.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct FactorsView {
+    pub(crate) person: String,
+    /// When an authenticator was given out.
+    pub(crate) totp_added_at: Option<String>,
+    /// When its first code was taken.
+    pub(crate) totp_confirmed_at: Option<String>,
+    pub(crate) recovery_codes_left: usize,
+    pub(crate) passkeys: Vec<PasskeyView>,
+}
+
+/// A passkey, without its key.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct PasskeyView {
+    pub(crate) id: String,
+    pub(crate) label: String,
+    pub(crate) added_at: String,
+    pub(crate) used_at: Option<String>,
+}
+
 /// Who may do what with Wardline itself.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct RightsView {
     pub(crate) you: String,
     pub(crate) yours: Vec<String>,
@@ -365,7 +460,7 @@ pub(crate) struct RightsView {
 }
 
 /// A person, for humans and machines.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct PersonView {
     pub(crate) id: String,
     pub(crate) name: String,
@@ -381,7 +476,7 @@ pub(crate) struct PersonView {
 }
 
 /// What ended because somebody was barred.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct DepartureView {
     pub(crate) sessions: u64,
     pub(crate) tokens: u64,
@@ -438,7 +533,7 @@ pub(crate) struct LeaverView {
 }
 
 /// An open session.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct OpenSession {
     pub(crate) id: String,
     pub(crate) person: String,
@@ -446,6 +541,9 @@ pub(crate) struct OpenSession {
     pub(crate) address: String,
     /// What the client program calls itself.
     pub(crate) client: String,
+    /// The program that acts for the person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) agent: Option<String>,
     pub(crate) since: String,
     /// How many operations were asked.
     pub(crate) asked: u64,
@@ -454,7 +552,7 @@ pub(crate) struct OpenSession {
 }
 
 /// A request for access, and what became of it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct RequestView {
     pub(crate) number: u64,
     pub(crate) person: String,
@@ -476,7 +574,7 @@ pub(crate) struct RequestView {
 }
 
 /// A lock in force.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct LockView {
     pub(crate) number: u64,
     /// `person`, `role`, `resource` or `address`.
@@ -488,7 +586,7 @@ pub(crate) struct LockView {
 }
 
 /// A token, in clear: the only time.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct TokenView {
     pub(crate) token: Sensitive,
     pub(crate) id: String,
@@ -581,17 +679,26 @@ pub(crate) struct OriginView {
 pub(crate) struct Refusal {
     pub(crate) message: String,
     pub(crate) help: Option<String>,
+    /// For want of a right.
+    #[serde(default)]
+    pub(crate) denied: bool,
 }
 
 impl Refusal {
     /// Says why.
     pub(crate) fn new(message: impl Into<String>) -> Refusal {
-        Refusal { message: message.into(), help: None }
+        Refusal { message: message.into(), help: None, denied: false }
     }
 
     /// Adds what to do.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Refusal {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Says that it is for want of a right.
+    pub(crate) fn denied(mut self) -> Refusal {
+        self.denied = true;
         self
     }
 
@@ -666,6 +773,8 @@ pub(crate) struct ActingPerson {
     pub(crate) id: PersonId,
     pub(crate) name: String,
     pub(crate) roles: Vec<String>,
+    /// When they last showed a second factor.
+    pub(crate) factor_at: Option<Micros>,
 }
 
 /// What the names of other systems begin with.

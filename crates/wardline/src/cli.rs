@@ -6,7 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::Micros;
 
+use crate::commands::account::{AccountCommand, AgentCommand};
+use crate::commands::policy::PolicyCommand;
+use crate::commands::recertify::RecertifyCommand;
 use crate::commands::sessions::{LockCommand, SessionCommand};
+use crate::commands::training::TrainingCommand;
 use crate::commands::{operator, retention};
 use crate::output;
 
@@ -69,6 +73,21 @@ pub(crate) enum Command {
     /// Keep a person, a role, a resource or a device out, at once and until further notice
     #[command(subcommand)]
     Lock(LockCommand),
+    /// What people must learn, and did
+    #[command(subcommand)]
+    Training(TrainingCommand),
+    /// Examples that the policy must answer rightly, and who may do what, also on a past day
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Let named people look at the rights that others hold
+    #[command(subcommand)]
+    Recertify(RecertifyCommand),
+    /// What accounts are, and who answers for them
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Programs that act on behalf of people
+    #[command(subcommand)]
+    Agent(AgentCommand),
     /// Read the trail
     #[command(subcommand)]
     Trail(Trail),
@@ -276,6 +295,8 @@ Examples:
         #[command(flatten)]
         output: Json,
     },
+    #[command(flatten)]
+    Factor(crate::commands::factors::Factor),
     /// List the people
     #[command(after_help = "Examples:\n  wardline user list\n  wardline user list --json")]
     List {
@@ -308,6 +329,7 @@ The token goes where the password goes. Its life ends by itself, or by `wardline
 
 Examples:
   wardline login ann
+  wardline login ann --second-factor
   wardline login ann --life-s 3600 --json
   export PGPASSWORD=$(wardline login ann --token-only); psql -h 127.0.0.1 -p 6432 -U ann hospital
   wardline login ann --pgpass >> ~/.pgpass
@@ -323,7 +345,10 @@ pub(crate) struct Login {
     /// Life of the token in seconds; `sign_in.token_lifetime_s_max` is the default and the most
     #[arg(long, value_name = "SECONDS")]
     pub(crate) life_s: Option<u64>,
-    /// Read the password from the first line of standard input
+    /// Ask for a code of the second factor too: of the authenticator, or a recovery code
+    #[arg(long)]
+    pub(crate) second_factor: bool,
+    /// Read the password from the first line of standard input, and the code from the second
     #[arg(long)]
     pub(crate) password_stdin: bool,
     /// Keep the token for `wardline --as NAME`, in a file that nobody else can read
@@ -503,6 +528,7 @@ pub(crate) enum KindName {
     SegmentOpened,
     PolicyActivated,
     ConfigActivated,
+    KeyRotated,
     KeyDestroyed,
     EpochHead,
     SignIn,

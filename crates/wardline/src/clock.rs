@@ -4,6 +4,8 @@
 //! the time of day, forwards or backwards, is an incident in the trail, an error in the log, and a metric. A machine that
 //! was asleep looks the same, and is told the same. Slow corrections, such as NTP makes, are no steps.
 
+mod ntp;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,6 +14,8 @@ use tokio::task::JoinHandle;
 
 use crate::node::Node;
 
+pub(crate) use ntp::Reference;
+
 /// How often the two clocks are compared.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// Both clocks are read within this, or again: between the two readings a busy machine may do other things.
@@ -19,9 +23,11 @@ const READING_MAX: Duration = Duration::from_millis(20);
 const READINGS_MAX: u32 = 100;
 
 /// `[trail.clock]`: which difference is a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClockWatch {
     pub(crate) step_max: Duration,
+    /// With whom the time of day is compared, if with anybody.
+    pub(crate) reference: Option<Reference>,
 }
 
 /// Both clocks at one moment.
@@ -60,6 +66,8 @@ impl Reading {
 pub(crate) fn start(node: &Arc<Node>) -> JoinHandle<()> {
     let node = Arc::clone(node);
     tokio::spawn(async move {
+        // Ends with this task.
+        let _against_others = AbortOnDrop(tokio::spawn(ntp::watch(Arc::clone(&node))));
         let mut last = Reading::now();
         loop {
             tokio::time::sleep(LOOK_PAUSE).await;
@@ -71,6 +79,14 @@ pub(crate) fn start(node: &Arc<Node>) -> JoinHandle<()> {
             }
         }
     })
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 async fn tell(node: &Node, step_ms: i64) {

@@ -261,6 +261,13 @@ fn ask_server(path: &Path, asked: &Asked) -> anyhow::Result<Option<Answer>> {
     Ok(Some(answer))
 }
 
+/// Asks the running server, if one runs and answers; a question that nobody is asked when none does.
+pub(crate) fn ask_running(config: &Config, request: Request) -> Option<Result<Reply, Refusal>> {
+    let folder = DataFolder::at(&config.data);
+    let asked = Asked { claim: CLAIM.get().cloned(), request };
+    ask_server(&folder.control_socket(), &asked).ok().flatten().map(result)
+}
+
 /// Opens the node for one request.
 fn perform_here(config: Config, lock: Lock, asked: Asked) -> anyhow::Result<Result<Reply, Refusal>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -59,9 +59,15 @@ impl Exports {
     }
 }
 
-/// Returns the file that says how far a receiver is.
-pub(crate) fn position(data: &Path, name: &str) -> PathBuf {
-    data.join("export").join(format!("{name}.position"))
+/// Returns the folder of the files that say how far receivers are.
+pub(crate) fn positions(data: &Path) -> PathBuf {
+    data.join("export")
+}
+
+/// Returns the file that says how far a receiver is in a log. One that followed another under the same node begins anew.
+pub(crate) fn position(data: &Path, name: &str, origin: &str) -> PathBuf {
+    let log = origin.rsplit_once('/').map_or(String::new(), |(_, number)| format!(".{number}"));
+    positions(data).join(format!("{name}{log}.position"))
 }
 
 fn follower(
@@ -78,7 +84,7 @@ fn follower(
         format: export.format,
         patients: export.patients,
         begin: export.begin,
-        position: position(node.folder.path(), name),
+        position: position(node.folder.path(), name, reader.origin()),
         retry_pause_max: export.retry_pause_max,
         alarm_after: export.alarm_after,
         timeout: export.timeout,

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use gateway::tls::ClientCertificate;
-use gateway::{Control, Upstream};
+use gateway::{Approval, Claim, Control, SecondDevice, Upstream};
 use identity::scram::Mechanism;
-use identity::{Proof, Reason, ScramSignIn};
+use identity::{Reason, ScramSignIn};
 use model::{Micros, Principal, ResourceId, Secret};
 use policy::Snapshot;
 use tokio::sync::watch;
@@ -15,11 +15,16 @@ use vault::Credential;
 use crate::node::Node;
 
 impl Control for Node {
+    async fn approval(&self, claim: &Claim) -> Option<Result<Approval, Reason>> {
+        self.begin_approval(claim)
+    }
+
     async fn sign_in(&self, name: &str, secret: Secret) -> Result<Principal, Reason> {
         if let Some(verdict) = self.prove_workload(name, &secret).await {
             return verdict;
         }
-        self.prove(name, secret).await.map(Proof::into_principal)
+        let proof = self.prove(name, secret).await?;
+        self.acting_for(proof).await
     }
 
     fn sign_in_certificate(&self, name: &str, certificate: &ClientCertificate) -> Result<Principal, Reason> {
@@ -43,7 +48,7 @@ impl Control for Node {
         client_final: &[u8],
     ) -> Result<(Principal, String), Reason> {
         let (proof, server_final) = self.scram_end(sign_in, name, client_final).await?;
-        Ok((proof.into_principal(), server_final))
+        Ok((self.acting_for(proof).await?, server_final))
     }
 
     fn resource(&self, name: &str) -> Option<Arc<Upstream>> {
@@ -52,7 +57,10 @@ impl Control for Node {
 
     fn credential(&self, resource: &ResourceId) -> Option<Credential> {
         match self.vault.credential(resource) {
-            Ok(Some(credential)) => Some(credential),
+            Ok(Some(credential)) => {
+                self.uses.note_upstream(&resource.0, &credential.user, Node::now(self));
+                Some(credential)
+            }
             Ok(None) => {
                 tracing::error!(%resource, "no credential; run `wardline vault set`");
                 None
@@ -66,6 +74,10 @@ impl Control for Node {
 
     fn spare_credential(&self, resource: &ResourceId) -> Option<Credential> {
         self.spare(resource)
+    }
+
+    fn second_device(&self) -> SecondDevice {
+        self.config.load().sign_in.second_device
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {

@@ -113,11 +113,13 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Seals every complete segment, and drops what need not stay. Blocks.
+    /// Seals every complete segment, and drops what need not stay: where the node writes an archive, what is not `archived`
+    /// does. Blocks.
     pub(crate) fn pass(
         &self,
         trail: &Trail,
         local_segments: Option<usize>,
+        archived: Option<u64>,
     ) -> Result<Vec<Sealed>, SealError> {
         let _alone = self.sealing.lock();
         let store = self.target.store();
@@ -136,7 +138,7 @@ impl Kept {
             trail.keep_checkpoint(&*store)?;
         }
         if let Some(kept) = local_segments {
-            let dropped = trail.drop_sealed(&*store, kept)?;
+            let dropped = trail.drop_sealed_below(&*store, kept, archived.unwrap_or(u64::MAX))?;
             if dropped > 0 {
                 tracing::info!(dropped, "trail: segments are in the store only from now on");
             }
@@ -319,8 +321,10 @@ async fn pass(node: &Arc<Node>, state: &mut Passes) -> bool {
     let checkpoint = state.checkpoint_at.elapsed() >= CHECKPOINT_PAUSE;
     let at_work = Arc::clone(node);
     let done = tokio::task::spawn_blocking(move || {
-        let local = at_work.config.load().trail_store.local_segments;
-        at_work.kept.pass(&at_work.trail, local)?;
+        let config = at_work.config.load();
+        let local = config.trail_store.local_segments;
+        let archived = archived(&at_work);
+        at_work.kept.pass(&at_work.trail, local, archived)?;
         if checkpoint {
             at_work.trail.keep_checkpoint(&*at_work.kept.target.store())?;
         }
@@ -342,6 +346,19 @@ async fn pass(node: &Arc<Node>, state: &mut Passes) -> bool {
             false
         }
     }
+}
+
+/// Returns what may be dropped for the archive's sake, where the node writes one.
+pub(crate) fn archived(node: &Node) -> Option<u64> {
+    node.config.load().archiving.map(|_| archived_through(&node.folder))
+}
+
+/// Returns up to which entry the archive is without a gap, as its index says.
+fn archived_through(folder: &DataFolder) -> u64 {
+    let index = std::fs::read_to_string(folder.path().join("archive/index")).unwrap_or_default();
+    // An archive that was never written has nothing, and one whose index is damaged lets nothing go.
+    let index: trail::ArchiveIndex = index.parse().unwrap_or_default();
+    index.gaps(index.seen).first().map_or(index.seen, |gap| gap.start)
 }
 
 /// Records what somebody must look at.

@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod accounts;
 mod admin;
+mod archiving;
 mod backup;
 mod changes;
 mod cli;
@@ -27,6 +29,7 @@ mod node;
 mod oidc;
 mod operators;
 mod output;
+mod past;
 mod prompt;
 mod reload;
 mod render;
@@ -37,6 +40,7 @@ mod serve;
 mod sign_in;
 mod standing;
 mod tls;
+mod training;
 mod upstream;
 mod web;
 mod witness;

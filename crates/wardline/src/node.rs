@@ -3,7 +3,7 @@
 //! A [`Node`] owns the data folder. The server keeps one for its life; a command opens one for a single change when no
 //! server runs. Either way a change goes through the same functions (`changes`), so it is recorded the same way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,12 +17,15 @@ use model::{Kind, Micros, OperationId, PersonId, Record, ResourceId};
 use parking_lot::Mutex;
 use phi::operator::KeyId;
 use phi::{Class, Keys};
-use policy::{Lock as PolicyLock, Locked, Person, Role, Rule, Snapshot, Sources};
-use registry::{Home, LockRow, LockedRow, PersonRow, Registry, RequestRow};
+use policy::{Delegation, Due, Lock as PolicyLock, Locked, Person, Role, Rule, Snapshot, Sources};
+use registry::{
+    AccountKind, DelegationRow, Details, Home, LockRow, LockedRow, PersonRow, Registry, RequestRow, Training,
+};
 use tokio::sync::watch;
 use trail::Trail;
 use vault::{Vault, VaultWriter};
 
+use crate::accounts::Uses;
 use crate::admin::{Actor, Refusal};
 use crate::config::Config;
 use crate::data::{DataFolder, Lock};
@@ -31,7 +34,9 @@ use crate::keep::{self, Begin, Kept};
 use crate::oidc::Oidc;
 use crate::output::{self, hex};
 use crate::standing::{Known, Standing};
-use crate::{upstream, workloads};
+use crate::training::{self, Lesson};
+use crate::web::{Approvals, Browsers, Ceremonies};
+use crate::{past, upstream, workloads};
 
 /// Longest `detail` that this crate records; far below the trail's own limit.
 pub(crate) const DETAIL_BYTES_MAX: usize = 4 << 10;
@@ -62,6 +67,14 @@ pub(crate) struct Node {
     pub(crate) oidc: Oidc,
     /// What is asked of the directory.
     pub(crate) ldap: crate::ldap::Checks,
+    /// Who is signed in in a browser.
+    pub(crate) browsers: Browsers,
+    /// Sessions that wait for approval in a browser.
+    pub(crate) approvals: Approvals,
+    /// Passkeys that are being made or used.
+    pub(crate) ceremonies: Ceremonies,
+    /// Opens the secrets of authenticators.
+    pub(crate) totp: identity::totp::Sealer,
     /// What is open on all listeners.
     pub(crate) sessions: Arc<Sessions>,
     /// The configuration in force.
@@ -83,6 +96,8 @@ pub(crate) struct Node {
     repeated_at: AtomicU64,
     /// One change at a time: what is checked before the record is still true after it.
     pub(crate) turn: tokio::sync::Mutex<()>,
+    /// When accounts were last used.
+    pub(crate) uses: Uses,
     _lock: Lock,
 }
 
@@ -104,8 +119,8 @@ impl Node {
         let root = load_root_key(&folder.root_key())?;
         let vault = Vault::open(&folder.vault(), &root)?;
         let vault_writer = VaultWriter::open(&folder.vault(), &root)?;
-        let home = match &config.registry {
-            Some(server) => Home::Postgres(server.clone()),
+        let home = match config.registry_server()? {
+            Some(server) => Home::Postgres(server),
             None => Home::File(folder.registry()),
         };
         let registry = Registry::open_at(&home).await.with_context(|| format!("the registry {home}"))?;
@@ -128,6 +143,10 @@ impl Node {
             held_change: AtomicU64::new(held),
             repeated_at: AtomicU64::new(0),
             salts: Salts::new(&root),
+            browsers: Browsers::default(),
+            approvals: Approvals::default(),
+            ceremonies: Ceremonies::default(),
+            totp: identity::totp::Sealer::new(&root),
             hashing: Hashing::new(),
             oidc: Oidc::default(),
             ldap: crate::ldap::Checks::default(),
@@ -145,6 +164,7 @@ impl Node {
             kept: Arc::new(kept),
             vault,
             vault_writer: Mutex::new(vault_writer),
+            uses: Uses::default(),
             rotating: tokio::sync::Mutex::new(()),
             _lock: lock,
         })
@@ -154,6 +174,7 @@ impl Node {
     pub(crate) async fn enter_service(&self) -> anyhow::Result<()> {
         let config = self.config.load_full();
         self.record(&config_activated(&config, self.now())).await?;
+        self.keep_policy_in_force().await?;
         self.repeat_change().await?;
         self.serving.store(true, Ordering::Release);
         Ok(())
@@ -223,6 +244,9 @@ impl Node {
 
     /// Closes registry and trail; everything recorded so far is durable and under a checkpoint.
     pub(crate) async fn close(&self) -> anyhow::Result<()> {
+        if let Err(refusal) = self.write_uses().await {
+            tracing::warn!(%refusal, "when accounts were last used is not known for the last minute");
+        }
         self.registry.close().await;
         let (trail, target) = (self.trail.clone(), self.kept.target.clone());
         let closed = tokio::task::spawn_blocking(move || {
@@ -262,15 +286,27 @@ impl Node {
     pub(crate) async fn publish(&self, config: &Config) -> Result<(), Refusal> {
         let subjects = Subjects::read(&self.registry).await.map_err(|error| Refusal::because(&error))?;
         let version = version_after(self.policy.load().version());
-        let snapshot =
-            compile(config, &subjects, version).map_err(|error| Refusal::new(error.to_string()))?;
+        let (snapshot, kept) =
+            compile_kept(config, &subjects, version).map_err(|error| Refusal::new(error.to_string()))?;
         if self.serving.load(Ordering::Acquire) {
+            let kept = self.registry.keep_policy(snapshot.digest(), &kept, self.now()).await;
+            kept.map_err(|error| Refusal::because(&error))?;
             let recorded = self.record(&self.policy_activated(&snapshot)).await;
             recorded.map_err(|error| Refusal::because(&error))?;
         }
         self.policy.store(Arc::new(snapshot));
         self.policy_version.send_replace(version);
         Ok(())
+    }
+
+    /// Keeps what the policy in force is made from, and returns that policy, made again.
+    pub(crate) async fn keep_policy_in_force(&self) -> Result<Snapshot, Refusal> {
+        let subjects = Subjects::read(&self.registry).await.map_err(|error| Refusal::because(&error))?;
+        let made = compile_kept(&self.config.load(), &subjects, self.snapshot().version());
+        let (snapshot, kept) = made.map_err(|error| Refusal::new(error.to_string()))?;
+        let kept = self.registry.keep_policy(snapshot.digest(), &kept, self.now()).await;
+        kept.map_err(|error| Refusal::because(&error))?;
+        Ok(snapshot)
     }
 
     fn policy_activated(&self, snapshot: &Snapshot) -> Record<'static> {
@@ -303,6 +339,9 @@ pub(crate) fn load_root_key(path: &Path) -> anyhow::Result<model::RootKey> {
         }
         bail!("there is no root key at {}; run `wardline init`, or bring the key back", path.display());
     }
+    if let Some(root) = crate::commands::escrow::root_key_of(path)? {
+        return Ok(root);
+    }
     Ok(vault::root_key_load(path)?)
 }
 
@@ -318,6 +357,9 @@ pub(crate) struct Subjects {
     locks: Vec<LockRow>,
     /// In force when they were read.
     grants: Vec<RequestRow>,
+    training: Training,
+    accounts: HashMap<PersonId, Details>,
+    delegations: Vec<DelegationRow>,
 }
 
 impl Subjects {
@@ -326,22 +368,80 @@ impl Subjects {
         let mut grants = registry.access_requests(false).await?;
         let now = now();
         grants.retain(|grant| grant.is_in_force(now));
-        Ok(Subjects { people: registry.people().await?, locks: registry.locks_in_force().await?, grants })
+        Ok(Subjects {
+            people: registry.people().await?,
+            locks: registry.locks_in_force().await?,
+            grants,
+            training: registry.training().await?,
+            accounts: registry.account_details().await?,
+            delegations: registry.delegations(false).await?,
+        })
+    }
+
+    /// Returns the locks as policy sees them.
+    fn locks(&self) -> Vec<PolicyLock> {
+        let lock = |lock: &LockRow| {
+            let what = match &lock.locked {
+                LockedRow::Person(id) => Locked::Person(*id),
+                LockedRow::Role => Locked::Role(lock.name.clone()),
+                LockedRow::Resource => Locked::Resource(lock.name.clone()),
+                LockedRow::Address => Locked::Address(lock.name.clone()),
+            };
+            PolicyLock { number: lock.number, what }
+        };
+        self.locks.iter().map(lock).collect()
+    }
+
+    /// Returns who must learn what, and did.
+    pub(crate) fn lessons<'a>(&'a self, config: &'a Config, now: Micros) -> Vec<Lesson<'a>> {
+        let mut lessons = training::lessons(config, &self.people, &self.grants, &self.training, now);
+        // Programs learn nothing.
+        lessons.retain(|lesson| {
+            let kind =
+                self.accounts.get(&lesson.person.id).map_or(AccountKind::Person, |details| details.kind);
+            matches!(kind, AccountKind::Person | AccountKind::Shared)
+        });
+        lessons
+    }
+
+    /// Returns who was not asked yet to learn what they must: the person, their name, the course.
+    pub(crate) fn unassigned(&self, config: &Config, now: Micros) -> Vec<(PersonId, String, String)> {
+        training::unassigned(&self.lessons(config, now), &self.training)
+    }
+
+    /// Returns what rights depend on as time passes.
+    fn terms(&self, config: &Config, now: Micros) -> Terms {
+        let in_force = self.delegations.iter().filter(|delegation| delegation.is_in_force(now));
+        let delegations = in_force.map(|delegation| Delegation {
+            number: delegation.number,
+            agent: delegation.agent,
+            person: delegation.person,
+            purpose: delegation.purpose.as_deref().map(Into::into),
+            until: i64::try_from(delegation.until.0 / 1_000_000).unwrap_or(i64::MAX),
+        });
+        Terms { dues: training::dues(&self.lessons(config, now)), delegations: delegations.collect() }
     }
 }
 
 /// Compiles the policy of a configuration for these people and locks.
 pub(crate) fn compile(config: &Config, subjects: &Subjects, version: u64) -> anyhow::Result<Snapshot> {
-    let locks = subjects.locks.iter().map(|lock| {
-        let what = match &lock.locked {
-            LockedRow::Person(id) => Locked::Person(*id),
-            LockedRow::Role => Locked::Role(lock.name.clone()),
-            LockedRow::Resource => Locked::Resource(lock.name.clone()),
-            LockedRow::Address => Locked::Address(lock.name.clone()),
-        };
-        PolicyLock { number: lock.number, what }
-    });
-    compile_with(config, &subjects.people, &subjects.grants, &locks.collect::<Vec<_>>(), version)
+    let terms = subjects.terms(config, now());
+    compile_with(config, &subjects.people, &subjects.grants, &subjects.locks(), &terms, version)
+}
+
+/// The same, and what it was made from, to be kept.
+fn compile_kept(config: &Config, subjects: &Subjects, version: u64) -> anyhow::Result<(Snapshot, Vec<u8>)> {
+    let terms = subjects.terms(config, now());
+    with_sources(config, &subjects.people, &subjects.grants, &subjects.locks(), &terms, |sources| {
+        Ok((compile_sources(sources, version)?, past::Kept::of(sources).to_bytes()?))
+    })
+}
+
+/// What rights depend on as time passes.
+#[derive(Debug, Default)]
+pub(crate) struct Terms {
+    pub(crate) dues: Vec<Due>,
+    pub(crate) delegations: Vec<Delegation>,
 }
 
 /// Returns a grant as a role of its own: what the role it is of allows, on its resource alone and, where purposes are
@@ -377,8 +477,28 @@ pub(crate) fn compile_with(
     people: &[PersonRow],
     grants: &[RequestRow],
     locks: &[PolicyLock],
+    terms: &Terms,
     version: u64,
 ) -> anyhow::Result<Snapshot> {
+    with_sources(config, people, grants, locks, terms, |sources| compile_sources(sources, version))
+}
+
+fn compile_sources(sources: &Sources<'_>, version: u64) -> anyhow::Result<Snapshot> {
+    Snapshot::compile(sources, version).map_err(|diagnostics| {
+        let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("the policy is not valid:\n{}", lines.join("\n"))
+    })
+}
+
+/// Puts together what a policy is made from.
+fn with_sources<T>(
+    config: &Config,
+    people: &[PersonRow],
+    grants: &[RequestRow],
+    locks: &[PolicyLock],
+    terms: &Terms,
+    make: impl FnOnce(&Sources<'_>) -> T,
+) -> T {
     let defined = |role: &str| config.roles.iter().any(|known| known.name == role);
     // A lock on a role is on whoever has it by a grant, too: their role has another name here.
     let locked =
@@ -409,7 +529,11 @@ pub(crate) fn compile_with(
     members.extend(workloads::members(config));
     let resources: Vec<ResourceId> = config.resource_ids();
     let classes = Class::ALL.map(Class::name);
+    let courses: Vec<_> = config.courses.iter().map(|(name, course)| course.of_policy(name)).collect();
+    let renamed = grants.iter().map(|grant| (grant.role.as_str(), format!("grant.{}", grant.number)));
+    let factors = config.factor_rules(&renamed.collect::<Vec<_>>());
     let sources = Sources {
+        factors: &factors,
         roles: &roles,
         cedar: &config.policies,
         people: &members,
@@ -417,11 +541,11 @@ pub(crate) fn compile_with(
         resources: &resources,
         classes: &classes,
         purposes: &config.purposes,
+        courses: &courses,
+        dues: &terms.dues,
+        delegations: &terms.delegations,
     };
-    Snapshot::compile(&sources, version).map_err(|diagnostics| {
-        let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("the policy is not valid:\n{}", lines.join("\n"))
-    })
+    make(&sources)
 }
 
 /// Returns the record that a configuration came into force.

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use identity::Means;
 use model::{Action, Kind, Outcome, Phase, Record, Verdict};
 
-use crate::admin::{ActingPerson, Actor, Claim, Refusal, Reply, Request, RightsView};
+use crate::admin::{ActingPerson, Actor, AgentAsk, Claim, RecertifyAsk, Refusal, Reply, Request, RightsView};
 use crate::node::{DETAIL_BYTES_MAX, Node};
 use crate::output;
 use crate::standing::Standing;
@@ -31,12 +31,20 @@ pub(crate) enum Right {
     PrivacyOfficer,
     /// Agrees to what another person proposed.
     Approver,
+    /// Enters who has learnt what.
+    Trainer,
 }
 
 impl Right {
     /// All rights.
-    pub(crate) const ALL: [Right; 5] =
-        [Right::Admin, Right::Auditor, Right::KeyAdmin, Right::PrivacyOfficer, Right::Approver];
+    pub(crate) const ALL: [Right; 6] = [
+        Right::Admin,
+        Right::Auditor,
+        Right::KeyAdmin,
+        Right::PrivacyOfficer,
+        Right::Approver,
+        Right::Trainer,
+    ];
 
     /// Returns the word of the configuration.
     pub(crate) fn name(self) -> &'static str {
@@ -46,6 +54,7 @@ impl Right {
             Right::KeyAdmin => "key-admin",
             Right::PrivacyOfficer => "privacy-officer",
             Right::Approver => "approver",
+            Right::Trainer => "trainer",
         }
     }
 
@@ -89,7 +98,7 @@ struct Needed {
 
 /// Says what a request takes. A new request does not compile until somebody decided that.
 fn needed(request: &Request) -> Needed {
-    use Right::{Admin, Approver, Auditor, KeyAdmin, PrivacyOfficer};
+    use Right::{Admin, Approver, Auditor, KeyAdmin, PrivacyOfficer, Trainer};
     let (rights, action): (&[&[Right]], Action) = match request {
         // Whoever knows the password may have a token, and everybody may ask what they may do.
         Request::Login { .. }
@@ -105,6 +114,9 @@ fn needed(request: &Request) -> Needed {
         | Request::UserEnable { .. }
         | Request::UserDelete { .. }
         | Request::UserRoles { .. }
+        | Request::UserTotp { .. }
+        | Request::UserRecoveryCodes { .. }
+        | Request::UserFactorsRemove { .. }
         | Request::TokenRevoke { .. }
         | Request::TokensRevoke { .. }
         | Request::VaultSet { .. }
@@ -131,9 +143,28 @@ fn needed(request: &Request) -> Needed {
         Request::AccessList { .. } => {
             (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review)
         }
+        Request::Training(ask) if ask.changes() => (&[&[Trainer, Admin]], Action::Administer),
+        Request::Training(_) => (&[&[Trainer, Admin, Auditor, PrivacyOfficer, Approver]], Action::Review),
+        // A reviewer need hold nothing; that it is the one who was named is checked where it is done.
+        Request::Recertify(RecertifyAsk::Decide { .. } | RecertifyAsk::Show { .. }) => (&[], Action::Approve),
+        Request::Recertify(RecertifyAsk::Start { .. }) => {
+            (&[&[Admin, PrivacyOfficer, Approver]], Action::Approve)
+        }
+        Request::Recertify(_) => (&[&[Admin, Auditor, PrivacyOfficer, Approver]], Action::Review),
+        Request::Account(ask) if ask.changes() => (&[&[Admin]], Action::Administer),
+        Request::Account(_) => (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review),
+        Request::Policy(_) => (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review),
+        Request::Agent(AgentAsk::Add { .. }) => (&[&[Admin]], Action::Administer),
+        // People delegate for themselves, and end what is theirs.
+        Request::Agent(AgentAsk::Delegate { .. } | AgentAsk::End { .. }) => (&[], Action::Connect),
+        Request::Agent(AgentAsk::List { .. }) => {
+            (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review)
+        }
         Request::ArchiveManifest { .. } => (&[&[Admin, KeyAdmin, Auditor]], Action::Administer),
         Request::KeyList {} => (&[&[KeyAdmin, Auditor, PrivacyOfficer]], Action::Review),
-        Request::KeyRotate {} => (&[&[KeyAdmin]], Action::Administer),
+        Request::KeyRotate {} | Request::KeyRotateCheckpoint { .. } | Request::KeyEscrow { .. } => {
+            (&[&[KeyAdmin]], Action::Administer)
+        }
         Request::HoldAdd { .. } | Request::HoldRemove { .. } => (&[&[PrivacyOfficer]], Action::Administer),
         Request::HoldList {} | Request::RetentionPlan {} | Request::Agreements {} => {
             (&[&[PrivacyOfficer, Approver, Auditor, KeyAdmin]], Action::Review)
@@ -144,6 +175,7 @@ fn needed(request: &Request) -> Needed {
             (&[&[Admin, PrivacyOfficer]], Action::Administer)
         }
         Request::UserList {}
+        | Request::UserFactors { .. }
         | Request::ReportLeavers { .. }
         | Request::WorkloadList {}
         | Request::AccessMatrix { .. }
@@ -153,6 +185,12 @@ fn needed(request: &Request) -> Needed {
         Request::TrailView { sealed: true, .. } => (&[&[Auditor], &[PrivacyOfficer]], Action::Review),
     };
     Needed { rights, action }
+}
+
+/// Says what a request takes, in words: `` `admin` or `auditor` ``; empty where it takes nothing.
+#[cfg(test)]
+pub(crate) fn needed_in_words(request: &Request) -> String {
+    needed(request).to_string()
 }
 
 /// Says what somebody wants to do, for the entry that they may not.
@@ -170,6 +208,9 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::UserEnable { name } => named("user enable", name),
         Request::UserDelete { name } => named("user delete", name),
         Request::UserRoles { name, .. } => named("user roles", name),
+        Request::UserTotp { name } => named("user totp", name),
+        Request::UserRecoveryCodes { name } => named("user recovery-codes", name),
+        Request::UserFactors { name } | Request::UserFactorsRemove { name } => named("user factors", name),
         Request::TokensRevoke { name } => named("token revoke", name),
         Request::VaultSet { resource, .. } => named("vault set", resource),
         Request::VaultRotate { resource, .. } => named("vault rotate", resource),
@@ -187,6 +228,11 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::AccessWithdraw { .. } => change("access withdraw"),
         Request::AccessRevoke { .. } => change("access revoke"),
         Request::AccessList { .. } => change("access list"),
+        Request::Training(ask) => change(ask.command()),
+        Request::Recertify(ask) => change(ask.command()),
+        Request::Account(ask) => change(ask.command()),
+        Request::Agent(ask) => change(ask.command()),
+        Request::Policy(_) => change("policy who-can"),
         Request::SessionList {} => change("session list"),
         Request::LockList {} => change("lock list"),
         Request::UserList {} => change("user list"),
@@ -208,6 +254,8 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::ArchiveManifest { .. } => change("trail archive"),
         Request::KeyList {} => change("key list"),
         Request::KeyRotate {} => change("key rotate"),
+        Request::KeyRotateCheckpoint { .. } => change("key rotate-checkpoint"),
+        Request::KeyEscrow { .. } => change("key escrow"),
         Request::HoldAdd { .. } => change("retention hold add"),
         Request::HoldList {} => change("retention hold list"),
         Request::HoldRemove { .. } => change("retention hold remove"),
@@ -244,12 +292,21 @@ impl Node {
             return Err(refusal.help("act as the server's own account, without --as"));
         }
         let reason = match self.prove(&name, token.0).await {
-            Ok(proof) if matches!(proof.means(), Means::Token(_)) => {
-                let principal = proof.into_principal();
-                let roles = principal.roles.iter().map(ToString::to_string).collect();
-                let person = ActingPerson { id: principal.id, name: principal.name.to_string(), roles };
-                return Ok(Actor { person: Some(person), ..account });
-            }
+            Ok(proof) if matches!(proof.means(), Means::Token(_)) => match self.acting_for(proof).await {
+                Ok(principal) if principal.agent.is_none() => {
+                    let roles = principal.roles.iter().map(ToString::to_string).collect();
+                    let person = ActingPerson {
+                        id: principal.id,
+                        name: principal.name.to_string(),
+                        roles,
+                        factor_at: principal.shown.factor_at,
+                    };
+                    return Ok(Actor { person: Some(person), ..account });
+                }
+                // What a person lets an agent do is done on resources, and not to Wardline.
+                Ok(_) => "an-agent",
+                Err(reason) => reason.name(),
+            },
             Ok(_) => "not-a-token",
             Err(reason) => reason.name(),
         };
@@ -292,7 +349,7 @@ impl Node {
         record.detail = Some(output::clipped(&detail, DETAIL_BYTES_MAX).into());
         self.record_urgent(&record).await.map_err(|error| Refusal::because(&error))?;
         let refusal = Refusal::new(format!("{} has no right to this: it takes {needed}", actor.shown()));
-        Err(refusal.help("rights are given in [operators.rights] of the server's configuration"))
+        Err(refusal.help("rights are given in [operators.rights] of the server's configuration").denied())
     }
 
     /// Tells who holds which right, and what the one who asks may do.
@@ -326,6 +383,7 @@ mod tests {
             id: model::PersonId(1),
             name: "ann".into(),
             roles: roles.iter().map(ToString::to_string).collect(),
+            factor_at: None,
         });
         Actor { uid: 0, name: account.into(), person }
     }

@@ -45,6 +45,40 @@ pub(crate) fn known_password(from_standard_input: bool, whose: &str) -> anyhow::
     if from_standard_input { from_stdin() } else { ask(&format!("Password for {whose}: ")) }
 }
 
+/// Tells whether somebody can be asked.
+pub(crate) fn is_terminal() -> bool {
+    io::stdin().is_terminal()
+}
+
+/// Returns one passphrase of each custodian: asked for, when they are new twice, or read from standard input, one a line.
+pub(crate) fn passphrases(count: u8, asked: bool, new: bool) -> anyhow::Result<Vec<Secret>> {
+    let mut lines = io::stdin().lock().take(LINE_BYTES_MAX * u64::from(count));
+    let mut passphrases = Vec::new();
+    for number in 1..=count {
+        if asked {
+            let passphrase = ask(&format!("Passphrase of custodian {number} of {count}: "))?;
+            if new && ask("Once more: ")? != passphrase {
+                bail!("the two passphrases differ; nothing was written");
+            }
+            passphrases.push(passphrase);
+            continue;
+        }
+        let mut text = Zeroizing::new(String::new());
+        lines.read_line(&mut text).context("reading the passphrases")?;
+        let passphrase = text.trim_end_matches(['\r', '\n']);
+        if passphrase.is_empty() {
+            bail!("standard input holds no passphrase of custodian {number}; one a line is taken");
+        }
+        passphrases.push(Secret::new(passphrase));
+    }
+    Ok(passphrases)
+}
+
+/// Returns a code of a second factor, asked for or read from the next line of standard input.
+pub(crate) fn code(from_standard_input: bool) -> anyhow::Result<Secret> {
+    if from_standard_input { from_stdin() } else { ask("Code of the authenticator, or a recovery code: ") }
+}
+
 fn ask(prompt: &str) -> anyhow::Result<Secret> {
     if !io::stdin().is_terminal() {
         bail!("there is no terminal to ask for the password; use --password-stdin");

@@ -147,6 +147,8 @@ pub(crate) fn json(entry: &Entry, opened: Option<&Opened>) -> Value {
     }
     put("source", record.source.as_ref().map(|source| json!(source)));
     put("source_event", record.source_event.as_ref().map(|event| json!(event)));
+    put("agent", record.agent.as_ref().map(|agent| json!(agent)));
+    put("sign_in", record.sign_in.as_ref().map(|how| json!(how)));
     put("certificate", record.certificate.map(|id| json!(id.to_string())));
     put("sealed_bytes", record.sealed.as_ref().map(|sealed| json!(sealed.len())));
     if let Some(opened) = opened {
@@ -181,6 +183,7 @@ pub(crate) fn text(entry: &Entry, opened: Option<&Opened>, paint: Paint) -> Stri
     line("source", record.source.as_ref().map(|source| source_of(source, record)));
     line("who", who(record));
     line("resource", resource(record));
+    line("agent", record.agent.as_ref().map(|agent| printable(agent)));
     line("purpose", record.purpose.as_ref().map(|purpose| printable(purpose)));
     line("command", record.command.as_ref().map(|command| printable(command)));
     line("statement", record.statement.as_ref().map(|statement| printable(statement)));
@@ -191,6 +194,7 @@ pub(crate) fn text(entry: &Entry, opened: Option<&Opened>, paint: Paint) -> Stri
     line("in clear", listed(&record.unmasked));
     line("decision", decision(record));
     line("result", result(record));
+    line("signed in", record.sign_in.as_ref().map(|how| format!("by {}", printable(how))));
     line("detail", record.detail.as_ref().map(|detail| printable(detail)));
     let mut text = heading(entry, paint);
     for line in lines {
@@ -228,6 +232,7 @@ fn title(kind: Kind) -> &'static str {
         Kind::PolicyActivated => "policy in force",
         Kind::ConfigActivated => "configuration in force",
         Kind::EpochHead => "where the log stood at the start",
+        Kind::KeyRotated => "the key that signs checkpoints changed",
         Kind::KeyDestroyed => "TOMBSTONE: keys destroyed",
         Kind::SignIn => "sign-in",
         Kind::SessionOpened => "session opened",

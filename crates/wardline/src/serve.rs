@@ -14,9 +14,10 @@ use gateway::{Limits, Listener, ListenerConfig, ListenerTls, Workers};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use crate::admin::Actor;
+use crate::admin::{Actor, Refusal};
+use crate::archiving;
 use crate::changes::older_registry;
 use crate::cli::Serve;
 use crate::commands::configuration;
@@ -42,6 +43,14 @@ const REPEAT_CHECK_PAUSE: Duration = Duration::from_secs(10);
 
 /// Grants are looked at no later than this, as clocks may be set.
 const EXPIRY_CHECK_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether time made decisions others: sessions decide anew within two seconds.
+const TURN_CHECK_PAUSE: Duration = Duration::from_millis(500);
+
+/// How often it is looked for rights that nobody answered for in time.
+const CAMPAIGN_CHECK_PAUSE: Duration = Duration::from_secs(2);
+/// How often it is written down when accounts were last used.
+const USES_WRITTEN_PAUSE: Duration = Duration::from_secs(60);
 
 /// After a grant that is over could not be ended.
 const EXPIRY_RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -149,10 +158,13 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
         expire_access(node),
         ldap::start(node),
         leavers::start(node),
+        keep_time(node),
         rotation::start(node),
+        leavers::start(node),
         witness::submit::start(node),
         clock::start(node),
         keep::start(node),
+        archiving::start(node, file),
     ];
     let end = signals.obey(node, file).await;
     if let Some(inbound) = inbound {
@@ -246,6 +258,41 @@ fn expire_access(node: &Arc<Node>) -> JoinHandle<()> {
             }
         }
     })
+}
+
+/// Follows what is asked of people as they come and change, and what time alone makes of their rights.
+fn keep_time(node: &Arc<Node>) -> JoinHandle<()> {
+    let node = Arc::clone(node);
+    tokio::spawn(async move {
+        let mut changes = node.snapshot_changes();
+        let mut seen = node.now();
+        let mut assigned = false;
+        let (mut judged, mut written) = (Instant::now(), Instant::now());
+        loop {
+            if !assigned || changes.has_changed().unwrap_or(false) {
+                changes.mark_unchanged();
+                assigned = told(node.assign_training().await, "training could not be assigned");
+            }
+            let now = node.now();
+            if told(node.turn_with_time(seen, now).await, "decisions could not follow the time") {
+                seen = now;
+            }
+            if judged.elapsed() >= CAMPAIGN_CHECK_PAUSE {
+                told(node.judge_campaigns().await, "what nobody answered could not be taken away");
+                judged = Instant::now();
+            }
+            if written.elapsed() >= USES_WRITTEN_PAUSE {
+                told(node.write_uses().await, "when accounts were last used could not be written down");
+                written = Instant::now();
+            }
+            tokio::time::sleep(TURN_CHECK_PAUSE).await;
+        }
+    })
+}
+
+/// Tells the operator of what failed; it is tried again.
+fn told(done: Result<(), Refusal>, what: &str) -> bool {
+    done.inspect_err(|refusal| tracing::error!(%refusal, "{what}")).is_ok()
 }
 
 fn warn_of_missing_credentials(node: &Node, config: &Config) {

@@ -40,11 +40,11 @@ pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
 }
 
 fn protected(resource: &str, protection: &Protection, keys: &Keys) -> Protected {
-    let Protection { columns, clean, patients, issuer, detects, trusted, record_numbers } =
+    let Protection { columns, clean, patients, issuer, detects, trusted, trusted_views, record_numbers } =
         protection.clone();
     let issuer = issuer.as_deref().unwrap_or(resource).into();
     let detector = detects.then(|| Detector::with_record_numbers(record_numbers));
-    Protected { columns, clean, patients, issuer, detector, trusted, keys: keys.clone() }
+    Protected { columns, clean, patients, issuer, detector, trusted, trusted_views, keys: keys.clone() }
 }
 
 fn tls(tls: &config::UpstreamTls) -> anyhow::Result<UpstreamTls> {

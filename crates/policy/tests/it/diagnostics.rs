@@ -124,7 +124,7 @@ fn ids_are_unique_and_reserved() {
         check_cedar(
             &format!("@id(\"{reserved}\") permit (principal, action, resource);"),
             &format!(
-                "policies/1.cedar:1:1: policy id `{reserved}` is reserved: ids cannot begin with `role.`, `lock.` or `wardline.`"
+                "policies/1.cedar:1:1: policy id `{reserved}` is reserved: ids cannot begin with `role.`, `lock.`, `training.`, `factor.` or `wardline.`"
             ),
         );
     }

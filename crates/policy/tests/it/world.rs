@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 
-use model::{Action, Context, Decision, Micros, Need, Object, PersonId, Principal, ResourceId, Verdict};
-use policy::{CedarFile, Diagnostic, Lock, Locked, Pattern, Person, Place, Role, Rule, Snapshot, Sources};
+use model::{
+    Action, Context, Decision, Micros, Need, Object, PersonId, Principal, ResourceId, Shown, Verdict,
+};
+use policy::{
+    CedarFile, Course, Delegation, Diagnostic, Due, FactorRule, Lock, Locked, Pattern, Person, Place, Role,
+    Rule, Snapshot, Sources,
+};
 
 /// The classes of protected values that there are.
 pub(crate) const CLASSES: &[&str] = &["age", "date", "ssn"];
@@ -20,14 +25,28 @@ pub(crate) struct World {
     pub(crate) cedar: Vec<CedarFile>,
     pub(crate) people: Vec<Person>,
     pub(crate) locks: Vec<Lock>,
+    pub(crate) factors: Vec<FactorRule>,
     pub(crate) resources: Vec<ResourceId>,
+    pub(crate) courses: Vec<Course>,
+    pub(crate) dues: Vec<Due>,
+    pub(crate) delegations: Vec<Delegation>,
 }
 
 impl World {
     /// Two resources, nobody, nothing allowed.
     pub(crate) fn new() -> World {
         let resources = ["hospital", "lab"].map(|id| ResourceId(Arc::from(id))).to_vec();
-        World { roles: Vec::new(), cedar: Vec::new(), people: Vec::new(), locks: Vec::new(), resources }
+        World {
+            roles: Vec::new(),
+            cedar: Vec::new(),
+            people: Vec::new(),
+            locks: Vec::new(),
+            factors: Vec::new(),
+            resources,
+            courses: Vec::new(),
+            dues: Vec::new(),
+            delegations: Vec::new(),
+        }
     }
 
     pub(crate) fn role(mut self, name: &str, rules: &[Rule]) -> World {
@@ -60,15 +79,24 @@ impl World {
         self
     }
 
+    pub(crate) fn factor(mut self, resource: &str, role: Option<&str>) -> World {
+        self.factors.push(FactorRule { resource: resource.to_owned(), role: role.map(str::to_owned) });
+        self
+    }
+
     pub(crate) fn compile(&self) -> Result<Snapshot, Vec<Diagnostic>> {
         let sources = Sources {
             roles: &self.roles,
             cedar: &self.cedar,
             people: &self.people,
             locks: &self.locks,
+            factors: &self.factors,
             resources: &self.resources,
             classes: CLASSES,
             purposes: &PURPOSES.map(Arc::from),
+            courses: &self.courses,
+            dues: &self.dues,
+            delegations: &self.delegations,
         };
         Snapshot::compile(&sources, 7)
     }
@@ -94,6 +122,7 @@ pub(crate) fn rule(resource: &str) -> Rule {
         unmask: Vec::new(),
         purposes: Vec::new(),
         until: None,
+        step_up_s: None,
         place: Place::default(),
     }
 }
@@ -112,7 +141,13 @@ pub(crate) fn unmask(resource: &str, classes: &[&str]) -> Rule {
 
 pub(crate) fn principal(id: u128) -> Principal {
     // Name and roles as at sign-in, which must not count.
-    Principal { id: PersonId(id), name: Arc::from("?"), roles: Arc::from([Arc::from("root")]) }
+    Principal {
+        id: PersonId(id),
+        name: Arc::from("?"),
+        roles: Arc::from([Arc::from("root")]),
+        agent: None,
+        shown: Shown::alone("test"),
+    }
 }
 
 pub(crate) fn resource(id: &str) -> ResourceId {
@@ -120,7 +155,7 @@ pub(crate) fn resource(id: &str) -> ResourceId {
 }
 
 pub(crate) fn context() -> Context {
-    Context { address: "10.1.2.3".parse().unwrap(), at: MONDAY, purpose: None }
+    Context { address: "10.1.2.3".parse().unwrap(), at: MONDAY, purpose: None, factor_at: None }
 }
 
 /// Reads `*`, `schema.name`, `schema.name()` or `class name`.

@@ -7,7 +7,7 @@ use model::{Micros, PersonId};
 use proptest::prelude::*;
 use registry::{Closed, Error, NewRequest, Registry};
 
-use super::support::{Opened, new_person};
+use super::support::{Opened, cases, new_person};
 
 const PEOPLE: u128 = 4;
 const SECOND: u64 = 1_000_000;
@@ -147,7 +147,7 @@ fn check(steps: &[Step]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(24), ..ProptestConfig::default() })]
     #[test]
     fn no_order_of_steps_leaves_a_right_without_its_reason(steps in prop::collection::vec(step(), 1..40)) {
         check(&steps);

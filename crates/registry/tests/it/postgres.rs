@@ -129,3 +129,25 @@ async fn a_wrong_password_says_so_without_it() {
     let shown = format!("{error} {error:?} {:?}", std::error::Error::source(&error));
     assert!(matches!(error, Error::Database(_)) && !shown.contains("hush"), "{shown}");
 }
+
+#[tokio::test]
+async fn a_server_on_the_way_must_prove_itself() {
+    let cluster = Cluster::start(Options { tls: true, ..Options::default() }).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let stranger = folder.path().join("other-ca.crt");
+    testbed::tls::Authority::new("somebody else").unwrap().write(&stranger).unwrap();
+    let at = |ca: &std::path::Path| {
+        let address =
+            format!("{}/postgres?sslmode=verify-full&sslrootcert={}", address(&cluster), ca.display());
+        Server::parse(&address).unwrap()
+    };
+    let error = Registry::open_on(&at(&stranger)).await.unwrap_err();
+    assert!(matches!(&error, Error::Database(sqlx::Error::Tls(_) | sqlx::Error::Io(_))), "{error:?}");
+    let server = at(&cluster.root_cert().unwrap());
+    assert!(!server.is_plain());
+    let registry = Registry::open_on(&server).await.unwrap();
+    registry.add_person(&new_person(7, "nina"), NOW).await.unwrap();
+    let sql = "select count(*) from pg_stat_ssl s join pg_stat_activity a using (pid) \
+               where s.ssl and a.application_name = 'wardline'";
+    assert!(cluster.psql(sql).unwrap().trim().parse::<u32>().unwrap() >= 1);
+}

@@ -8,6 +8,7 @@ mod detect;
 mod mask;
 mod measure;
 mod report;
+pub mod revoke;
 mod side;
 mod two_worlds;
 mod wire;
@@ -26,6 +27,7 @@ use side::{NAME, Side};
 
 pub use detect::Detect;
 pub use mask::Mask;
+pub use revoke::Revoke;
 pub use two_worlds::TwoWorlds;
 
 /// What to measure.

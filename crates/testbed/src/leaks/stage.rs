@@ -22,7 +22,8 @@ pub const PLAIN: &str = "plain";
 
 const TABLES: &str = include_str!("hospital.sql");
 
-const PROTECTED: [(&str, &str); 28] = [
+const PROTECTED: [(&str, &str); 29] = [
+    ("capped.hi", "account"),
     ("patients.id", "patient_id"),
     ("patients.mrn", "mrn"),
     ("patients.ssn", "ssn"),
@@ -55,7 +56,7 @@ const PROTECTED: [(&str, &str); 28] = [
 
 const CLEAN: &str = "[\"public.departments.*\", \"public.encounters.*\", \"public.notes.*\", \"public.patients.*\", \
     \"public.scratch.*\", \"public.parted.*\", \"public.peeked.*\", \"public.told.*\", \"public.named.*\", \"public.rated.*\", \
-    \"public.memos.*\"]";
+    \"public.memos.*\", \"public.capped.*\"]";
 
 /// One patient.
 #[derive(Debug)]
@@ -279,7 +280,9 @@ impl Stage {
 }
 
 fn protection(world: &str) -> String {
-    let mut text = format!("[resource.{world}.phi]\nclean = {CLEAN}\n[resource.{world}.phi.columns]\n");
+    let mut text = format!(
+        "[resource.{world}.phi]\nclean = {CLEAN}\ntrusted_views = [\"public.trusted_choice.*\"]\n[resource.{world}.phi.columns]\n"
+    );
     for (column, class) in PROTECTED {
         text += &format!("\"public.{column}\" = {{ class = \"{class}\" }}\n");
     }

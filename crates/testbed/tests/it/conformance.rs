@@ -6,6 +6,10 @@
 
 #[path = "conformance/access.rs"]
 mod access;
+#[path = "conformance/duty.rs"]
+mod duty;
+#[path = "conformance/factors.rs"]
+mod factors;
 #[path = "conformance/handover.rs"]
 mod handover;
 #[path = "conformance/identifiers.rs"]
@@ -38,5 +42,9 @@ mod setup;
 pub(crate) mod stage;
 #[path = "conformance/store.rs"]
 mod store;
+#[path = "conformance/vault.rs"]
+mod vault;
 #[path = "conformance/witness.rs"]
 mod witness;
+#[path = "conformance/years.rs"]
+mod years;

@@ -3,8 +3,8 @@
 //! Shared by the fuzz targets, the replay of their corpora, and the property tests.
 
 use tlog::{
-    Bundle, Checkpoint, Frontier, Hash, NoteSigner, NoteVerifier, OfflineProof, SignedNote, Tile, TreeFile,
-    decode_bundle, encode_entry, root_from_tiles, verify_consistency, verify_inclusion,
+    Bundle, Checkpoint, Frontier, Hash, KeyChange, NoteSigner, NoteVerifier, OfflineProof, SignedNote, Tile,
+    TreeFile, decode_bundle, encode_entry, root_from_tiles, verify_consistency, verify_inclusion,
 };
 
 /// Notes, checkpoints, proofs and keys: what is accepted is written back byte for byte.
@@ -17,6 +17,9 @@ pub(crate) fn note(bytes: &[u8]) {
         if let Ok(checkpoint) = note.text().parse::<Checkpoint>() {
             assert_eq!(checkpoint.to_string(), note.text());
         }
+    }
+    if let Ok(change) = KeyChange::open(bytes) {
+        assert_eq!(SignedNote::parse(bytes).expect("was a note before").text(), change.to_string());
     }
     if let Ok(proof) = OfflineProof::parse(bytes) {
         assert_eq!(proof.to_string().as_bytes(), bytes);

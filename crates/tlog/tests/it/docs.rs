@@ -6,8 +6,8 @@ use std::path::Path;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use tlog::{
-    Checkpoint, NoteSigner, OfflineProof, bundles_between, encode_entry, prove_consistency, prove_inclusion,
-    tiles_of,
+    Checkpoint, Cosigner, KeyChange, NoteSigner, OfflineProof, Policy, SignedNote, Submission,
+    bundles_between, encode_entry, prove_consistency, prove_inclusion, tiles_of,
 };
 
 use super::support::{Log, entry};
@@ -54,13 +54,52 @@ fn vectors() -> Vec<(&'static str, String)> {
         ("files", files),
         ("proof", proof.to_string()),
         ("consistency", consistency.iter().map(|hash| format!("{hash}\n")).collect()),
+        ("key change", key_change(&signer)),
+        ("witness key", format!("{}\n", witness().verifier())),
+        ("cosigned", cosigned(&checkpoint)),
+        ("submission", Submission { old: 7, proof: consistency, checkpoint }.to_string()),
+        ("policy", format!("log {}\nwitness w1 {}\nquorum w1\n", signer.verifier(), witness().verifier())),
     ]
+}
+
+fn witness() -> Cosigner {
+    Cosigner::from_seed("example.com/witness", &std::array::from_fn(|i| 0x40 + i as u8)).unwrap()
+}
+
+fn cosigned(checkpoint: &SignedNote) -> String {
+    let line = witness().cosign(checkpoint.text(), 1_800_000_000).unwrap();
+    let note = checkpoint.clone().with_signature(line).unwrap();
+    let policy = format!("witness w1 {}\nquorum w1\n", witness().verifier());
+    assert!(Policy::parse(policy.as_bytes()).unwrap().is_witnessed(&note));
+    note.to_string()
+}
+
+fn key_change(old: &NoteSigner) -> String {
+    let new = NoteSigner::from_seed(ORIGIN, &std::array::from_fn(|i| 0x20 + i as u8)).unwrap();
+    let change = KeyChange {
+        number: 1,
+        entries: SIZE,
+        both_until_s: 1_800_000_000,
+        old: old.verifier(),
+        new: new.verifier(),
+    };
+    let note = change.sign(old, &new).unwrap().to_string();
+    assert_eq!(KeyChange::open(note.as_bytes()), Ok(change));
+    note
 }
 
 #[test]
 fn the_vectors_of_the_document_hold() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/formats/checkpoint.md");
-    let document = fs::read_to_string(path).unwrap();
+    let mut document = fs::read_to_string(&path).unwrap();
+    if std::env::var_os("BLESS").is_some() {
+        for (name, vector) in vectors() {
+            let mark = format!("<!-- vector: {name} -->\n```\n");
+            let old = format!("{mark}{}", documented(&document, name));
+            document = document.replacen(&old, &format!("{mark}{vector}"), 1);
+        }
+        fs::write(path, &document).unwrap();
+    }
     for (name, vector) in vectors() {
         assert_eq!(documented(&document, name), vector, "{name}");
     }

@@ -75,12 +75,15 @@ prop_compose! {
         columns in prop::array::uniform2(prop::collection::vec(any::<String>(), 0..3)),
         purpose in any::<Option<String>>(),
         source in prop::array::uniform2(any::<Option<String>>()), certificate in any::<Option<[u8; 32]>>(),
+        sign_in in any::<Option<String>>(),
+        agent in any::<Option<String>>(),
     ) -> Record<'static> {
         let mut record = record;
         [record.source, record.source_event] = source.map(|text| text.map(Into::into));
         (record.patients, record.unresolved) = (patients, unresolved);
-        record.purpose = purpose.map(Into::into);
+        (record.purpose, record.sign_in) = (purpose.map(Into::into), sign_in.map(Into::into));
         record.certificate = certificate.map(CertificateId);
+        record.agent = agent.map(Into::into);
         [record.masked, record.unmasked] = columns.map(|list| list.into_iter().map(Into::into).collect());
         record.verdict = verdict;
         record.policies = policies.into_iter().map(Into::into).collect();
@@ -199,7 +202,7 @@ fn the_documented_vectors_hold() {
     }
 }
 
-fn vector_records() -> [(&'static str, Record<'static>); 7] {
+fn vector_records() -> [(&'static str, Record<'static>); 9] {
     let at = Micros(1_795_428_000_000_000);
     let mut refused = Record::new(Kind::SignIn, at);
     refused.person_name = Some("nurse.joy".into());
@@ -218,10 +221,19 @@ fn vector_records() -> [(&'static str, Record<'static>); 7] {
     reported.person_name = Some("reported:dr.who".into());
     reported.source = Some("ehr".into());
     reported.source_event = Some("e-1".into());
+    let mut signed_in = Record::new(Kind::SignIn, at);
+    signed_in.person_name = Some("nurse.joy".into());
+    signed_in.outcome = Some(Outcome::Completed);
+    signed_in.sign_in = Some("password+totp".into());
     let mut program = Record::new(Kind::SignIn, at);
     program.person_name = Some("workload:billing".into());
     program.outcome = Some(Outcome::Completed);
     program.certificate = Some(CertificateId([0xab; 32]));
+    let mut agent = Record::new(Kind::SignIn, at);
+    agent.person = Some(PersonId(42));
+    agent.person_name = Some("ann".into());
+    agent.outcome = Some(Outcome::Completed);
+    agent.agent = Some("00000000000000000000000000000007:scribe:3".into());
     [
         ("heartbeat", Record::new(Kind::Heartbeat, at)),
         ("failed sign-in", refused),
@@ -229,6 +241,8 @@ fn vector_records() -> [(&'static str, Record<'static>); 7] {
         ("read with patients", patients),
         ("read for a purpose", purpose),
         ("reported", reported),
+        ("sign-in with two factors", signed_in),
         ("sign-in by certificate", program),
+        ("sign-in of an agent", agent),
     ]
 }

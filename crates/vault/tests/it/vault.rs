@@ -163,7 +163,7 @@ fn what_is_not_a_vault() {
         let error = tampered(change).unwrap_err();
         assert!(expected(&error), "{error}");
     };
-    check(|json| json["format"] = "wardline/vault/v2".into(), |it| matches!(it, Error::Version { .. }));
+    check(|json| json["format"] = "wardline/vault/v3".into(), |it| matches!(it, Error::Version { .. }));
     check(|json| json["extra"] = 1.into(), |it| matches!(it, Error::Format { .. }));
     check(|json| json["key"] = "AAAA".into(), |it| matches!(it, Error::WrongRootKey { .. }));
     check(|json| *json = "text".into(), |it| matches!(it, Error::Format { .. }));
@@ -206,6 +206,21 @@ fn the_vector_of_the_format_is_read() {
     let vault = Vault::open(&path, &root).unwrap();
     let expected = credential("wardline", "an upstream password");
     assert_eq!(vault.credential(&resource("hospital")).unwrap(), Some(expected));
+}
+
+/// Made by another program from the description.
+#[test]
+fn the_vector_of_the_second_version_is_read() {
+    let root = RootKey::new(std::array::from_fn(|index| u8::try_from(index).unwrap()));
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/vault-v2.json");
+    let vault = Vault::open(&path, &root).unwrap();
+    let accounts = vault.accounts(&resource("hospital")).unwrap().unwrap();
+    assert_eq!(accounts.active.credential, credential("wardline_a", "the password in use"));
+    assert_eq!(accounts.active.next, None);
+    let standby = accounts.standby.unwrap();
+    assert_eq!(standby.credential, credential("wardline_b", "the other one"));
+    assert_eq!(standby.next, Some(Secret::new("the one to come")));
+    assert_eq!(accounts.rotated_at, Some(model::Micros(1_795_478_400_000_000)));
 }
 
 #[test]

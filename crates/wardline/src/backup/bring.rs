@@ -87,7 +87,7 @@ impl<'a> Bringing<'a> {
         create_private(folder)?;
         for part in &self.manifest().parts {
             let beside = ["registry.sqlite", "vault.json", "inbound.json"].contains(&part.name.as_str())
-                || part.name.starts_with("tls/");
+                || ["tls/", "export/"].iter().any(|folder| part.name.starts_with(folder));
             if beside {
                 let path = folder.join(plain_path(&part.name)?);
                 let bytes = read_part(self.store, &self.cipher, part)?;

@@ -23,7 +23,8 @@ impl Node {
         self.admitted(&Change::new(actor, "trail seal", "seal all segments".to_owned())).await?;
         let (trail, kept) = (self.trail.clone(), self.kept.clone());
         let local = self.config.load().trail_store.local_segments;
-        let sealed = tokio::task::spawn_blocking(move || kept.pass(&trail, local)).await;
+        let archived = crate::keep::archived(self);
+        let sealed = tokio::task::spawn_blocking(move || kept.pass(&trail, local, archived)).await;
         let sealed = sealed.map_err(|error| Refusal::because(&error))?;
         let sealed = sealed.map_err(|error| Refusal::because(&error))?;
         // Whoever seals wants what is sealed to be covered there, too.

@@ -13,7 +13,7 @@ use crate::config::{Certificate, Config, UpstreamTls};
 use crate::data::DataFolder;
 use crate::node::load_root_key;
 use crate::output::{self, hex};
-use crate::{control, keep};
+use crate::{control, exports, keep};
 
 /// What was made.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(crate) struct Taken {
 pub(crate) fn take(config: &Config, store: &dyn Store, mut say: impl FnMut(&str)) -> anyhow::Result<Taken> {
     let folder = DataFolder::at(&config.data);
     let root = load_root_key(&folder.root_key())?;
+    // Before the checkpoint: what was handed over by now is in it.
+    let positions = positions(&folder)?;
     let request = Request::BackupBegin { to: store.place() };
     let reply = control::ask(config.clone(), request)?.map_err(Refused)?;
     let Reply::Snapshot { registry, checkpoint, change } = reply else {
@@ -45,6 +47,9 @@ pub(crate) fn take(config: &Config, store: &dyn Store, mut say: impl FnMut(&str)
     // What stands beside the trail first: it is small, and what it was at the beginning.
     taking.file("registry.sqlite", &registry)?;
     taking.settings(config, &folder)?;
+    for (name, bytes) in positions {
+        taking.bytes(&name, &bytes, false)?;
+    }
     let logs = taking.logs(config, &folder, checkpoint.into_bytes(), &mut say)?;
     let made = crate::node::now();
     let manifest = Manifest {
@@ -205,6 +210,19 @@ impl<'a> Taking<'a> {
             checkpoint: String::from_utf8(copying.checkpoint().to_owned())?,
         })
     }
+}
+
+/// Reads how far the receivers of exports are. Restored, they get again what came after, and miss nothing.
+fn positions(folder: &DataFolder) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+    let mut positions = Vec::new();
+    for path in files_in(&exports::positions(folder.path()))? {
+        if path.extension().is_some_and(|extension| extension == "position") {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+            positions.push((format!("export/{name}"), bytes));
+        }
+    }
+    Ok(positions)
 }
 
 fn files_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {

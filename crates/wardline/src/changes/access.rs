@@ -185,7 +185,7 @@ impl Node {
 }
 
 /// Returns the person who acts: access is asked for and approved by people, never by an account of a machine.
-fn acting(actor: &Actor) -> Result<&ActingPerson, Refusal> {
+pub(super) fn acting(actor: &Actor) -> Result<&ActingPerson, Refusal> {
     actor.person.as_ref().ok_or_else(|| {
         Refusal::new("this takes a person, and you act as an account of this machine")
             .help("sign in: `wardline --as NAME …` with the token of `wardline login NAME`")
@@ -249,7 +249,7 @@ fn check<'c>(config: &'c Config, wish: &Wish<'_>) -> Result<&'c Askable, Refusal
     Ok(askable)
 }
 
-fn check_reason(reason: &str) -> Result<(), Refusal> {
+pub(super) fn check_reason(reason: &str) -> Result<(), Refusal> {
     if reason.trim().chars().count() < REASON_CHARS_MIN || reason.len() > REASON_BYTES_MAX {
         let refusal = Refusal::new("a reason is needed, for whoever decides and whoever reads the trail");
         let help = format!("give --reason with {REASON_CHARS_MIN} letters to {REASON_BYTES_MAX} bytes");

@@ -5,9 +5,8 @@
 
 use std::time::Duration;
 
-use identity::token;
-use model::{Kind, Outcome, Record};
-use registry::{NewPerson, PersonRow, TokenRow, Verifiers};
+use model::{Kind, Outcome, Record, Shown};
+use registry::{NewPerson, PersonRow, Verifiers};
 
 use super::{Change, detail, quoted, roles_shown, shown};
 use crate::admin::{Actor, DeviceView, Refusal, Reply, Sensitive, TokenView};
@@ -20,8 +19,8 @@ use crate::output;
 #[derive(Clone, Debug)]
 pub(crate) struct Arrived {
     pub(crate) person: PersonRow,
-    /// Whether a second factor was shown there.
-    pub(crate) factor: bool,
+    /// What was shown there, in the words of the trail, and whether a second factor was.
+    pub(crate) shown: Shown,
     /// In the words of the trail: `oidc:NAME` and what the provider says of how.
     pub(crate) how: String,
 }
@@ -96,7 +95,7 @@ impl Node {
         match self.oidc.device_ask(handle, &provider, self.now()).await {
             Ok(assertion) => {
                 let arrived = self.arrive(&provider, &assertion).await?;
-                self.token_for(&arrived, life).await
+                self.token_of(&arrived, life).await
             }
             Err(NotProven::Waiting) => Ok(Reply::Nothing {}),
             Err(not_proven) => Err(self.oidc_refused(&name, None, not_proven).await),
@@ -124,14 +123,19 @@ impl Node {
         let person = self.follow_groups(&actor, provider, assertion, person).await?;
         let factor = if assertion.factor { ", with a second factor" } else { "" };
         let how = format!("{} ({}{factor})", actor.name, assertion.how);
+        let shown = match assertion.factor {
+            true => Shown::with_factor(&actor.name, self.now()),
+            false => Shown::alone(&actor.name),
+        };
         let mut record = Record::new(Kind::SignIn, self.now());
+        record.sign_in = Some(shown.how.to_string().into());
         record.client = Some(actor.name.clone().into());
         record.person = Some(person.id);
         record.person_name = Some(person.name.clone().into());
         record.outcome = Some(Outcome::Completed);
         record.detail = Some(detail(&how).into_owned().into());
         self.record(&record).await.map_err(|error| Refusal::because(&error))?;
-        Ok(Arrived { person, factor: assertion.factor, how })
+        Ok(Arrived { person, shown, how })
     }
 
     async fn arrive_first(
@@ -196,41 +200,22 @@ impl Node {
         Ok(PersonRow { roles, ..person })
     }
 
-    async fn token_for(&self, arrived: &Arrived, life: Duration) -> Result<Reply, Refusal> {
+    /// Returns a token that is worth what was shown at the provider.
+    async fn token_of(&self, arrived: &Arrived, life: Duration) -> Result<Reply, Refusal> {
         let person = &arrived.person;
-        let parameters = self.scram_parameters(&person.name);
-        let (secret, stored) = token::issue(person.id, self.now(), life, parameters.as_ref());
         let mut record = Record::new(Kind::SignIn, self.now());
         record.client = Some("wardline login".into());
         record.person = Some(person.id);
         record.person_name = Some(person.name.clone().into());
         record.outcome = Some(Outcome::Completed);
-        record.detail =
-            Some(detail(&format!("token {} issued ({})", stored.id, arrived.how)).into_owned().into());
-        self.record(&record).await.map_err(|error| Refusal::because(&error))?;
-        let row = TokenRow {
-            id: stored.id.0,
-            person: stored.person,
-            digest: stored.digest,
-            scram: stored.scram.as_ref().map(identity::scram::Verifier::to_text),
-            issued_at: stored.issued,
-            expires_at: stored.expires,
-            revoked_at: None,
-        };
-        self.registry.issue_token(&row).await.map_err(|error| Refusal::because(&error))?;
-        Ok(Reply::Token(TokenView {
-            token: Sensitive(secret),
-            id: stored.id.to_string(),
-            person: person.name.clone(),
-            expires_at: output::time(stored.expires),
-            address: self.config.load().listener.address.to_string(),
-        }))
+        record.sign_in = Some(arrived.shown.how.to_string().into());
+        self.token_for(record, &arrived.how, person.id, &person.name, &arrived.shown, life).await
     }
 
     /// Returns a token for somebody who came back from a provider with a browser.
     pub(crate) async fn token_of_arrival(&self, arrived: &Arrived) -> Result<TokenView, Refusal> {
         let life = self.config.load().sign_in.token_lifetime_max;
-        match self.token_for(arrived, life).await? {
+        match self.token_of(arrived, life).await? {
             Reply::Token(token) => Ok(token),
             _ => Err(Refusal::new("sign-in failed")),
         }

@@ -114,6 +114,7 @@ impl Node {
         let (change, registry) = self.admitted_numbered(change).await?;
         let new = self.departing(change.actor, person, leaving);
         let departure = self.done(&change, registry.depart(&new, self.now()).await).await?;
+        self.browsers.end_of(person.id);
         self.publish(&self.config.load_full()).await?;
         self.settle_departures().await?;
         Ok(departure)

@@ -140,6 +140,7 @@ fn open_session(session: &SessionView, now: u64) -> OpenSession {
         resource: session.resource.to_string(),
         address: session.peer.to_string(),
         client: session.client.clone(),
+        agent: session.agent.as_ref().map(ToString::to_string),
         since: output::time(session.since),
         asked: session.asked,
         idle_s: now.saturating_sub(session.last_asked_at.0) / 1_000_000,
@@ -182,7 +183,7 @@ fn on_shown(on: &LockOn) -> String {
     format!("{noun} {}", quoted(name))
 }
 
-fn check_reason(reason: &str) -> Result<(), Refusal> {
+pub(super) fn check_reason(reason: &str) -> Result<(), Refusal> {
     if reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX {
         let refusal = Refusal::new("a reason is needed, for whoever reads the trail");
         return Err(refusal.help(format!("give --reason with at most {REASON_BYTES_MAX} bytes")));
@@ -201,8 +202,10 @@ fn known<'a>(noun: &str, name: &str, all: impl Iterator<Item = &'a str> + Clone)
 /// Refuses what is no address or range, by asking the policy language that will have to understand it.
 fn check_range(config: &Config, range: &str) -> Result<(), Refusal> {
     let lock = policy::Lock { number: 1, what: policy::Locked::Address(range.to_owned()) };
-    crate::node::compile_with(config, &[], &[], &[lock], 0).map(drop).map_err(|_| {
-        Refusal::new(format!("{} is no address or range", quoted(range)))
-            .help("write an address such as `10.1.2.3` or a range such as `10.1.2.0/24`")
-    })
+    crate::node::compile_with(config, &[], &[], &[lock], &crate::node::Terms::default(), 0).map(drop).map_err(
+        |_| {
+            Refusal::new(format!("{} is no address or range", quoted(range)))
+                .help("write an address such as `10.1.2.3` or a range such as `10.1.2.0/24`")
+        },
+    )
 }

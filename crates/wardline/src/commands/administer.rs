@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::admin::{PersonView, Refused, Reply, Request, Sensitive, TokenView};
 use crate::cli::{Login, Token, User, Vault};
-use crate::commands::{configuration, device, operator};
+use crate::commands::{configuration, device, factors, operator};
 use crate::control;
 use crate::output::{self, Paint};
 use crate::prompt::{self, NewPassword};
@@ -53,6 +53,7 @@ pub(crate) fn user(file: &Path, command: &User) -> anyhow::Result<ExitCode> {
             person(file, Request::UserBind { name, provider, subject }, "bound", output.json)
         }
         User::List { output } => list(file, output.json),
+        User::Factor(command) => factors::run(file, command),
     }
 }
 
@@ -60,8 +61,12 @@ pub(crate) fn user(file: &Path, command: &User) -> anyhow::Result<ExitCode> {
 pub(crate) fn login(file: &Path, arguments: &Login) -> anyhow::Result<ExitCode> {
     let Some(name) = &arguments.name else { return device::login(file, arguments) };
     let password = prompt::known_password(arguments.password_stdin, name)?;
+    let code = match arguments.second_factor {
+        true => Some(Sensitive(prompt::code(arguments.password_stdin)?)),
+        false => None,
+    };
     let request =
-        Request::Login { name: name.clone(), password: Sensitive(password), life_s: arguments.life_s };
+        Request::Login { name: name.clone(), password: Sensitive(password), life_s: arguments.life_s, code };
     ask(file, request, |reply| {
         let Reply::Token(token) = reply else { return unexpected() };
         show_token(&token, arguments)

@@ -40,6 +40,9 @@ struct Answer {
     origin: String,
     /// The log's verifier key, as the answering side says; an auditor holds their own.
     verifier_key: String,
+    /// How the log's key changed, each a note that both keys signed: an auditor may hold an earlier one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    key_changes: Vec<String>,
     /// The answer is about the entries before this one.
     size: u64,
     question: Question,
@@ -109,6 +112,7 @@ pub(crate) fn write(
         version: VERSION,
         origin: reader.origin().to_owned(),
         verifier_key: reader.verifier_key(),
+        key_changes: reader.key_changes()?,
         size,
         question: question.clone(),
         entries,
@@ -206,7 +210,8 @@ fn structure(
     checkpoint: &[u8],
     read: &dyn Fn(&str) -> anyhow::Result<Vec<u8>>,
 ) -> anyhow::Result<()> {
-    let proven = Proven::open(checkpoint, &answer.origin, key).context("the checkpoint")?;
+    let proven =
+        Proven::open(checkpoint, &answer.origin, key, &answer.key_changes).context("the checkpoint")?;
     if proven.size() != answer.size {
         bail!("the checkpoint covers {} entries, and the answer says {}", proven.size(), answer.size);
     }

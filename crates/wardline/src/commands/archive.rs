@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use serde::Serialize;
 use serde_json::{Value, json};
 use trail::{ArchiveIndex, Damage, DamageKind, Finding, Manifest, Reader};
 
@@ -16,7 +17,6 @@ use crate::admin::Request;
 use crate::commands::configuration;
 use crate::commands::lake::{Archive, Lake};
 use crate::commands::place::Place;
-use crate::config::Config;
 use crate::{cli, control, output};
 
 #[derive(Debug, Args)]
@@ -36,10 +36,10 @@ pub(crate) struct ArchiveArguments {
     #[arg(long)]
     pub(crate) compact: bool,
     /// The least number of entries that a file is made of
-    #[arg(long, value_name = "COUNT", default_value_t = 65_536, conflicts_with = "all")]
+    #[arg(long, value_name = "COUNT", default_value_t = ENTRIES_MIN, conflicts_with = "all")]
     pub(crate) entries_min: u64,
     /// The most entries of a file before it is merged with others
-    #[arg(long, value_name = "COUNT", default_value_t = 1 << 20, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "COUNT", default_value_t = ENTRIES_MAX, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) entries_max: u64,
     /// Folder of the archive; `archive` in the data folder when left out
     #[arg(long, value_name = "DIR")]
@@ -54,44 +54,106 @@ pub(crate) fn run(file: &Path, arguments: &ArchiveArguments) -> anyhow::Result<E
     let config = configuration(file)?;
     let nowhere = cli::TrailPlace { trail: None, root_key: None, node: None };
     let place = Place::of(file, &nowhere)?;
-    let archive = Archive::of(&place, arguments.archive.as_deref())?;
-    let Some(_held) = archive.hold(true)? else {
+    let wish = Wish {
+        entries_min: if arguments.all { 1 } else { arguments.entries_min },
+        entries_max: arguments.entries_max,
+        compact: arguments.compact,
+    };
+    let record = |manifest: &Manifest| {
+        let request = Request::ArchiveManifest { manifest: manifest.to_string() };
+        control::ask(config.clone(), request)?.context("the files are not in the archive unrecorded")?;
+        Ok(())
+    };
+    let Some(done) = write(&place, arguments.archive.as_deref(), &wish, &record)? else {
         bail!("the archive is being read or written by somebody else; try again when they are done");
     };
-    let reader = Reader::open_on(Arc::clone(&place.disk), place.needed_key()?)?;
-    let mut run = Run { config, archive, reader, files: 0, rows: 0 };
-    run.tidy()?;
-    let archived = run.write(arguments)?;
-    let merged = run.merge(arguments.compact)?;
-    run.tidy()?;
-    let index = run.archive.index()?;
-    let bytes = run.bytes(&index)?;
-    let gaps = index.gaps(run.reader.durable_at_least()?);
-    let waiting: u64 = gaps.iter().map(|gap| gap.end - gap.start).sum();
     if arguments.json {
-        output::json(&json!({
-            "archived": archived, "files_written": run.files, "rows_written": run.rows, "merged": merged,
-            "files": index.manifests.len(), "bytes": bytes, "waiting": waiting,
-        }))?;
+        output::json(&done)?;
     } else {
+        let Done { archived, merged, files, bytes, waiting, .. } = done;
         output::line(&format!(
-            "archived {archived} entries, merged {merged} files; the archive has {} files, {bytes} bytes; {waiting} \
-             entries wait",
-            index.manifests.len()
+            "archived {archived} entries, merged {merged} files; the archive has {files} files, {bytes} bytes; \
+             {waiting} entries wait"
         ));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-struct Run {
-    config: Config,
+/// What is to be written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    /// The least number of entries that a file is made of.
+    pub(crate) entries_min: u64,
+    /// The most entries of a file before it is merged with others.
+    pub(crate) entries_max: u64,
+    /// Also merge the files of a month that is not over.
+    pub(crate) compact: bool,
+}
+
+impl Default for Wish {
+    fn default() -> Wish {
+        Wish { entries_min: ENTRIES_MIN, entries_max: ENTRIES_MAX, compact: false }
+    }
+}
+
+/// What was written, and what there is.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Done {
+    /// Entries that came into the archive.
+    pub(crate) archived: u64,
+    pub(crate) files_written: u64,
+    pub(crate) rows_written: u64,
+    /// Files that were merged away.
+    pub(crate) merged: usize,
+    /// Files of the archive.
+    pub(crate) files: usize,
+    /// Their length.
+    pub(crate) bytes: u64,
+    /// Entries that are not in the archive yet.
+    pub(crate) waiting: u64,
+}
+
+/// Writes the archive, and records each manifest with `record`; `None` when somebody else has the archive. Blocks.
+pub(crate) fn write(
+    place: &Place,
+    folder: Option<&Path>,
+    wish: &Wish,
+    record: &dyn Fn(&Manifest) -> anyhow::Result<()>,
+) -> anyhow::Result<Option<Done>> {
+    let archive = Archive::of(place, folder)?;
+    let Some(_held) = archive.hold(true)? else { return Ok(None) };
+    let reader = Reader::open_on(Arc::clone(&place.disk), place.needed_key()?)?;
+    let mut run = Run { record, archive, reader, files: 0, rows: 0 };
+    run.tidy()?;
+    let archived = run.write(wish)?;
+    let merged = run.merge(wish.compact)?;
+    run.tidy()?;
+    let index = run.archive.index()?;
+    let gaps = index.gaps(run.reader.durable_at_least()?);
+    Ok(Some(Done {
+        archived,
+        files_written: run.files,
+        rows_written: run.rows,
+        merged,
+        files: index.manifests.len(),
+        bytes: run.bytes(&index)?,
+        waiting: gaps.iter().map(|gap| gap.end - gap.start).sum(),
+    }))
+}
+
+/// The fewest and the most entries of a file, unless somebody says otherwise.
+const ENTRIES_MIN: u64 = 65_536;
+const ENTRIES_MAX: u64 = 1 << 20;
+
+struct Run<'a> {
+    record: &'a dyn Fn(&Manifest) -> anyhow::Result<()>,
     archive: Archive,
     reader: Reader,
     files: u64,
     rows: u64,
 }
 
-impl Run {
+impl Run<'_> {
     /// Removes the files that no manifest in the log names.
     fn tidy(&self) -> anyhow::Result<ArchiveIndex> {
         let index = self.archive.refresh(&self.reader)?;
@@ -102,7 +164,7 @@ impl Run {
         Ok(index)
     }
 
-    fn write(&mut self, arguments: &ArchiveArguments) -> anyhow::Result<u64> {
+    fn write(&mut self, wish: &Wish) -> anyhow::Result<u64> {
         let index = self.archive.index()?;
         let stones = self.reader.tombstones()?;
         let mut archived = 0;
@@ -114,8 +176,8 @@ impl Run {
                 continue;
             }
             let what = json!({
-                "ask": "archive", "from": gap.start, "end": gap.end, "entries_max": arguments.entries_max,
-                "entries_min": if arguments.all { 1 } else { arguments.entries_min },
+                "ask": "archive", "from": gap.start, "end": gap.end, "entries_max": wish.entries_max,
+                "entries_min": wish.entries_min,
             });
             let lake = self.archive.run(&[], what)?;
             archived += self.take(lake)?;
@@ -142,9 +204,7 @@ impl Run {
         while let Some(line) = lake.line()? {
             let text = line.get("manifest").and_then(Value::as_str).unwrap_or_default();
             let manifest: Manifest = text.parse().context("the archive's program wrote no manifest")?;
-            let request = Request::ArchiveManifest { manifest: manifest.to_string() };
-            control::ask(self.config.clone(), request)?
-                .context("the files are not in the archive unrecorded")?;
+            (self.record)(&manifest)?;
             recorded += 1;
             self.files += 1;
             self.rows += manifest.rows;

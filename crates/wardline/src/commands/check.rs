@@ -7,12 +7,13 @@ use serde::Serialize;
 use vault::Vault;
 
 use crate::EXIT_REFUSED;
+use crate::admin::{AccountAsk, AccountView, Reply, Request};
 use crate::backup::drill;
 use crate::cli::Check;
 use crate::config::{Certificate, Config, FIELDS, Problem, Problems, Severity, StorePlace};
 use crate::data::DataFolder;
 use crate::node::{load_root_key, now};
-use crate::{keep, output, tls, upstream};
+use crate::{control, keep, output, tls, upstream};
 
 #[derive(Debug, Serialize)]
 struct Report<'a> {
@@ -48,6 +49,11 @@ fn surroundings(config: &Config) -> Vec<Problem> {
     if let Err(error) = upstream::check(config) {
         problems.push(Problem::error(&config.file, format!("{error:#}")));
     }
+    if let Err(error) = config.registry_server() {
+        let help = "write one line into it, mode 0600: `postgres://user:password@host/database?sslmode=verify-full&\
+                    sslrootcert=FILE`";
+        problems.push(Problem::error(&config.file, format!("{error:#}")).help(help));
+    }
     if let Some(missing) = crate::witness::submit::standing(config) {
         let help = "see the log of the running server, and whether the witnesses run";
         problems.push(Problem::warning(&config.file, missing).help(help));
@@ -76,6 +82,7 @@ fn surroundings(config: &Config) -> Vec<Problem> {
         problems.extend(credentials(config, &folder));
         problems.extend(trail_keys(config, &folder));
         problems.extend(drill::overdue(&folder, now()));
+        problems.extend(accounts(config, &folder));
     }
     problems
 }
@@ -92,6 +99,29 @@ fn buckets(config: &Config) -> Vec<Problem> {
         Some(Problem::error(&config.file, format!("`{section}`: {error:#}")))
     };
     buckets.filter_map(problem).collect()
+}
+
+/// Asks the running server what is wrong with accounts; without one, nothing is said of them.
+fn accounts(config: &Config, folder: &DataFolder) -> Vec<Problem> {
+    let request = Request::Account(AccountAsk::Report { all: false });
+    let accounts = match control::ask_running(config, request) {
+        Some(Ok(Reply::Accounts(accounts))) => accounts,
+        Some(Err(refusal)) => {
+            let message = format!("accounts were not looked at: {}", refusal.message);
+            return vec![Problem::warning(folder.path(), message)];
+        }
+        Some(Ok(_)) | None => return Vec::new(),
+    };
+    let problem = |account: AccountView| {
+        let at = account.resource.map(|resource| format!(" at resource `{resource}`")).unwrap_or_default();
+        let name = output::printable(&account.account);
+        let findings = account.findings.into_iter();
+        let message = move |finding| format!("{} account `{name}`{at}: {finding}", account.kind);
+        findings.map(message).collect::<Vec<_>>()
+    };
+    let help = "see `wardline report accounts` and `wardline account describe --help`";
+    let messages = accounts.into_iter().flat_map(problem);
+    messages.map(|message| Problem::warning(folder.path(), message).help(help)).collect()
 }
 
 /// Looks for the keys without which the trail does not open.

@@ -180,11 +180,19 @@ fn described(path: &Path, written: &Written) -> Value {
 }
 
 fn verify(file: &Path, asked: &Verify) -> anyhow::Result<ExitCode> {
-    let key = match &asked.verifier_key {
-        Some(key) => key.clone(),
-        None => own_key(file)?,
+    let keys = match &asked.verifier_key {
+        Some(key) => vec![key.clone()],
+        None => own_keys(file)?,
     };
-    let (whole, words) = match export::check(&asked.file, &key)? {
+    // A file was signed by the key of its time.
+    let mut checked = Checked::NotSigned;
+    for key in keys.iter().rev() {
+        checked = export::check(&asked.file, key)?;
+        if !matches!(checked, Checked::NotSigned) {
+            break;
+        }
+    }
+    let (whole, words) = match checked {
         Checked::Whole(facts) => (true, facts.trim_end().replace('\n', ", ")),
         Checked::Altered { expected, found } => {
             (false, format!("it is not the file that was written: expected {expected}; found {found}"))
@@ -206,9 +214,10 @@ fn verify(file: &Path, asked: &Verify) -> anyhow::Result<ExitCode> {
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(EXIT_REFUSED) })
 }
 
-fn own_key(file: &Path) -> anyhow::Result<String> {
+/// Returns the keys of the node's log, from its first to the one that signs now.
+fn own_keys(file: &Path) -> anyhow::Result<Vec<String>> {
     let nowhere = TrailPlace { trail: None, root_key: None, node: None };
     let place = Place::of(file, &nowhere).context("the node's key is not at hand; give --verifier-key")?;
-    let path = place.folder.join("verifier.txt");
-    std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))
+    let published = trail::Published::open(&place.folder)?;
+    Ok(published.keys().keys().iter().map(ToString::to_string).collect())
 }

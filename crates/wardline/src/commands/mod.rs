@@ -1,12 +1,15 @@
 //! What each command does, one module for each.
 
 mod access;
+pub(crate) mod account;
 mod administer;
 pub(crate) mod answer;
 pub(crate) mod archive;
 mod check;
 mod device;
+pub(crate) mod escrow;
 pub(crate) mod export;
+pub(crate) mod factors;
 pub(crate) mod inbound;
 mod init;
 pub(crate) mod keep;
@@ -14,8 +17,11 @@ mod lake;
 pub(crate) mod operator;
 mod patients;
 mod phi;
-mod place;
+pub(crate) mod place;
+pub(crate) mod policy;
+mod policy_test;
 pub(crate) mod prove;
+pub(crate) mod recertify;
 pub(crate) mod registry;
 pub(crate) mod report;
 pub(crate) mod retention;
@@ -23,6 +29,7 @@ pub(crate) mod scim;
 pub(crate) mod search;
 pub(crate) mod sessions;
 mod trail;
+pub(crate) mod training;
 mod verify;
 pub(crate) mod witness;
 pub(crate) mod workload;
@@ -63,6 +70,11 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Report(command) => report::run(file, command),
         Command::Phi(command) => phi::run(file, command),
         Command::Session(command) => sessions::session(file, command),
+        Command::Training(command) => training::run(file, command),
+        Command::Policy(command) => policy::run(file, command),
+        Command::Recertify(command) => recertify::run(file, command),
+        Command::Account(command) => account::account(file, command),
+        Command::Agent(command) => account::agent(file, command),
         Command::Lock(command) => sessions::lock(file, command),
         Command::Keep(command) => keep::run(file, command),
         Command::Trail(command) => trail::run(file, command),
@@ -111,6 +123,7 @@ mod tests {
     const READ_ONLY: &[&str] = &[
         "check",
         "user list",
+        "user factors",
         "vault list",
         "trail tail",
         "trail show",
@@ -144,6 +157,16 @@ mod tests {
         "session watch",
         "lock list",
         "access list",
+        "training list",
+        "training roster",
+        "recertify list",
+        "recertify show",
+        "recertify report",
+        "report accounts",
+        "agent list",
+        "policy test",
+        "policy who-can",
+        "policy what-can",
         "report leavers",
         "workload list",
     ];
@@ -160,6 +183,9 @@ mod tests {
         "user bind",
         "scim token",
         "scim revoke",
+        "user totp",
+        "user recovery-codes",
+        "user remove-factors",
         "login",
         "token revoke",
         "vault set",
@@ -167,6 +193,8 @@ mod tests {
         "vault rotate",
         "registry import",
         "key rotate",
+        "key rotate-checkpoint",
+        "key escrow",
         "retention expire",
         "retention hold add",
         "retention hold remove",
@@ -184,6 +212,17 @@ mod tests {
         "access deny",
         "access withdraw",
         "access revoke",
+        "training complete",
+        "training import",
+        "training withdraw",
+        "recertify start",
+        "recertify confirm",
+        "recertify change",
+        "recertify revoke",
+        "account describe",
+        "agent add",
+        "agent delegate",
+        "agent end",
     ];
     /// What two people agreed to: entries whose time is over can be read no more. Their leaves and proofs stay.
     const DESTROY_KEYS: &[&str] = &["operator agree"];

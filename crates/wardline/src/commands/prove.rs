@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::json;
-use tlog::{NoteVerifier, OfflineProof, Policy, leaf_hash};
+use tlog::{KeyChange, NoteVerifier, OfflineProof, Policy, Succession, leaf_hash};
 use trail::{Leaf, Published};
 
 use crate::admin::{Refusal, Refused};
@@ -47,6 +47,9 @@ pub(crate) struct VerifyProof {
     /// Public key of the log (`name+hash+key`)
     #[arg(long, value_name = "KEY", required_unless_present = "policy")]
     verifier_key: Option<NoteVerifier>,
+    /// Folder with the changes of the log's key (`tree/keys` of its trail): for a key that another one followed
+    #[arg(long, value_name = "DIR")]
+    key_changes: Option<PathBuf>,
     /// Policy file (C2SP tlog-policy): keys of logs, witnesses, and how many of these must have signed
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -78,8 +81,10 @@ pub(crate) fn verify(arguments: &VerifyProof) -> anyhow::Result<ExitCode> {
     let shown = arguments.file.display();
     let bytes = std::fs::read(&arguments.file).with_context(|| format!("{shown}"))?;
     let policy = arguments.policy.as_deref().map(read_policy).transpose()?;
-    let (leaf, index, origin, size) = judge(&bytes, policy.as_ref(), arguments.verifier_key.as_ref())
-        .map_err(|reason| Refused(Refusal::new(format!("NOT PROVEN: {reason}"))))?;
+    let changes = arguments.key_changes.as_deref().map_or(Ok(Vec::new()), read_changes)?;
+    let (leaf, index, origin, size) =
+        judge(&bytes, policy.as_ref(), arguments.verifier_key.as_ref(), &changes)
+            .map_err(|reason| Refused(Refusal::new(format!("NOT PROVEN: {reason}"))))?;
     let time = output::time(model::Micros(leaf.time_us));
     let kind = model::Kind::ALL.into_iter().find(|kind| *kind as u8 == leaf.kind).map(model::Kind::name);
     if arguments.output.json {
@@ -96,6 +101,23 @@ pub(crate) fn verify(arguments: &VerifyProof) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Reads the changes of a log's key, in order.
+fn read_changes(folder: &Path) -> anyhow::Result<Vec<KeyChange>> {
+    let mut changes = Vec::new();
+    for number in 1.. {
+        let path = folder.join(format!("{number:04}"));
+        if !path.exists() {
+            break;
+        }
+        let bytes = std::fs::read(&path).with_context(|| format!("{}", path.display()))?;
+        changes.push(KeyChange::open(&bytes).with_context(|| format!("{}", path.display()))?);
+    }
+    if changes.is_empty() {
+        bail!("{} holds no change of a key", folder.display());
+    }
+    Ok(changes)
+}
+
 /// Reads a policy file.
 pub(crate) fn read_policy(path: &Path) -> anyhow::Result<Policy> {
     let bytes = std::fs::read(path).with_context(|| format!("{}", path.display()))?;
@@ -107,6 +129,7 @@ fn judge(
     bytes: &[u8],
     policy: Option<&Policy>,
     key: Option<&NoteVerifier>,
+    changes: &[KeyChange],
 ) -> Result<(Leaf, u64, String, u64), String> {
     let told = |error: &dyn std::error::Error| Refusal::because(error).message;
     let proof = OfflineProof::parse(bytes).map_err(|error| told(&error))?;
@@ -116,19 +139,18 @@ fn judge(
     let mut known: Vec<NoteVerifier> = key.into_iter().cloned().collect();
     known.extend(policy.iter().flat_map(|policy| policy.logs()).map(|log| log.key.clone()));
     // The origin is that of a known key: what the proof says of itself is not asked.
-    let origins = known.iter().map(NoteVerifier::name);
     let mut reason = "no key of a log is known".to_owned();
-    for origin in origins {
-        let proven = match policy {
-            Some(policy) => policy
-                .open(&proof.checkpoint, origin, &known)
-                .map_err(|error| told(&error))
-                .and_then(|_| proof.verify(&hash, origin, &known).map_err(|error| told(&error))),
-            None => proof.verify(&hash, origin, &known).map_err(|error| told(&error)),
+    for key in known {
+        let log = Succession::new(key.clone(), changes.to_vec()).unwrap_or(Succession::of(key));
+        let believed = match policy {
+            Some(policy) => policy.open_of(&proof.checkpoint, &log).map_err(|error| told(&error)),
+            None => log.from_note(&proof.checkpoint).map_err(|error| told(&error)),
         };
+        let proven = believed
+            .and_then(|_| proof.verify(&hash, log.origin(), log.keys()).map_err(|error| told(&error)));
         match proven {
             Ok(checkpoint) if leaf.sequence == proof.index => {
-                return Ok((leaf, proof.index, origin.to_owned(), checkpoint.size()));
+                return Ok((leaf, proof.index, log.origin().to_owned(), checkpoint.size()));
             }
             Ok(_) => reason = "the leaf says another place than it has".to_owned(),
             Err(why) => reason = why,

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use super::account;
 use super::administer::{ask, unexpected};
 use crate::admin::{LeaverView, Reply, Request};
 use crate::cli::{Json, Period};
@@ -27,12 +28,29 @@ Examples:
         #[command(flatten)]
         output: Json,
     },
+    /// Show accounts that are not one person's, and what is wrong with any
+    #[command(after_help = "\
+Lists service and shared accounts, agents, and the accounts by which Wardline signs in at resources, each with who owns
+and approved it and when it was last used; and every account with a finding: nobody owns it, its owner is gone, several
+people use it, it was not used for 90 days, or it comes with a product. `wardline account describe` mends most of it.
+
+Examples:
+  wardline report accounts
+  wardline report accounts --all --json")]
+    Accounts {
+        /// Also people without a finding
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        output: Json,
+    },
 }
 
 /// Runs `wardline report …`.
 pub(crate) fn run(file: &Path, command: &Report) -> anyhow::Result<ExitCode> {
     match command {
         Report::Leavers { period, output } => leavers(file, *period, output.json),
+        Report::Accounts { all, output } => account::report(file, *all, output.json),
     }
 }
 

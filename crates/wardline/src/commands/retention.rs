@@ -9,10 +9,13 @@ use model::{Micros, Secret};
 use crate::admin::{AgreementView, HoldView, KeyView, NewHold, Reply, Request, Sensitive};
 use crate::cli::Json;
 use crate::commands::administer::{ask, unexpected};
+use crate::commands::escrow::{self, EscrowArguments};
 use crate::output::{self, Paint};
 
 #[derive(Debug, Subcommand)]
-#[command(after_help = "Examples:\n  wardline key list\n  wardline --as kim key rotate")]
+#[command(
+    after_help = "Examples:\n  wardline key list\n  wardline --as kim key rotate\n  wardline --as kim key rotate-checkpoint --overlap-days 30"
+)]
 pub(crate) enum Key {
     /// List the trail's keys by their ids; never the keys
     #[command(after_help = "Example:\n  wardline key list --json")]
@@ -22,11 +25,27 @@ pub(crate) enum Key {
     },
     /// Make further class keys of this month: what comes is under them, what was stays readable
     #[command(after_help = "\
-Not supported: another root key, an escrow key.
+Not supported: another root key. `wardline key escrow` seals the one there is.
 
 Example:
   wardline --as kim key rotate")]
     Rotate {
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Seal the root key in a file, for custodians and their passphrases
+    Escrow(EscrowArguments),
+    /// Let another key sign the log's checkpoints; for a while both do
+    #[command(after_help = "\
+The change is signed by both keys, lies in the log and beside its tree: whoever holds either key follows it. Give the new key
+to witnesses and to the policy files that name the old one before the overlap ends.
+
+Example:
+  wardline --as kim key rotate-checkpoint --overlap-days 30")]
+    RotateCheckpoint {
+        /// For how many days the old key signs, too
+        #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(0..=366))]
+        overlap_days: u32,
         #[command(flatten)]
         output: Json,
     },
@@ -126,6 +145,10 @@ pub(crate) fn key(file: &Path, command: &Key) -> anyhow::Result<ExitCode> {
     let (request, json) = match command {
         Key::List { output } => (Request::KeyList {}, output.json),
         Key::Rotate { output } => (Request::KeyRotate {}, output.json),
+        Key::Escrow(arguments) => return escrow::run(file, arguments),
+        Key::RotateCheckpoint { overlap_days, output } => {
+            return rotate_checkpoint(file, *overlap_days, output.json);
+        }
     };
     ask(file, request, |reply| {
         let Reply::Keys(keys) = reply else { return unexpected() };
@@ -133,6 +156,20 @@ pub(crate) fn key(file: &Path, command: &Key) -> anyhow::Result<ExitCode> {
             return output::json(&keys);
         }
         show(&["CLASS", "PERIOD", "KEY OF IT", "ID", "IN FORCE"], keys.iter().map(key_row));
+        Ok(())
+    })
+}
+
+fn rotate_checkpoint(file: &Path, overlap_days: u32, json: bool) -> anyhow::Result<ExitCode> {
+    ask(file, Request::KeyRotateCheckpoint { overlap_days }, |reply| {
+        let Reply::KeyChanged(change) = reply else { return unexpected() };
+        if json {
+            return output::json(&change);
+        }
+        output::line(&format!("another key signs checkpoints; entry {} says so", change.entry));
+        output::line(&format!("new key: {}", change.new));
+        output::line(&format!("old key: {}, which signs until {}", change.old, change.both_until));
+        output::line("give the new key to witnesses, and to whoever keeps a policy file, before that");
         Ok(())
     })
 }

@@ -195,7 +195,10 @@ fn list(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
 fn session_row(session: OpenSession) -> Vec<String> {
     vec![
         session.id,
-        session.person,
+        match session.agent {
+            Some(agent) => format!("{} (by {agent})", session.person),
+            None => session.person,
+        },
         session.resource,
         session.address,
         output::printable(&session.client),

@@ -191,6 +191,7 @@ impl Checked {
             object.insert("node".to_owned(), json!(report.origin));
             object.insert("verifier_key".to_owned(), json!(report.verifier_key));
             object.insert("key_pinned".to_owned(), json!(report.key_pinned));
+            object.insert("key_changes".to_owned(), json!(report.key_changes));
             object.insert("entries".to_owned(), json!(report.size));
             object.insert("root".to_owned(), json!(report.root.to_string()));
             object.insert("witnessed_entries".to_owned(), json!(report.witnessed));
@@ -252,7 +253,7 @@ fn print_report(report: &Report, level: u8, paint: Paint) {
     };
     let rows = [
         ("trail of", printable(&report.origin)),
-        ("key", format!("{} ({pinned})", printable(&report.verifier_key))),
+        ("key", format!("{} ({pinned}){}", printable(&report.verifier_key), changes(report))),
         ("checkpoint", format!("{} entries, root {}", report.size, report.root)),
         ("checked", checked(report, level)),
         ("starts", starts(report)),
@@ -270,6 +271,14 @@ fn print_report(report: &Report, level: u8, paint: Paint) {
     });
     for (label, value) in rows.into_iter().chain(stones) {
         output::line(&format!("{} {value}", paint.dim(&format!("{label:<10}"))));
+    }
+}
+
+fn changes(report: &Report) -> String {
+    match report.key_changes {
+        0 => String::new(),
+        1 => ", one change of key followed".to_owned(),
+        more => format!(", {more} changes of key followed"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `[trail.witness]` and `[trail.clock]`: what makes the trail's word good with others.
+//! `[trail.witness]`, `[trail.clock]` and `[trail.archive]`: what makes the trail's word good with others.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,26 +7,61 @@ use tlog::Policy;
 
 use super::files;
 use super::read::Section;
-use crate::clock::ClockWatch;
+use crate::archiving::Archiving;
+use crate::clock::{ClockWatch, Reference};
 use crate::witness::client::Address;
 use crate::witness::submit::Witnessing;
 
-/// What the two sections say.
+/// What the sections say.
 pub(super) struct Evidence {
     pub(super) witnessing: Option<Witnessing>,
     pub(super) clock: ClockWatch,
+    pub(super) archiving: Option<Archiving>,
 }
 
-/// Reads both.
+/// Reads them.
 pub(super) fn evidence(top: &Section<'_, '_>, node: Option<&str>, base: &Path) -> Evidence {
     let section = top.section("trail");
     let witness = section.as_ref().and_then(|trail| trail.section("witness"));
     let clock = section.as_ref().and_then(|trail| trail.section("clock"));
-    let step_ms = clock.map_or(2_000, |section| section.number("step_ms_max", 100..=3_600_000, 2_000));
+    let step_ms =
+        clock.as_ref().map_or(2_000, |section| section.number("step_ms_max", 100..=3_600_000, 2_000));
+    let archive = section.as_ref().and_then(|trail| trail.section("archive"));
     Evidence {
         witnessing: witness.and_then(|section| witnessing(&section, node, base)),
-        clock: ClockWatch { step_max: Duration::from_millis(step_ms) },
+        clock: ClockWatch {
+            step_max: Duration::from_millis(step_ms),
+            reference: clock.and_then(|section| reference(&section)),
+        },
+        archiving: archive.map(|section| archiving(&section)),
     }
+}
+
+/// Reads when the archive is written.
+fn archiving(section: &Section<'_, '_>) -> Archiving {
+    let seconds = |name, bounds, default| Duration::from_secs(section.number(name, bounds, default));
+    Archiving {
+        every: seconds("every_s", 1..=86_400, 3_600),
+        entries_min: section.number("entries_min", 1..=1 << 20, 65_536),
+        lag: seconds("lag_s", 1..=31_536_000, 86_400),
+        alarm_after: seconds("alarm_after_s", 1..=31_536_000, 86_400),
+    }
+}
+
+/// Reads with whom the time of day is compared, if with anybody.
+fn reference(section: &Section<'_, '_>) -> Option<Reference> {
+    let server = section.text("ntp", "\"ntp.example.org\"")?;
+    // An address of version 6 has colons of its own.
+    let has_port = server.value.rsplit_once(':').is_some_and(|(host, port)| {
+        port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']'))
+    });
+    let ms = |name, bounds, default| Duration::from_millis(section.number(name, bounds, default));
+    Some(Reference {
+        server: if has_port { server.value } else { format!("{}:123", server.value) },
+        every: ms("every_ms", 100..=86_400_000, 64_000),
+        offset_max: ms("offset_ms_max", 1..=3_600_000, 1_000),
+        alarm_after: ms("alarm_after_ms", 100..=604_800_000, 3_600_000),
+    })
 }
 
 /// Reads who witnesses the log, if anybody does.

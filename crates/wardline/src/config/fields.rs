@@ -159,6 +159,31 @@ pub(crate) const FIELDS: &[Field] = &[
         "Longest life of a token that `wardline login` gives out.",
     ),
     field(
+        "sign_in.second_factor",
+        "`\"optional\"` or `\"required\"`",
+        "`\"optional\"`",
+        "Whether a resource with `[resource.NAME.phi]` is opened only to whoever showed a second factor. The password alone does not suffice then; a token of `wardline login --second-factor` does.",
+    ),
+    field(
+        "sign_in.second_factor_roles",
+        "list of roles",
+        "`[]`",
+        "Asks it of whoever holds one of these roles, where it is optional for others.",
+    ),
+    field(
+        "sign_in.approval",
+        "`\"off\"`, `\"offered\"` or `\"browser\"`",
+        "`\"off\"`",
+        "How clients of PostgreSQL sign in. `browser`: they are shown a link and a code and wait until their person approved on the pages of `[web]`; with `PGOPTIONS='-c wardline.sign_in=password'` they are asked for a password or token instead. `offered`: the other way round, with `wardline.sign_in=browser`.",
+    ),
+    field("sign_in.approval_timeout_s", "10 to 600", "`120`", "How long a session waits for approval."),
+    field(
+        "sign_in.second_device",
+        "`\"note\"`, `\"incident\"` or `\"refuse\"`",
+        "`\"note\"`",
+        "A person who connects from a second address while sessions from another are open: the entry of the session says so with both sessions' ids; that, and an incident; or the second is refused.",
+    ),
+    field(
         "metrics.address",
         "address:port",
         "none: no metrics",
@@ -193,6 +218,49 @@ pub(crate) const FIELDS: &[Field] = &[
         "100 to 3600000",
         "`2000`",
         "A step of the time of day by more, against the machine's own clock, is an incident in the trail and an error in the log.",
+    ),
+    field(
+        "trail.clock.ntp",
+        "`\"HOST\"` or `\"HOST:PORT\"`",
+        "not compared",
+        "A server that is asked for the time (SNTP). Nothing is set; a difference, and a server that is silent, are incidents in the trail.",
+    ),
+    field("trail.clock.every_ms", "100 to 86400000", "`64000`", "How often it is asked."),
+    field(
+        "trail.clock.offset_ms_max",
+        "1 to 3600000",
+        "`1000`",
+        "A greater difference from its time is an incident: the clock is not synchronised.",
+    ),
+    field(
+        "trail.clock.alarm_after_ms",
+        "100 to 604800000",
+        "`3600000`",
+        "No usable answer for so long is an incident: the clock runs alone.",
+    ),
+    field(
+        "trail.archive.every_s",
+        "1 to 86400",
+        "`3600`",
+        "How often the archive is written while the node serves, by `wardline-lake` in a process of its own. Without the section it is written by `wardline trail archive` alone.",
+    ),
+    field(
+        "trail.archive.entries_min",
+        "1 to 1048576",
+        "`65536`",
+        "The fewest entries that a file of the archive is made of, unless they waited for as long as `lag_s`.",
+    ),
+    field(
+        "trail.archive.lag_s",
+        "1 to 31536000",
+        "`86400`",
+        "How long entries wait for the archive at most. What waits is found by a search all the same.",
+    ),
+    field(
+        "trail.archive.alarm_after_s",
+        "1 to 31536000",
+        "`86400`",
+        "An archive that could not be written for so long is an incident in the trail and an error in the log.",
     ),
     field(
         "trail.store.to",
@@ -383,6 +451,24 @@ pub(crate) const FIELDS: &[Field] = &[
         "Private key of the certificate, PEM, not readable by group or others.",
     ),
     field("web.connections_max", "1 to 10000", "`256`", "Connections at once; others wait to be accepted."),
+    field(
+        "web.requests_per_minute_max",
+        "10 to 1000000",
+        "`600`",
+        "Requests a minute from one IPv4 address or one IPv6 network of 64 bits; more get the status 429.",
+    ),
+    field(
+        "web.idle_timeout_s",
+        "60 to 86400",
+        "`900`",
+        "A session in a browser ends after so long without a request.",
+    ),
+    field(
+        "web.session_lifetime_s_max",
+        "300 to 604800",
+        "`43200`",
+        "A session in a browser ends after this time, whatever it does.",
+    ),
     field("resource.*.protocol", "`\"postgres\"`", "required", "What the resource speaks."),
     field(
         "resource.*.host",
@@ -397,6 +483,12 @@ pub(crate) const FIELDS: &[Field] = &[
         "1 to 604800",
         "the listener's",
         "A shorter idle timeout for this resource.",
+    ),
+    field(
+        "resource.*.session_lifetime_s_max",
+        "1 to 2592000",
+        "the listener's",
+        "A shorter greatest age for sessions on this resource.",
     ),
     field(
         "resource.*.upstream_identity",
@@ -415,12 +507,6 @@ pub(crate) const FIELDS: &[Field] = &[
         "`\"10m\"` to `\"366d\"`",
         "required in the section",
         "How often Wardline changes its own password at the resource: `d` days, `h` hours, `m` minutes. The account must be Wardline's alone.",
-    ),
-    field(
-        "resource.*.session_lifetime_s_max",
-        "1 to 2592000",
-        "the listener's",
-        "A shorter greatest age for sessions on this resource.",
     ),
     field(
         "resource.*.tls.mode",
@@ -469,6 +555,13 @@ pub(crate) const FIELDS: &[Field] = &[
         "list of columns",
         "`[]`",
         "Clean columns whose text is not looked through, such as the telephone numbers of wards: written as in `clean`.",
+    ),
+    field(
+        "resource.*.phi.trusted_views",
+        "list of columns",
+        "`[]`",
+        "Views that people may read though their definitions choose rows by protected columns, because which rows there are \
+         tells nothing: `schema.view.*` or `schema.*`.",
     ),
     field(
         "resource.*.phi.record_numbers",
@@ -723,6 +816,39 @@ pub(crate) const FIELDS: &[Field] = &[
     ),
     field("access.*.approvals", "1 to 5", "`1`", "How many people with the right `approver` must approve."),
     field("access.*.duration_s_max", "1 to 2592000", "`28800`", "For how long it may be had at most."),
+    field("training.*.title", "text", "required", "What people call the course."),
+    field("training.*.roles", "list of roles", "required", "Whose people must learn it."),
+    field(
+        "training.*.instructions",
+        "text",
+        "required",
+        "What to do about it; people are told when they connect.",
+    ),
+    field("training.*.valid_for_d", "1 to 3650", "`365`", "For how many days a completion counts."),
+    field(
+        "training.*.warn_before_d",
+        "0 to 365",
+        "`30`",
+        "For how many days before it is due people are told.",
+    ),
+    field(
+        "training.*.grace_d",
+        "0 to 365",
+        "`0`",
+        "How many days somebody who is new to it may work before they have learnt it.",
+    ),
+    field(
+        "training.*.refuse",
+        "true or false",
+        "`true`",
+        "Everything is refused to whom it is overdue. With false it is left to policies, which see `context.training_valid`.",
+    ),
+    field(
+        "training.*.activity",
+        "IRI",
+        "none",
+        "The course's activity in statements of a learning system (xAPI).",
+    ),
     field(
         "role.*.allow.purposes",
         "list of purposes",
@@ -734,6 +860,12 @@ pub(crate) const FIELDS: &[Field] = &[
         "date or time",
         "none: no end",
         "The rule holds until then, in UTC: `\"2026-12-31\"` includes that day, `\"2026-12-31T12:00:00Z\"` ends at noon.",
+    ),
+    field(
+        "role.*.allow.step_up_s",
+        "30 to 86400",
+        "none",
+        "The rule holds only for so many seconds after its holder showed a second factor. The session may be opened without.",
     ),
     field(
         "operators.socket",
@@ -751,7 +883,7 @@ pub(crate) const FIELDS: &[Field] = &[
         "operators.rights.*",
         "list of rights",
         "nobody holds any",
-        "What the people of a role, or an account (`\"os:NAME\"`), may do with Wardline itself: `admin`, `auditor`, `key-admin`, `privacy-officer`, `approver`. Without `[operators]` the server's own account and root may do everything.",
+        "What the people of a role, or an account (`\"os:NAME\"`), may do with Wardline itself: `admin`, `auditor`, `key-admin`, `privacy-officer`, `approver`, `trainer`. Without `[operators]` the server's own account and root may do everything.",
     ),
     field(
         "retention.years",

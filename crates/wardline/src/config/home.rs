@@ -1,25 +1,28 @@
 //! `[registry]`: where people and what they may are kept, if not in the data folder.
+//!
+//! The address is in a file of its own, because it holds a password. It is read when it is needed: a restored
+//! configuration comes without it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use registry::Server;
 
+use super::Config;
 use super::read::Section;
 
-/// Returns the server, where there is one: what its file says, which holds a password and is therefore apart.
-pub(super) fn registry(top: &Section<'_, '_>, base: &Path) -> Option<Server> {
+/// Returns the file with the address, where there is one.
+pub(super) fn registry(top: &Section<'_, '_>, base: &Path) -> Option<PathBuf> {
     let section = top.section("registry")?;
     let at = section.required("url_file", "\"registry.url\"")?;
-    let path = base.join(&at.value);
-    match Server::read(&path) {
-        Ok(server) => Some(server),
-        Err(error) => {
-            let cause = std::error::Error::source(&error).map_or(String::new(), |cause| format!(": {cause}"));
-            let message = format!("`{}`: {} {error}{cause}", section.child("url_file"), path.display());
-            let help = "name a file of mode 0600 with one line: `postgres://user:password@host/database?sslmode=\
-                        verify-full&sslrootcert=FILE`";
-            section.reader().error(at.offset, message, help);
-            None
-        }
+    Some(base.join(at.value))
+}
+
+impl Config {
+    /// Returns the server that has the registry, where it is not in the data folder.
+    pub(crate) fn registry_server(&self) -> anyhow::Result<Option<Server>> {
+        let Some(path) = &self.registry else { return Ok(None) };
+        let server = Server::read(path);
+        Ok(Some(server.with_context(|| format!("`registry.url_file`: {}", path.display()))?))
     }
 }

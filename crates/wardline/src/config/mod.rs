@@ -6,6 +6,7 @@
 
 mod access;
 mod evidence;
+mod factors;
 mod fields;
 mod files;
 mod handover;
@@ -22,6 +23,7 @@ mod scim;
 mod sections;
 #[cfg(test)]
 mod tests;
+mod training;
 mod upstream;
 mod web;
 mod workload;
@@ -33,15 +35,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use gateway::{Bounds, UpstreamIdentity};
+use gateway::{Bounds, SecondDevice, UpstreamIdentity};
 use model::ResourceId;
 use phi::Class;
 use policy::{CedarFile, Role, Snapshot, Sources};
 use toml::de::DeTable;
 
+use crate::archiving::Archiving;
 use crate::clock::ClockWatch;
 use crate::witness::submit::Witnessing;
 pub(crate) use access::Askable;
+pub(crate) use factors::{SecondFactor, SignInBy};
 pub(crate) use fields::FIELDS;
 pub(crate) use handover::{Export, Inbound};
 pub(crate) use keep::{StorePlace, TrailStore, bucket_place};
@@ -52,6 +56,7 @@ pub(crate) use protection::Protection;
 use read::{Reader, Section};
 pub(crate) use scim::Scim;
 use sections::Draft;
+pub(crate) use training::Course;
 pub(crate) use web::Web;
 pub(crate) use workload::{CertificateName, Workload, WorkloadToken};
 
@@ -94,10 +99,14 @@ pub(crate) struct Config {
     pub(crate) ldap: Option<Directory>,
     /// Who manages people from elsewhere.
     pub(crate) scim: BTreeMap<String, Scim>,
+    /// When the archive is written while the node serves; by hand when it is left out.
+    pub(crate) archiving: Option<Archiving>,
     /// Programs that sign in by themselves.
     pub(crate) workloads: BTreeMap<String, Workload>,
     /// Which roles may be asked for.
     pub(crate) access: BTreeMap<String, Askable>,
+    /// What must be learnt, by name.
+    pub(crate) courses: BTreeMap<String, Course>,
     /// Who may administer; without it, the server's own account and root.
     pub(crate) operators: Option<Operators>,
     /// For how many years entries are kept at least.
@@ -106,8 +115,8 @@ pub(crate) struct Config {
     pub(crate) trail_store: TrailStore,
     /// Where backups go.
     pub(crate) backup: Option<StorePlace>,
-    /// Where people are kept, if not in the data folder.
-    pub(crate) registry: Option<registry::Server>,
+    /// The file that says where people are kept, if not in the data folder.
+    pub(crate) registry: Option<PathBuf>,
 }
 
 /// Where and how PostgreSQL clients are received.
@@ -172,6 +181,13 @@ pub(crate) struct SignIn {
     pub(crate) failure_window: Duration,
     pub(crate) lockout: Duration,
     pub(crate) token_lifetime_max: Duration,
+    pub(crate) second_factor: SecondFactor,
+    /// How clients of PostgreSQL sign in.
+    pub(crate) by: SignInBy,
+    /// How long a session waits for approval in the browser.
+    pub(crate) approval_timeout: Duration,
+    /// What becomes of a person who is connected from two addresses at once.
+    pub(crate) second_device: SecondDevice,
 }
 
 /// One protected database.
@@ -267,7 +283,9 @@ impl Config {
         {
             exceptions.push(format!("passwords go to the directory {} in clear", ldap.url));
         }
-        if let Some(server) = self.registry.as_ref().filter(|server| server.is_plain()) {
+        if let Ok(Some(server)) = self.registry_server()
+            && server.is_plain()
+        {
             exceptions.push(format!("the registry {server} is reached without TLS, on this machine"));
         }
         for (name, resource) in &self.resources {
@@ -294,6 +312,7 @@ fn add_policy_problems(draft: &Draft, problems: &mut Vec<Problem>) {
     let resources = resource_ids(&draft.resources);
     let classes = Class::ALL.map(Class::name);
     let sources = Sources {
+        factors: &[],
         roles: &draft.roles,
         cedar: &draft.policies,
         people: &[],
@@ -301,6 +320,9 @@ fn add_policy_problems(draft: &Draft, problems: &mut Vec<Problem>) {
         resources: &resources,
         classes: &classes,
         purposes: &draft.purposes,
+        courses: &[],
+        dues: &[],
+        delegations: &[],
     };
     let Err(diagnostics) = Snapshot::compile(&sources, 0) else { return };
     for diagnostic in diagnostics {

@@ -29,6 +29,7 @@ pub(crate) struct Protection {
     pub(crate) detects: bool,
     /// Clean columns whose text is not.
     pub(crate) trusted: Vec<CleanColumns>,
+    pub(crate) trusted_views: Vec<CleanColumns>,
     /// The forms of the site's record numbers.
     pub(crate) record_numbers: Vec<Pattern>,
 }
@@ -42,6 +43,7 @@ impl Default for Protection {
             issuer: None,
             detects: true,
             trusted: Vec::new(),
+            trusted_views: Vec::new(),
             record_numbers: Vec::new(),
         }
     }
@@ -61,9 +63,10 @@ pub(super) fn protection(resource: &Section<'_, '_>) -> Option<Protection> {
     columns.sort_by(|(a, _), (b, _)| key(a).cmp(&key(b)));
     let issuer = section.text("issuer", "\"hospital\"").map(|issuer| issuer.value);
     let detects = section.boolean("detect").is_none_or(|detect| detect.value);
-    let trusted = trusted(&section);
+    let trusted_views = trusted(&section, "trusted_views", "[\"public.active_patients.*\"]");
+    let trusted = trusted(&section, "trusted", "[\"public.departments.phone\"]");
     let record_numbers = record_numbers(&section);
-    Some(Protection { columns, clean, patients, issuer, detects, trusted, record_numbers })
+    Some(Protection { columns, clean, patients, issuer, detects, trusted, trusted_views, record_numbers })
 }
 
 fn key(name: &ColumnName) -> [&str; 3] {
@@ -153,15 +156,15 @@ fn clean(section: &Section<'_, '_>, columns: &Columns) -> Vec<CleanColumns> {
     clean
 }
 
-fn trusted(section: &Section<'_, '_>) -> Vec<CleanColumns> {
+fn trusted(section: &Section<'_, '_>, name: &str, example: &str) -> Vec<CleanColumns> {
     let help = format!("write `schema.table.column`, `schema.table.*` or `schema.*`, {QUOTES}");
     let mut trusted = Vec::new();
-    for text in section.texts("trusted", "[\"public.departments.phone\"]") {
-        let Some(parts) = parts_of(section, "trusted", &text, &help) else { continue };
+    for text in section.texts(name, example) {
+        let Some(parts) = parts_of(section, name, &text, &help) else { continue };
         match clean_columns(&parts) {
             Some(entry) => trusted.push(entry),
             None => {
-                let message = format!("`{}`: `{}` names no columns", section.child("trusted"), text.value);
+                let message = format!("`{}`: `{}` names no columns", section.child(name), text.value);
                 section.reader().error(text.offset, message, &*help);
             }
         }

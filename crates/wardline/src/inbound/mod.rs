@@ -11,7 +11,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,12 +45,18 @@ pub(crate) struct Inbound(Https);
 
 /// What every request needs.
 struct Desk {
-    node: Arc<Node>,
-    config: crate::config::Inbound,
+    config: Arc<crate::config::Inbound>,
     sources: Sources,
+    recorder: Arc<Recorder>,
+    rates: Mutex<HashMap<String, (Instant, u32)>>,
+}
+
+/// Records what is new.
+struct Recorder {
+    node: Arc<Node>,
+    config: Arc<crate::config::Inbound>,
     /// One request is recorded at a time, so that an event that comes twice at once is recorded once.
     seen: tokio::sync::Mutex<Seen>,
-    rates: Mutex<HashMap<String, (Instant, u32)>>,
 }
 
 impl Inbound {
@@ -59,11 +65,16 @@ impl Inbound {
         let Some(inbound) = &config.inbound else { return Ok(None) };
         let reader = trail::Reader::open_on(keep::disk(config)?, &load_root_key(&node.folder.root_key())?)?;
         let seen = tokio::task::spawn_blocking(move || Seen::of(&reader)).await??;
-        let desk = Arc::new(Desk {
+        let config = Arc::new(inbound.clone());
+        let recorder = Recorder {
             node: Arc::clone(node),
-            config: inbound.clone(),
-            sources: Sources::of(&node.folder),
+            config: Arc::clone(&config),
             seen: tokio::sync::Mutex::new(seen),
+        };
+        let desk = Arc::new(Desk {
+            config,
+            sources: Sources::of(&node.folder),
+            recorder: Arc::new(recorder),
             rates: Mutex::default(),
         });
         let place = Place {
@@ -125,13 +136,16 @@ impl Desk {
                 return Answer::refuse(form, status, &problem.to_string());
             }
         };
-        match self.take(&source, &token, &events).await {
-            Ok(known) => Answer::taken(form, known),
-            Err(error) => {
-                tracing::error!(%error, source, "reported events could not be recorded");
-                Answer::refuse(form, 503, "it cannot be recorded now; send all of it again later")
-            }
-        }
+        // In a task of its own: a request that breaks off is recorded to its end, and known when it comes again.
+        let (recorder, whose) = (Arc::clone(&self.recorder), source.clone());
+        let taken = tokio::spawn(async move { recorder.take(&whose, &token, &events).await }).await;
+        let why = match taken {
+            Ok(Ok(known)) => return Answer::taken(form, known),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(error = why, source, "reported events could not be recorded");
+        Answer::refuse(form, 503, "it cannot be recorded now; send all of it again later")
     }
 
     /// Returns who reports, and by which token.
@@ -174,33 +188,45 @@ impl Desk {
         *count = count.saturating_add(1);
         *count <= self.config.requests_per_minute_max
     }
+}
 
-    /// Records what is new; returns for each event whether it was known. Everything is durable when this returns.
+impl Recorder {
+    /// Records what is new; returns for each event whether it was known. Everything is durable when this returns well. When
+    /// it does not, what became durable all the same is known from then on: sent again, it is not recorded again.
     async fn take(&self, source: &str, token: &str, events: &[Reported]) -> Result<Vec<bool>, trail::Error> {
         let issuer = self.config.sources.get(source).map(|source| source.issuer.as_str()).unwrap_or_default();
         let mut seen = self.seen.lock().await;
         let mut known = Vec::with_capacity(events.len());
         let mut waiting = Vec::new();
-        let mut fresh: Vec<&str> = Vec::new();
+        let mut fresh: HashSet<&str> = HashSet::new();
+        let mut failed = None;
         for event in events {
-            let before = seen.contains(source, &event.id) || fresh.contains(&event.id.as_str());
+            let before = seen.contains(source, &event.id) || fresh.contains(event.id.as_str());
             known.push(before);
             if before {
                 continue;
             }
-            waiting.push((
-                event.id.as_str(),
-                self.node.trail.record(&self.record(source, issuer, token, event))?,
-            ));
-            fresh.push(&event.id);
+            match self.node.trail.record(&self.record(source, issuer, token, event)) {
+                Ok(pending) => waiting.push((event.id.as_str(), pending)),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+            fresh.insert(&event.id);
         }
+        let mut taken = 0;
         for (id, pending) in waiting {
-            let _durable = pending.await?;
-            seen.insert(source, id);
+            match pending.await {
+                Ok(_durable) => {
+                    seen.insert(source, id);
+                    taken += 1;
+                }
+                Err(error) => failed = Some(failed.unwrap_or(error)),
+            }
         }
-        let taken = u64::try_from(fresh.len()).unwrap_or(u64::MAX);
         metrics::counter!("inbound_events_total", "source" => source.to_owned()).increment(taken);
-        Ok(known)
+        failed.map_or(Ok(known), Err)
     }
 
     fn record(&self, source: &str, issuer: &str, token: &str, event: &Reported) -> Record<'static> {

@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_lc_rs::rand;
 use model::Secret;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::{Actor, Refusal, Reply, Sensitive, SourceView};
@@ -46,25 +48,55 @@ struct Token {
     added: String,
 }
 
+/// By what a change of the file is seen without reading it: every change is another file in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    bytes: u64,
+    changed: (i64, i64),
+}
+
 /// The file.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Sources {
     path: PathBuf,
+    /// What was read last, and of which file.
+    read: Mutex<Option<(Stamp, Arc<Stored>)>>,
 }
 
 impl Sources {
     pub(crate) fn of(folder: &DataFolder) -> Sources {
-        Sources { path: folder.inbound() }
+        Sources { path: folder.inbound(), read: Mutex::default() }
     }
 
     /// Returns whose token it is, and the token's id.
     pub(crate) fn whose(&self, secret: &str) -> io::Result<Option<(String, String)>> {
         let digest = digest(secret);
-        let sources = self.read()?.sources;
-        Ok(sources.into_iter().find_map(|(source, tokens)| {
-            let token = tokens.into_iter().find(|token| token.sha256 == digest)?;
-            Some((source, token.id))
+        let stored = self.latest()?;
+        Ok(stored.sources.iter().find_map(|(source, tokens)| {
+            let token = tokens.iter().find(|token| token.sha256 == digest)?;
+            Some((source.clone(), token.id.clone()))
         }))
+    }
+
+    /// Returns what is stored now; the file is read again only after it changed.
+    fn latest(&self) -> io::Result<Arc<Stored>> {
+        let stamp = match fs::metadata(&self.path) {
+            Ok(found) => {
+                Stamp { inode: found.ino(), bytes: found.len(), changed: (found.ctime(), found.ctime_nsec()) }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.read().map(Arc::new),
+            Err(error) => return Err(error),
+        };
+        if let Some((known, stored)) = &*self.read.lock()
+            && *known == stamp
+        {
+            return Ok(Arc::clone(stored));
+        }
+        // Read after it was looked at: what is newer than the stamp is read once more the next time.
+        let stored = Arc::new(self.read()?);
+        *self.read.lock() = Some((stamp, Arc::clone(&stored)));
+        Ok(stored)
     }
 
     fn read(&self) -> io::Result<Stored> {
@@ -175,5 +207,32 @@ impl Node {
             view.tokens = tokens.into_iter().map(|token| (token.id, token.added)).collect();
         }
         Ok(Reply::Sources(views.into_values().collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_ended_is_unknown_at_once_and_the_file_is_read_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let sources = Sources { path: folder.path().join("inbound.json"), read: Mutex::default() };
+        let whose = |secret: &str| sources.whose(secret).expect("readable").map(|(source, _)| source);
+        assert_eq!(whose("wlr_one"), None, "there is no file");
+        let token = |secret: &str| Token { id: "1".to_owned(), sha256: digest(secret), added: String::new() };
+        let with = |tokens: Vec<Token>| Stored {
+            version: VERSION,
+            sources: BTreeMap::from([("ehr".to_owned(), tokens)]),
+        };
+        sources.write(&with(vec![token("wlr_one")])).expect("written");
+        assert_eq!(whose("wlr_one").as_deref(), Some("ehr"));
+        let first = sources.latest().expect("readable");
+        assert!(Arc::ptr_eq(&first, &sources.latest().expect("readable")), "not read again");
+        sources.write(&with(vec![token("wlr_two")])).expect("written");
+        assert_eq!(whose("wlr_one"), None);
+        assert_eq!(whose("wlr_two").as_deref(), Some("ehr"));
+        fs::remove_file(&sources.path).expect("removed");
+        assert_eq!(whose("wlr_two"), None);
     }
 }

@@ -95,7 +95,7 @@ async fn finish(
     };
     let arrived = node.oidc_finish(&provider, &back).await?;
     let token = node.token_of_arrival(&arrived).await?;
-    let mut response = Response::new(shown(&token, arrived.factor));
+    let mut response = Response::new(shown(&token, arrived.shown.factor_at.is_some()));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     let over = format!("{COOKIE_NAME}=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0");

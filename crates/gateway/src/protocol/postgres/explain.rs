@@ -336,6 +336,14 @@ impl<D: Fn(&[Need]) -> Decision> Teller<'_, D> {
             Refusal::Assigns(column) => {
                 format!("gives {} a value, or copies it elsewhere", self.guarded(column))
             }
+            Refusal::Bound(column) => format!(
+                "changes rows that a constraint or an index holds against {}: whether it is accepted would tell its value",
+                self.guarded(column)
+            ),
+            Refusal::View(column) => format!(
+                "reads a view that chooses its rows by {} (`phi.trusted_views` names those that may)",
+                self.guarded(column)
+            ),
             Refusal::Open => {
                 "returns a number of columns that cannot be told, protected ones among them".to_owned()
             }

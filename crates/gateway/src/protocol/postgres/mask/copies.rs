@@ -77,6 +77,8 @@ pub(crate) struct Copied {
     cells: Box<[Cell]>,
     /// The columns that hold the identifier of a patient.
     naming: Box<[(usize, Type)]>,
+    /// Dates may be shifted by the days of the patient whom their row names.
+    shifts: bool,
     screen: Option<Screen>,
 }
 
@@ -85,7 +87,7 @@ pub(crate) type Names<'n> = &'n mut dyn FnMut(&[u8]);
 
 impl Copied {
     /// Compiles a plan for the data that a `CopyOutResponse` announces; without a plan everything is seen. `outputs` are
-    /// those that hold the identifier of a patient. `None` where the data passes as it comes.
+    /// those that hold the identifier of a patient; with it, whether dates may be shifted by that patient's days. `None` where the data passes as it comes.
     ///
     /// # Errors
     /// When plan and announcement disagree, or the message is malformed.
@@ -93,7 +95,7 @@ impl Copied {
         lineage: &Lineage,
         options: &CopyOptions,
         plan: Option<&Plan>,
-        outputs: &[usize],
+        (outputs, shifts): (&[usize], bool),
         response: &[u8],
         means: Means<'_>,
         sees: impl Fn(Class) -> bool,
@@ -133,6 +135,7 @@ impl Copied {
             format,
             cells: (0..columns).map(cell).collect(),
             naming: naming(means.protection, origins, outputs),
+            shifts,
             screen: means.detector.map(|detector| Screen::of(detector, sees)),
         }))
     }
@@ -149,14 +152,14 @@ impl Copied {
         names: Names<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(u64, u64), Unshowable> {
-        let Copied { rewriter, format, cells, naming, screen } = self;
+        let Copied { rewriter, format, cells, naming, shifts, screen } = self;
         let mut nobody = 0;
         let mut patient: Option<Arc<[u8]>> = None;
         let mut each = |row: &Row<'_>, column: usize, out: &mut Vec<u8>| {
             if column == 0 {
                 let named = named(naming, row, *format, names);
                 nobody += u64::from(!named.0);
-                patient = named.1;
+                patient = named.1.filter(|_| *shifts);
             }
             match (cells.get(column), row.cell(column)) {
                 (Some(Cell::Plain), _) => copy::Cell::Keep,

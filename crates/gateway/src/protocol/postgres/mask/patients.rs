@@ -49,12 +49,21 @@ pub(crate) struct Concern {
     pub(crate) named: Vec<Box<[u8]>>,
     /// The outputs that hold an identifier, in ascending order.
     pub(crate) outputs: Box<[usize]>,
+    /// Everything in a row is of the one patient whom the row, or the text, names: dates may be shifted by that patient's
+    /// days. Another's date shifted by them would tell both.
+    pub(crate) shifts: bool,
 }
 
 impl Concern {
     /// Of a statement that is not known.
     pub(crate) fn unknown() -> Concern {
-        Concern { reach: Reach::Unknown, runs: true, named: Vec::new(), outputs: Box::default() }
+        Concern {
+            reach: Reach::Unknown,
+            runs: true,
+            named: Vec::new(),
+            outputs: Box::default(),
+            shifts: false,
+        }
     }
 }
 
@@ -144,9 +153,15 @@ impl Protection {
             Outputs::None | Outputs::Open(_) | Outputs::Prepared(_) | Outputs::Cursor(_) => Box::default(),
         };
         let reach = self.reach(lineage, known, &outputs);
+        let shifts = lineage.changed.is_empty()
+            && match reach {
+                Reach::Text => named.len() == 1,
+                Reach::Rows => self.one_of_each_row(lineage, &outputs),
+                Reach::Nobody | Reach::Unknown => false,
+            };
         let code = matches!(lineage.kind, Kind::Other("DO" | "CALL"));
         let runs = reach == Reach::Unknown && (lineage.opaque || code || *analyzes);
-        Concern { reach, runs, named, outputs }
+        Concern { reach, runs, named, outputs, shifts }
     }
 
     /// Returns which columns that a `RowDescription` announces hold the identifier of a patient, with their type: those of
@@ -210,6 +225,18 @@ impl Protection {
             }
         }
         Reach::Unknown
+    }
+
+    /// Tells whether everything in a row is of the patient whom any one of the outputs names.
+    fn one_of_each_row(&self, lineage: &Lineage, outputs: &[usize]) -> bool {
+        let Outputs::Columns(origins) = &lineage.outputs else { return false };
+        let mut named = outputs.iter().filter_map(|at| origins.get(*at)?.columns().first());
+        let Some(first) = named.next() else { return false };
+        let mut known: HashSet<Column> = HashSet::default();
+        known.insert(*first);
+        let bearing = |oid: &u32| self.patients.bearing.contains(oid);
+        let bearing: Vec<u32> = lineage.relations.iter().copied().filter(bearing).collect();
+        self.covers(&lineage.ties, &mut known, &bearing) && named.all(|column| known.contains(column))
     }
 
     /// Tells whether the rows of all these relations are tied to what is known of patients.

@@ -9,11 +9,12 @@
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashSet};
-use phi::{Class, Usage};
+use phi::{Class, Operator, Usage};
 
 use super::patients::PatientColumns;
 use crate::protected::Rule;
-use crate::protocol::postgres::sql::lineage::{Column, Kind, Lineage, Origin, Outputs, Use};
+use crate::protocol::postgres::sql::lineage::{Change, Column, Kind, Lineage, Origin, Outputs, Use};
+use crate::protocol::postgres::sql::{Bound, BoundKind};
 
 /// What is known of a resource's columns, under one catalogue.
 #[derive(Debug, Default)]
@@ -31,6 +32,10 @@ pub(crate) struct Protection {
     pub(crate) detects: bool,
     /// Clean columns whose text is not.
     pub(crate) trusted: HashSet<Column>,
+    /// Views of which somebody said that which rows they have tells nothing.
+    pub(crate) trusted_views: HashSet<u32>,
+    /// What changes of rows are held against, by the relation that is changed.
+    pub(crate) bounds: HashMap<u32, Vec<Bound>>,
     /// The types of columns, for a domain the one beneath: OID and modifier.
     pub(crate) types: HashMap<Column, (u32, i32)>,
 }
@@ -119,6 +124,10 @@ pub(crate) enum Refusal {
     Computes(Column),
     /// It gives a column a value, or copies one into another.
     Assigns(Column),
+    /// It changes rows that a constraint or an index holds against this column.
+    Bound(Column),
+    /// It reads a view that chooses its rows by this column.
+    View(Column),
     /// How many outputs there are is not known, and one may come from a column that is not seen.
     Open,
 }
@@ -211,8 +220,16 @@ impl Protection {
                 self.allows(hidden, how)?;
             }
         }
+        for (view, column, how) in &lineage.through {
+            if let Some(hidden) = self.hidden(*column, &sees).filter(|_| !self.trusted_views.contains(view)) {
+                self.allows(hidden, how).map_err(|_| Refusal::View(hidden.column))?;
+            }
+        }
         for (column, from) in &lineage.assigned {
             self.assigns(*column, from, &sees)?;
+        }
+        for (relation, how) in &lineage.changed {
+            self.changes(*relation, *how, lineage, &sees)?;
         }
         match &lineage.outputs {
             Outputs::None => Ok(Plan::Nothing),
@@ -236,13 +253,23 @@ impl Protection {
 
     /// Returns the uses of columns for which a statement is refused: all of them, where [`Protection::plan`] tells one.
     pub(crate) fn disallowed(&self, lineage: &Lineage, sees: impl Fn(Class) -> bool) -> Vec<Refusal> {
-        let used = lineage.uses.iter().filter_map(|(column, how)| {
+        // What an output is computed from is said of the output.
+        let of_output = |column: &Column| lineage.returned().contains(column);
+        let used = lineage.uses.iter().filter(|(column, how)| *how != Use::Computed || !of_output(column));
+        let used = used.filter_map(|(column, how)| {
             self.hidden(*column, &sees).and_then(|hidden| self.allows(hidden, how).err())
         });
+        let through = lineage.through.iter().filter(|(view, ..)| !self.trusted_views.contains(view));
+        let through = through.filter_map(|(_, column, how)| {
+            let hidden = self.hidden(*column, &sees)?;
+            self.allows(hidden, how).err().map(|_| Refusal::View(hidden.column))
+        });
+        let changed =
+            lineage.changed.iter().filter_map(|(oid, how)| self.changes(*oid, *how, lineage, &sees).err());
         let assigned =
             lineage.assigned.iter().filter_map(|(column, from)| self.assigns(*column, from, &sees).err());
         let mut refusals: Vec<Refusal> = Vec::new();
-        for refusal in used.chain(assigned) {
+        for refusal in used.chain(through).chain(assigned).chain(changed) {
             if !refusals.contains(&refusal) {
                 refusals.push(refusal);
             }
@@ -258,9 +285,45 @@ impl Protection {
                 let class = |column: &Column| self.rules.get(column).map(|rule| rule.class);
                 hidden.usage() >= Usage::Join && class(other) == class(&hidden.column)
             }
+            Use::Computed if hidden.usage() < Usage::Result => return Err(Refusal::Computes(hidden.column)),
+            Use::Computed => true,
             Use::Other => hidden.usage() >= Usage::Result,
         };
         if allowed { Ok(()) } else { Err(Refusal::Use(hidden.column)) }
+    }
+
+    /// Whether a change of rows is accepted tells something of what it is held against: a check or an index over a column
+    /// that is not seen, beside one that is given a value; rows that refer to one that goes.
+    fn changes(
+        &self,
+        relation: u32,
+        how: Change,
+        lineage: &Lineage,
+        sees: &impl Fn(Class) -> bool,
+    ) -> Result<(), Refusal> {
+        for bound in self.bounds.get(&relation).into_iter().flatten() {
+            let given = || lineage.assigned.iter().any(|(column, _)| bound.columns.contains(column));
+            let (held, needed) = match bound.kind {
+                BoundKind::References(other) => {
+                    (given() || how == Change::Deleted && other == relation, Usage::Join)
+                }
+                BoundKind::Unique => (how != Change::Deleted && given(), Usage::Join),
+                BoundKind::Computed => (how != Change::Deleted && given(), Usage::Result),
+            };
+            let hidden = bound.columns.iter().filter_map(|column| self.hidden(*column, sees));
+            if let Some(hidden) = hidden.filter(|hidden| hidden.usage() < needed).find(|_| held) {
+                return Err(Refusal::Bound(hidden.column));
+            }
+        }
+        if how != Change::Added {
+            return Ok(());
+        }
+        // A date that is known, as that of a row which is added now, would show by how much the patient's are shifted.
+        let own = |rule: &&Column| rule.relation == relation;
+        let shifted = self.rules.keys().filter(own).filter_map(|column| self.hidden(*column, sees));
+        let mut shifted = shifted
+            .filter(|hidden| hidden.rule.is_some_and(|rule| matches!(rule.operator, Operator::DateShift)));
+        shifted.next().map_or(Ok(()), |hidden| Err(Refusal::Assigns(hidden.column)))
     }
 
     /// Giving a value to a column tells whether it is there already, where values are unique; copying one elsewhere
@@ -301,7 +364,7 @@ impl Protection {
 
 #[cfg(test)]
 mod tests {
-    use phi::{Operator, Usage};
+    use phi::Usage;
 
     use super::*;
     use crate::protocol::postgres::sql::inspect;

@@ -66,6 +66,19 @@ impl Protection {
                 }
             }
         }
+        for (oid, table) in &tables {
+            let named = |view: &&CleanColumns| view.holds_all(&table.schema, &table.name);
+            if protected.trusted_views.iter().any(|view| named(&view)) {
+                protection.trusted_views.insert(*oid);
+            }
+        }
+        for bound in catalogue.bounds() {
+            let mut relations: Vec<u32> = bound.columns.iter().map(|column| column.relation).collect();
+            relations.dedup();
+            for relation in relations {
+                protection.bounds.entry(relation).or_default().push(bound.clone());
+            }
+        }
         lineage::views(catalogue, |column, origin| {
             let from = (*origin != Origin::Unknown).then(|| origin.columns().into());
             protection.views.insert(column, from);
@@ -90,6 +103,14 @@ fn ancestors(oid: u32, catalogue: &Catalogue) -> Vec<u32> {
 }
 
 impl CleanColumns {
+    fn holds_all(&self, schema: &str, relation: &str) -> bool {
+        match self {
+            CleanColumns::Column(_) => false,
+            CleanColumns::Relation { schema: of, relation: named } => **of == *schema && **named == *relation,
+            CleanColumns::Schema { schema: of } => **of == *schema,
+        }
+    }
+
     fn holds(&self, name: &ColumnName) -> bool {
         match self {
             CleanColumns::Column(clean) => clean == name,
@@ -128,6 +149,7 @@ mod tests {
             issuer: "hospital".into(),
             detector: None,
             trusted: vec![CleanColumns::Column(name("encounters", "ward"))],
+            trusted_views: Vec::new(),
             keys: Keys::derive(&RootKey::new([7; 32]), KeyId::new(1).unwrap()),
         };
         let protection = Protection::resolve(&protected, &catalogue_of_hospital());

@@ -289,7 +289,9 @@ impl<C: Control> Relay<C> {
                 self.stalled = Some(Stalled { admitting, then, void: None });
                 return Ok(Step::Waits);
             }
-            Admission::Refused(pending) => self.refuse_query(denied(), Some(pending)),
+            Admission::Refused(pending) => {
+                self.refuse_query(denied(self.gate.fresh_factor_would_do()), Some(pending))
+            }
         }
         Ok(Step::Done)
     }
@@ -341,9 +343,13 @@ impl<C: Control> Relay<C> {
             let admission =
                 self.gate.admit(operation, &resolved.needs, &*structure, at).map_err(Failure::Trail)?;
             return match admission {
-                Admission::Refused(pending) => Ok(self.refuse_parse(name, denied(), Some(pending))),
+                Admission::Refused(pending) => {
+                    Ok(self.refuse_parse(name, denied(self.gate.fresh_factor_would_do()), Some(pending)))
+                }
                 // A second passed between the two questions, and the answer with it: ask again.
-                Admission::Now(_) | Admission::Recorded(_) => Ok(self.refuse_parse(name, denied(), None)),
+                Admission::Now(_) | Admission::Recorded(_) => {
+                    Ok(self.refuse_parse(name, denied(self.gate.fresh_factor_would_do()), None))
+                }
             };
         };
         let followed = match &*inspection.lineage {
@@ -487,7 +493,9 @@ impl<C: Control> Relay<C> {
                 self.stalled = Some(Stalled { admitting, then, void: None });
                 Ok(Step::Waits)
             }
-            Admission::Refused(pending) => Ok(self.refuse_extended(denied(), Some(pending))),
+            Admission::Refused(pending) => {
+                Ok(self.refuse_extended(denied(self.gate.fresh_factor_would_do()), Some(pending)))
+            }
         }
     }
 
@@ -634,7 +642,9 @@ impl<C: Control> Relay<C> {
                 self.stalled = Some(Stalled { admitting, then: Then::Call, void: None });
                 return Ok(Step::Waits);
             }
-            Admission::Refused(pending) => self.refuse_query(denied(), Some(pending)),
+            Admission::Refused(pending) => {
+                self.refuse_query(denied(self.gate.fresh_factor_would_do()), Some(pending))
+            }
         }
         Ok(Step::Done)
     }

@@ -139,7 +139,8 @@ impl Results {
     ) -> Result<(), Failure> {
         self.steady(own)?;
         let Masking { protected, protection, plans, concerns, sight, .. } = &*self.by;
-        let outputs = concerns.get(self.statement).map_or(&[][..], |concern| &concern.outputs);
+        let concern = concerns.get(self.statement);
+        let naming = concern.map_or((&[][..], false), |concern| (&concern.outputs, concern.shifts));
         let plan = match plans {
             None => None,
             Some(plans) => Some(plans.get(self.statement).ok_or_else(|| unshowable(&Unshowable::Disagrees))?),
@@ -148,7 +149,7 @@ impl Results {
         let sees = |class| sight.sees(class);
         let copied = match lineage.map(|lineage| (lineage, &lineage.kind)) {
             Some((lineage, Kind::CopyOut(options))) if plan.is_some() || copy_style(options).is_some() => {
-                Copied::compile(lineage, options, plan, outputs, response, means, sees)
+                Copied::compile(lineage, options, plan, naming, response, means, sees)
                     .map_err(|error| unshowable(&error))?
             }
             // Somebody who sees everything: what is not known passes, and names nobody.
@@ -243,11 +244,12 @@ impl Results {
             (Reach::Rows, Whose::Nobody) | (Reach::Unknown, _) => 1,
         };
         let Some(rows) = rows else { return Ok(()) };
-        let concern = self.by.concerns.get(self.statement).filter(|_| reach == Reach::Text);
+        let concern = self.by.concerns.get(self.statement).filter(|concern| concern.shifts);
         let patient = match (concern.map(|concern| concern.named.as_slice()), &patient) {
-            (Some([only]), _) => Some(&**only),
-            (_, Whose::One(patient)) => Some(patient.as_slice()),
-            (_, Whose::Nobody | Whose::Several) => None,
+            (None, _) => None,
+            (Some([only]), _) if reach == Reach::Text => Some(&**only),
+            (Some(_), Whose::One(patient)) => Some(patient.as_slice()),
+            (Some(_), Whose::Nobody | Whose::Several) => None,
         };
         let context = RowContext { patient, ..RowContext::new(self.by.year) };
         rows.rewrite(row, &self.formats, &context, out).map_err(|error| unshowable(&error))
@@ -376,6 +378,15 @@ pub(super) fn refused(refusal: Refusal) -> WireError {
         Refusal::Assigns(_) => (
             "the statement gives a protected column a value, or copies one elsewhere".to_owned(),
             "Ask for `unmask` on the column's class.",
+        ),
+        Refusal::Bound(_) => (
+            "the statement changes rows that a constraint or an index holds against a protected column"
+                .to_owned(),
+            "Ask for `unmask` on the column's class.",
+        ),
+        Refusal::View(_) => (
+            "the statement reads a view that chooses its rows by a protected column".to_owned(),
+            "Read the tables beneath it, ask for `unmask`, or have the view named in `trusted_views`.",
         ),
         Refusal::Open => (
             "the statement returns a number of columns that cannot be told, protected ones among them"

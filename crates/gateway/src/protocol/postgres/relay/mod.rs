@@ -35,6 +35,7 @@ use super::track::Track;
 use crate::control::{Control, Upstream};
 use crate::error::{Ending, Failure};
 use crate::gate::{Admitting, Gate, Permit, Report, Subject};
+use crate::lessons;
 use crate::limits::{PIPELINE_MAX, UPSTREAM_BACKLOG_BYTES};
 use crate::listen::{Drain, Shared};
 use crate::session::CancelTarget;
@@ -316,9 +317,15 @@ impl<C: Control> Relay<C> {
             self.target = configured;
         }
         let need = model::Need { action: Action::Connect, object: model::Object::Resource };
-        let decision = self.gate.decide_one(need, self.shared.control.now());
+        let at = self.shared.control.now();
+        let decision = self.gate.decide_one(need, at);
         if decision.verdict == model::Verdict::Deny {
             self.end(Ending::Revoked, b"57P01", "the right to this session was withdrawn");
+            let person = self.gate.session().principal.id;
+            let remedy = lessons::remedy(&self.shared.control.snapshot(), person, &decision, at);
+            if let (Some(remedy), Some(Goodbye { words, .. })) = (remedy, &mut self.goodbye) {
+                *words = words.take().map(|words| words.hint(remedy));
+            }
         }
     }
 

@@ -158,8 +158,13 @@ fn failing_text(error: &WireError) -> &'static str {
     if error.message.ends_with(" at end of input") { FAILING_TEXT_AT_END } else { FAILING_TEXT }
 }
 
-pub(super) fn denied() -> WireError {
-    WireError::new(Severity::Error, b"42501", "refused by policy").hint(
-        "Ask for a role with `wardline access request`; this session goes on with it once it is granted.",
-    )
+/// What the client of a denied statement is told. Where a fresh second factor would do, it says so.
+pub(super) fn denied(fresh_factor_would_do: bool) -> WireError {
+    let hint = if fresh_factor_would_do {
+        "This takes a second factor shown a short while ago: confirm this session on Wardline's page, or sign in again with \
+         one; then repeat it."
+    } else {
+        "Ask for a role with `wardline access request`; this session goes on with it once it is granted."
+    };
+    WireError::new(Severity::Error, b"42501", "refused by policy").hint(hint)
 }

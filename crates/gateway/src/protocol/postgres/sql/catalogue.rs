@@ -136,7 +136,35 @@ pub(crate) struct Catalogue {
     arrays: HashSet<lineage::Column>,
     /// The relations that a relation inherits columns from, by OID.
     parents: HashMap<u32, Vec<u32>>,
+    /// Columns of types whose values are joined by `||` in a way that may fail.
+    joined_oddly: HashSet<lineage::Column>,
+    /// Constraints and indexes, by an identifier of their own.
+    bounds: HashMap<Box<str>, Bound>,
 }
+
+/// What a change of rows is held against: a constraint or an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bound {
+    pub(crate) kind: BoundKind,
+    /// The columns that it is about, of one relation or two.
+    pub(crate) columns: Vec<lineage::Column>,
+}
+
+/// What such a thing compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BoundKind {
+    /// Rows with those of the relation of this OID, which they refer to.
+    References(u32),
+    /// Rows with each other, for equality.
+    Unique,
+    /// Anything.
+    Computed,
+}
+
+/// The types of PostgreSQL whose values `||` joins whatever they are: numbers, texts, times, bytes.
+const JOINED_PLAINLY: [u32; 21] = [
+    16, 17, 18, 19, 20, 21, 23, 25, 26, 700, 701, 1042, 1043, 1082, 1083, 1114, 1184, 1186, 1266, 1700, 2950,
+];
 
 /// Rows that do not have the form of [`Catalogue::QUERIES`].
 #[derive(Debug, thiserror::Error)]
@@ -149,7 +177,7 @@ pub(crate) struct CatalogueError {
 impl Catalogue {
     /// What to run at the resource, in this order on one connection as one snapshot; the rows of each, empty where it
     /// returns none, go to [`Catalogue::from_rows`]. The search path is empty so that definitions come out qualified.
-    pub(crate) const QUERIES: [&'static str; 13] = [
+    pub(crate) const QUERIES: [&'static str; 14] = [
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         // Printing a definition takes a lock; whoever changes the relation may be waiting for this reading.
         "SET LOCAL search_path = ''; SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '20s'",
@@ -227,11 +255,18 @@ impl Catalogue {
          JOIN pg_class c ON c.oid = i.inhrelid AND c.relkind IN ('r', 'p', 'f') JOIN pg_namespace n ON n.oid = c.relnamespace \
          JOIN pg_class u ON u.oid = i.inhparent JOIN pg_namespace un ON un.oid = u.relnamespace \
          ORDER BY 1, 2, 3, 4, 5",
+        // Constraints and indexes, with each column that they are about.
+        "SELECT d.classid::text || '.' || d.objid::text, coalesce(k.contype::text, 'i'), coalesce(k.confrelid, 0)::text, \
+         d.refobjid::text, d.refobjsubid::text FROM pg_depend d \
+         LEFT JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid \
+         WHERE d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.refobjid >= 16384 \
+         AND (d.classid = 'pg_constraint'::regclass \
+          OR d.classid = 'pg_class'::regclass AND d.objid IN (SELECT indexrelid FROM pg_index)) ORDER BY 1, 4, 5",
         "COMMIT",
     ];
 
     /// The queries that only following values needs: where nothing is protected their answers are left empty.
-    pub(crate) const FOR_LINEAGE: std::ops::RangeInclusive<usize> = 8..=10;
+    pub(crate) const FOR_LINEAGE: [usize; 4] = [8, 9, 10, 12];
 
     /// Returns a catalogue of which nothing is known: with it nothing is a proven read.
     pub(crate) fn unknown() -> Catalogue {
@@ -249,6 +284,8 @@ impl Catalogue {
             names: HashSet::new(),
             arrays: HashSet::new(),
             parents: HashMap::new(),
+            joined_oddly: HashSet::new(),
+            bounds: HashMap::new(),
         }
     }
 
@@ -282,6 +319,7 @@ impl Catalogue {
                 9 => rows.iter().try_for_each(|row| catalogue.add_query(row)),
                 10 => rows.iter().try_for_each(|row| catalogue.add_parent(row)),
                 11 => rows.iter().try_for_each(|row| catalogue.add_edge(row)),
+                12 => rows.iter().try_for_each(|row| catalogue.add_bound(row)),
                 _ => Some(()),
             };
             done.ok_or(error)?;
@@ -408,6 +446,9 @@ impl Catalogue {
             self.arrays.insert(lineage::Column { relation: oid, number });
         }
         let generated = generated.as_deref().map(Box::from);
+        if !JOINED_PLAINLY.contains(&ty.as_deref()?.parse().ok()?) {
+            self.joined_oddly.insert(lineage::Column { relation: oid, number });
+        }
         let ty = (ty.as_deref()?.parse().ok()?, modifier.as_deref()?.parse().ok()?);
         self.names.insert(name.into());
         relation.columns.push(Column { number, name: name.into(), generated, ty });
@@ -436,6 +477,34 @@ impl Catalogue {
         let parent = parent.as_deref()?.parse().ok()?;
         self.parents.entry(child.as_deref()?.parse().ok()?).or_default().push(parent);
         Some(())
+    }
+
+    fn add_bound(&mut self, row: &[Option<String>]) -> Option<()> {
+        let [id, kind, referenced, relation, number] = row else { return None };
+        let kind = match kind.as_deref()? {
+            "f" => BoundKind::References(referenced.as_deref()?.parse().ok()?),
+            "p" | "u" => BoundKind::Unique,
+            // Checks, exclusions, triggers' constraints, not-null, and indexes with what they are computed by.
+            "c" | "x" | "t" | "n" | "i" => BoundKind::Computed,
+            _ => return None,
+        };
+        let column = lineage::Column {
+            relation: relation.as_deref()?.parse().ok()?,
+            number: number.as_deref()?.parse().ok()?,
+        };
+        let new = || Bound { kind, columns: Vec::new() };
+        self.bounds.entry(Box::from(id.as_deref()?)).or_insert_with(new).columns.push(column);
+        Some(())
+    }
+
+    /// Returns the constraints and indexes of users' relations that are about more than one column.
+    pub(crate) fn bounds(&self) -> impl Iterator<Item = &Bound> {
+        self.bounds.values().filter(|bound| bound.columns.len() > 1)
+    }
+
+    /// Tells whether `||` of the column's values may fail by what they are.
+    pub(super) fn joins_oddly(&self, column: lineage::Column) -> bool {
+        self.joined_oddly.contains(&column)
     }
 
     fn add_edge(&mut self, row: &[Option<String>]) -> Option<()> {
@@ -493,6 +562,11 @@ impl Catalogue {
             || self.types.contains_key(name)
             || builtin::function(name) != Builtin::Unknown
             || builtin::is_type(name)
+    }
+
+    /// Tells whether rows of a relation may be in others, partitions or children.
+    pub(super) fn has_children(&self, relation: u32) -> bool {
+        self.parents.values().any(|parents| parents.contains(&relation))
     }
 
     /// Tells whether a column holds arrays.

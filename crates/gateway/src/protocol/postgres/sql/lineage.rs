@@ -193,6 +193,9 @@ pub(crate) enum Use {
     },
     /// Compared for equality with another column.
     Join(Column),
+    /// Computed with in a way that may fail, take its time, or make more rows or fewer: whether or not the value is
+    /// returned, that would tell something of it.
+    Computed,
     /// Anything else: order, range, pattern, grouping, telling apart, computing what is compared.
     Other,
 }
@@ -208,6 +211,14 @@ pub(crate) enum Operand {
     Element(Box<Operand>),
     /// Compared, as text, with how the column's value is written.
     Text(Box<Operand>),
+}
+
+/// How the rows of a relation are changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Change {
+    Added,
+    Updated,
+    Deleted,
 }
 
 /// Where rows are copied, and how they are written.
@@ -248,6 +259,10 @@ pub(crate) struct Lineage {
     pub(crate) names: Box<[Box<str>]>,
     /// The columns used besides, each with its use; sorted by column, each once.
     pub(crate) uses: Box<[(Column, Use)]>,
+    /// The same within views that it reads, with the view's OID: the view's definition decides by them which rows there are.
+    pub(crate) through: Box<[(u32, Column, Use)]>,
+    /// The relations whose rows it changes, by OID; sorted, each way once.
+    pub(crate) changed: Box<[(u32, Change)]>,
     /// The columns that are given values, and where these come from.
     pub(crate) assigned: Box<[(Column, Origin)]>,
     /// The relations whose rows are read or changed, by OID; those beneath views, not the views. Sorted; one that is read
@@ -287,7 +302,9 @@ impl Lineage {
             Outputs::None | Outputs::Prepared(_) | Outputs::Cursor(_) => 0,
         };
         let assigned = self.assigned.iter().map(|(_, from)| from.weight()).sum::<usize>();
-        let uses = self.uses.len() * size_of::<(Column, Use)>();
+        let uses = self.uses.len() * size_of::<(Column, Use)>()
+            + self.through.len() * size_of::<(u32, Column, Use)>()
+            + self.changed.len() * size_of::<(u32, Change)>();
         let relations = self.relations.len() * size_of::<u32>();
         let names = self.names.iter().map(|name| size_of::<Box<str>>() + name.len()).sum::<usize>();
         size_of::<Lineage>() + outputs + names + assigned + uses + relations + self.ties.weight()
@@ -327,6 +344,8 @@ struct Follow<'a> {
     ctes: Vec<Cte>,
     names: Vec<Box<str>>,
     uses: Vec<(Column, Use)>,
+    through: Vec<(u32, Column, Use)>,
+    changed: Vec<(u32, Change)>,
     assigned: Vec<(Column, Origin)>,
     relations: Vec<u32>,
     ties: Ties,
@@ -355,6 +374,8 @@ impl<'a> Follow<'a> {
             ctes: Vec::new(),
             names: Vec::new(),
             uses: Vec::new(),
+            through: Vec::new(),
+            changed: Vec::new(),
             assigned: Vec::new(),
             relations: Vec::new(),
             ties: Ties::default(),
@@ -397,13 +418,22 @@ impl<'a> Follow<'a> {
         let origin = inner(self);
         let total = !self.risky;
         self.risky |= before;
-        origin.computed(total)
+        self.tells(origin.computed(total))
+    }
+
+    /// Notes a value that was computed in a way that may fail: that tells something of it wherever the value goes, also
+    /// where it goes nowhere.
+    fn tells(&mut self, origin: Origin) -> Origin {
+        if let Origin::Computed { columns, total: false, shaped: _ } = &origin {
+            self.uses.extend(columns.iter().map(|column| (*column, Use::Computed)));
+        }
+        origin
     }
 
     /// Notes whether a computation gives a value whatever it is given.
     fn step(&mut self, origin: Origin, total: bool) -> Origin {
         self.risky |= !total;
-        origin.computed(total)
+        self.tells(origin.computed(total))
     }
 
     /// Something that is not known: it may be or show anything.
@@ -421,14 +451,20 @@ impl<'a> Follow<'a> {
     }
 
     fn finish(mut self, kind: Kind, outputs: Outputs) -> Lineage {
-        self.uses.sort_by_key(|(column, _)| *column);
+        self.uses.sort_by_key(|(column, how)| (*column, *how == Use::Computed));
         self.uses.dedup();
+        self.through.sort_by_key(|(view, column, _)| (*view, *column));
+        self.through.dedup();
+        self.changed.sort_unstable();
+        self.changed.dedup();
         self.relations.sort_unstable();
         Lineage {
             kind,
             outputs,
             names: self.names.into(),
             uses: self.uses.into(),
+            through: self.through.into(),
+            changed: self.changed.into(),
             assigned: self.assigned.into(),
             relations: self.relations.into(),
             ties: self.ties,

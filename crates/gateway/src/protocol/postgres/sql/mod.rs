@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use model::{Action, Need, Object};
 
-pub(crate) use catalogue::{Catalogue, Rows};
+pub(crate) use catalogue::{Bound, BoundKind, Catalogue, Rows};
 pub(crate) use lineage::Lineage;
 pub(crate) use shape::Shape;
 

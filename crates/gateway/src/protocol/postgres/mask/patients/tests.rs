@@ -28,7 +28,7 @@ fn concern_with(text: &str, parameters: Parameters<'_>) -> Concern {
 }
 
 fn concern(text: &str) -> (Reach, Vec<String>) {
-    let Concern { reach, named, outputs: _, runs: _ } =
+    let Concern { reach, named, outputs: _, runs: _, shifts: _ } =
         concern_with(text, Parameters { wire: &[], types: &[] });
     (reach, named.iter().map(|name| String::from_utf8(name.to_vec()).unwrap()).collect())
 }
@@ -240,7 +240,7 @@ fn parameters_are_read_in_both_formats() {
         (&null, &[], None),
         (&Vec::new(), &[], None),
     ] {
-        let Concern { reach, named: found, outputs: _, runs: _ } =
+        let Concern { reach, named: found, outputs: _, runs: _, shifts: _ } =
             concern_with(text, Parameters { wire, types });
         let expected = if named.is_some() { Reach::Text } else { Reach::Unknown };
         assert_eq!(reach, expected, "{wire:?} {types:?}");
@@ -272,5 +272,29 @@ fn arrays_of_parameters_are_read_in_both_formats() {
         assert_eq!(reach, known, "{wire:?}");
         let found: Vec<_> = found.iter().map(|name| std::str::from_utf8(name).unwrap()).collect();
         assert_eq!(found, named, "{wire:?}");
+    }
+}
+
+#[test]
+fn dates_are_shifted_only_where_everything_in_a_row_is_of_one_patient() {
+    for (text, shifts) in [
+        ("SELECT born, id FROM patients", true),
+        ("SELECT p.born, e.patient_id FROM patients p JOIN encounters e ON e.patient_id = p.id", true),
+        ("SELECT born FROM patients WHERE id = 17", true),
+        // Another's identifier beside the date.
+        ("SELECT p.born, q.id FROM patients p, patients q WHERE p.id = 17", false),
+        ("SELECT p.born, e.patient_id FROM patients p, encounters e", false),
+        ("SELECT p.born, p.id, e.patient_id FROM patients p, encounters e", false),
+        ("SELECT (SELECT born FROM patients WHERE id = 17), id FROM patients", false),
+        ("WITH p AS (SELECT id, born FROM patients) SELECT a.born, b.id FROM p a, p b", false),
+        ("SELECT born, (SELECT 17) AS id FROM patients", false),
+        ("SELECT born FROM patients WHERE id IN (17, 18)", false),
+        ("SELECT born FROM patients", false),
+        // A date that is given, or known because it is given now.
+        ("INSERT INTO encounters (patient_id) VALUES (17) RETURNING id", false),
+        ("UPDATE encounters SET ward = 'x' WHERE patient_id = 17 RETURNING patient_id", false),
+    ] {
+        let concern = concern_with(text, Parameters { wire: &[], types: &[] });
+        assert_eq!(concern.shifts, shifts, "{text}");
     }
 }

@@ -38,6 +38,7 @@ pub(super) fn protected() -> Protected {
         issuer: "hospital".into(),
         detector: None,
         trusted: Vec::new(),
+        trusted_views: Vec::new(),
         keys: Keys::derive(&RootKey::new([7; 32]), KeyId::new(1).unwrap()),
     }
 }
@@ -196,6 +197,7 @@ async fn dates_are_shifted_by_the_patient_of_the_row() {
         issuer: "hospital".into(),
         detector: None,
         trusted: Vec::new(),
+        trusted_views: Vec::new(),
         keys: Keys::derive(&RootKey::new([7; 32]), KeyId::new(1).unwrap()),
     };
     let protected = Some(Arc::new(protected));

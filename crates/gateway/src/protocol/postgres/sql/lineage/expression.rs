@@ -57,6 +57,12 @@ const TOTAL_FUNCTIONS: [&str; 44] = [
     "upper",
 ];
 
+/// Those of them whose values are as long as all that they are given: too long a value is an error.
+const GROWING_FUNCTIONS: [&str; 4] = ["concat", "concat_ws", "json_build_array", "jsonb_build_array"];
+/// What is put together from at most so many stored values, and constants of so many bytes, is not too long by design.
+const PARTS_MAX: usize = 64;
+const PART_BYTES_MAX: usize = 1 << 10;
+
 /// Those of them that give one of the values they are given.
 const PASSING_FUNCTIONS: [&str; 6] = ["first_value", "lag", "last_value", "lead", "max", "min"];
 
@@ -101,7 +107,10 @@ impl<'a> Follow<'a> {
             // Its type is the client's choice.
             Node::ParamRef(_) => Origin::Clean.shaped(),
             Node::ColumnRef(_) if !self.afford(1) => Origin::Unknown,
-            Node::ColumnRef(column) => self.column(column.fields()),
+            Node::ColumnRef(column) => {
+                let origin = self.column(column.fields());
+                self.tells(origin)
+            }
             _ => self.nest(Origin::Unknown, |follow| follow.computed(node)),
         }
     }
@@ -227,7 +236,7 @@ impl<'a> Follow<'a> {
         loop {
             // Arrays of different shapes cannot be put together, records of different shapes not be compared.
             let joins = names(next.name()).1 == "||";
-            let fails = shaped || joins && self.of_arrays(&origin);
+            let fails = shaped || joins && self.joins_oddly(&origin);
             if fails || !self.is_total(next) {
                 origin = self.step(origin, false);
                 break;
@@ -238,9 +247,24 @@ impl<'a> Follow<'a> {
             }
             next = left;
         }
+        if names(expr.name()).1 == "||" {
+            let (mut chain, mut left) = (vec![expr.rexpr()], expr.lexpr());
+            while let Node::A_Expr(inner) = left {
+                chain.push(inner.rexpr());
+                left = inner.lexpr();
+            }
+            chain.push(left);
+            self.risky |= grows(chain.into_iter());
+        }
         let passes = names(expr.name()).1 == "||" || expr.kind == A_Expr_Kind::AEXPR_NULLIF;
         let origin = origin.computed(true);
         if passes { origin } else { origin.flat() }
+    }
+
+    /// Tells whether it comes from a column whose type joins values in a way that may fail: arrays by their shapes, search
+    /// vectors by their length, documents by their kind.
+    fn joins_oddly(&self, origin: &Origin) -> bool {
+        origin.columns().iter().any(|column| self.catalogue.joins_oddly(*column))
     }
 
     /// Tells whether it may be an array because a column that it comes from is.
@@ -297,7 +321,11 @@ impl<'a> Follow<'a> {
             let passes = PASSING_FUNCTIONS.contains(&name);
             let fails =
                 shaped && (gathers || passes || call.agg_distinct) || gathers && self.of_arrays(&origin);
-            let total = TOTAL_FUNCTIONS.binary_search(&name).is_ok() && !fails;
+            // `length(bytes, encoding)` reads the bytes as text.
+            let reads = name == "length" && call.args().len() != 1;
+            self.risky |= GROWING_FUNCTIONS.contains(&name) && grows(call.args().iter());
+            let lengthens = name == "replace" && !shortens(call.args());
+            let total = TOTAL_FUNCTIONS.binary_search(&name).is_ok() && !fails && !reads && !lengthens;
             let origin = self.step(origin, total);
             return match (gathers, passes) {
                 (true, _) => origin.shaped(),
@@ -336,9 +364,12 @@ impl<'a> Follow<'a> {
             let by = self.sorted_by(sort.node());
             origin = origin.and(by);
         }
+        // A frame of a negative length is an error.
+        let frame = self.value(window.start_offset()).and(self.value(window.end_offset()));
+        let origin = origin.and(frame);
         // The rows come in the order that they were sorted in for it.
         self.depends(&origin);
-        origin.and(self.value(window.start_offset())).and(self.value(window.end_offset()))
+        origin
     }
 
     /// Windows of a `WINDOW` clause, which any call may name.
@@ -497,6 +528,34 @@ fn is_lazy(expr: &A_Expr) -> bool {
             | K::AEXPR_BETWEEN_SYM
             | K::AEXPR_NOT_BETWEEN_SYM
     )
+}
+
+/// Tells whether `replace` puts constants in the place of constants that are as long at least: else its result may be too
+/// long, by what there is to be replaced.
+fn shortens(arguments: &NodeList) -> bool {
+    let mut arguments = arguments.iter().skip(1).map(operand);
+    match (arguments.next().flatten(), arguments.next().flatten()) {
+        (Some(Operand::Literal(from)), Some(Operand::Literal(to))) => to.len() <= from.len(),
+        _ => false,
+    }
+}
+
+/// Tells whether what is put together from these may be too long for a value: not where they are few, and each is a stored
+/// value or a short constant.
+fn grows<'n>(parts: impl Iterator<Item = Node<'n>>) -> bool {
+    let mut count = 0;
+    let mut short = true;
+    for part in parts {
+        count += 1;
+        short &= match part {
+            Node::ColumnRef(_) => true,
+            other => match operand(other) {
+                Some(Operand::Literal(text)) => text.len() <= PART_BYTES_MAX,
+                Some(Operand::Parameter(_) | Operand::Element(_) | Operand::Text(_)) | None => false,
+            },
+        };
+    }
+    !short || count > PARTS_MAX
 }
 
 /// Returns the constant or parameter that a node is, also where it is cast to a type as it is.

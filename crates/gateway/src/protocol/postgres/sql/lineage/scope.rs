@@ -164,6 +164,9 @@ const REVEALING: &[&str] = &[
     "pg_seclabels",
 ];
 
+/// Columns of the others that hold values of other relations.
+const REVEALING_COLUMNS: &[(&str, &str)] = &[("pg_attribute", "attmissingval")];
+
 impl<'a> Follow<'a> {
     // ---- looking names up ----
 
@@ -206,7 +209,7 @@ impl<'a> Follow<'a> {
                 return Some(with(open, origin));
             }
             if SYSTEM_COLUMNS.contains(&name) && !scope.items.is_empty() {
-                return Some(with(open, Origin::Clean));
+                return Some(with(open, self.system_column(name)));
             }
             for origin in items().filter_map(|item| item.columns.unnamed()) {
                 open = Some(with(open, origin));
@@ -221,7 +224,13 @@ impl<'a> Follow<'a> {
     fn qualified(&self, schema: Option<&str>, item: &str, name: &str) -> Option<Origin> {
         let item = self.item(schema, item)?;
         let found = item.columns.find(name).or_else(|| item.columns.unnamed());
-        found.or_else(|| SYSTEM_COLUMNS.contains(&name).then_some(Origin::Clean))
+        found.or_else(|| SYSTEM_COLUMNS.contains(&name).then(|| self.system_column(name)))
+    }
+
+    /// Which partition a row is in may be told by a value; of PostgreSQL's own relations it tells nothing.
+    fn system_column(&self, name: &str) -> Origin {
+        let tells = name == "tableoid" && self.relations.iter().any(|oid| self.catalogue.has_children(*oid));
+        if tells { Origin::Unknown } else { Origin::Clean }
     }
 
     /// Returns the innermost item of that name.
@@ -467,7 +476,10 @@ impl<'a> Follow<'a> {
     fn columns_of(&mut self, relation: &'a Relation) -> NamedColumns {
         if relation.builtin {
             let origin = if REVEALING.contains(&&*relation.name) { Origin::Unknown } else { Origin::Clean };
-            let named = |name: &str| Named { name: name.into(), origin: origin.clone() };
+            let named = |name: &str| {
+                let reveals = REVEALING_COLUMNS.contains(&(&*relation.name, name));
+                Named { name: name.into(), origin: if reveals { Origin::Unknown } else { origin.clone() } }
+            };
             return NamedColumns {
                 columns: relation.columns.iter().map(|column| named(&column.name)).collect(),
                 open: None,
@@ -526,6 +538,8 @@ impl<'a> Follow<'a> {
         };
         self.relations.extend(view.relations.iter().copied());
         self.ties.append(&view.ties);
+        let own = view.uses.iter().map(|(column, how)| (relation.oid, *column, how.clone()));
+        self.through.extend(own.chain(view.through.iter().cloned()));
         self.opaque |= view.opaque;
         view.columns.clone()
     }
@@ -535,6 +549,8 @@ impl<'a> Follow<'a> {
             columns: NamedColumns::open(Origin::Unknown),
             relations: Box::default(),
             ties: Ties::default(),
+            uses: Box::default(),
+            through: Box::default(),
             opaque: true,
         };
         let seen = self.within.iter().any(|outer| std::ptr::eq(*outer, relation));
@@ -556,7 +572,14 @@ impl<'a> Follow<'a> {
         for (column, known) in columns.columns.iter_mut().zip(&relation.columns) {
             column.name.clone_from(&known.name);
         }
-        View { columns, relations: inner.relations.into(), ties: inner.ties, opaque: inner.opaque }
+        View {
+            columns,
+            relations: inner.relations.into(),
+            ties: inner.ties,
+            uses: inner.uses.into(),
+            through: inner.through.into(),
+            opaque: inner.opaque,
+        }
     }
 }
 
@@ -566,6 +589,10 @@ pub(in super::super) struct View {
     columns: NamedColumns,
     relations: Box<[u32]>,
     ties: Ties,
+    /// What its definition uses columns for.
+    uses: Box<[(super::Column, Use)]>,
+    /// What the views beneath it do.
+    through: Box<[(u32, super::Column, Use)]>,
     opaque: bool,
 }
 

@@ -15,7 +15,8 @@ use super::super::walk::{candidates, constant, is_absent, is_own_setting, names}
 use super::expression::is_computed;
 use super::scope::{Cte, Item, Named, NamedColumns, Scope, UNNAMED};
 use super::{
-    BUDGET_PER_BYTE, COLUMNS_MAX, Column, CopyOptions, Follow, Kind, Lineage, NAMES_MAX, Origin, Outputs,
+    BUDGET_PER_BYTE, COLUMNS_MAX, Change, Column, CopyOptions, Follow, Kind, Lineage, NAMES_MAX, Origin,
+    Outputs,
 };
 
 /// How often a recursive query is followed before it is given up.
@@ -103,8 +104,7 @@ impl<'a> Follow<'a> {
             if let Some(relation) = copy.relation() {
                 let targets = self.targets(relation, copy.attlist());
                 self.assigned.extend(targets.into_iter().map(|column| (column, Origin::Clean)));
-                let columns = self.relation(relation.schemaname(), relation.relname().unwrap_or_default());
-                self.scopes.push(Scope::of(Item::named(relation.relname(), columns)));
+                self.target_scope(relation, Change::Added);
             }
             self.filter(copy.where_clause(), true);
             return (Kind::CopyIn, Outputs::None);
@@ -304,6 +304,9 @@ impl<'a> Follow<'a> {
                     if !self.afford(all.columns.len()) {
                         return NamedColumns::open(Origin::Unknown);
                     }
+                    for column in &all.columns {
+                        self.tells(column.origin.clone());
+                    }
                     columns.columns.extend(all.columns);
                     columns.open = both(columns.open.take(), all.open);
                 }
@@ -432,8 +435,11 @@ impl<'a> Follow<'a> {
     }
 
     /// Opens the scope of a relation that is changed.
-    fn target_scope(&mut self, range: &RangeVar) -> NamedColumns {
+    fn target_scope(&mut self, range: &RangeVar, how: Change) -> NamedColumns {
         let relname = range.relname().unwrap_or_default();
+        let catalogue = self.catalogue;
+        self.changed
+            .extend(candidates(catalogue, range.schemaname(), relname).map(|relation| (relation.oid, how)));
         // A rule may do anything, and return it.
         self.opaque |= candidates(self.catalogue, range.schemaname(), relname).any(|known| known.has_rules);
         let columns = self.relation(range.schemaname(), relname);
@@ -459,7 +465,7 @@ impl<'a> Follow<'a> {
                 self.assigned.push((column, origin));
             }
         }
-        let columns = self.target_scope(range);
+        let columns = self.target_scope(range, Change::Added);
         if let Some(conflict) = insert.on_conflict_clause() {
             self.conflict(conflict, range, &columns);
         }
@@ -473,6 +479,9 @@ impl<'a> Follow<'a> {
         }
         // What is changed instead of added may be anybody's.
         self.ties.loose |= !conflict.target_list().is_empty();
+        if let (Some((oid, _)), false) = (self.changed.last().copied(), conflict.target_list().is_empty()) {
+            self.changed.push((oid, Change::Updated));
+        }
         self.assign(range, conflict.target_list().iter());
         self.filter(conflict.where_clause(), false);
         if let Some(infer) = conflict.infer() {
@@ -503,7 +512,7 @@ impl<'a> Follow<'a> {
     fn update(&mut self, update: &'a UpdateStmt) -> NamedColumns {
         self.with(update.with_clause());
         let Some(range) = update.relation() else { return NamedColumns::open(self.unknown()) };
-        let columns = self.changed(range, update.from_clause());
+        let columns = self.target_among(range, update.from_clause(), Change::Updated);
         self.filter(update.where_clause(), true);
         self.assign(range, update.target_list().iter());
         self.returning(update.returning_clause(), &columns)
@@ -512,16 +521,16 @@ impl<'a> Follow<'a> {
     fn delete(&mut self, delete: &'a DeleteStmt) -> NamedColumns {
         self.with(delete.with_clause());
         let Some(range) = delete.relation() else { return NamedColumns::open(self.unknown()) };
-        let columns = self.changed(range, delete.using_clause());
+        let columns = self.target_among(range, delete.using_clause(), Change::Deleted);
         self.filter(delete.where_clause(), true);
         self.returning(delete.returning_clause(), &columns)
     }
 
     /// Opens the scope of a relation that is changed, together with others that are read.
-    fn changed(&mut self, range: &RangeVar, others: &'a NodeList) -> NamedColumns {
+    fn target_among(&mut self, range: &RangeVar, others: &'a NodeList, how: Change) -> NamedColumns {
         self.read_from(others);
         let others = self.scopes.pop().unwrap_or_default();
-        let columns = self.target_scope(range);
+        let columns = self.target_scope(range, how);
         self.bring(others);
         columns
     }

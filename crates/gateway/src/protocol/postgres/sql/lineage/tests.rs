@@ -71,9 +71,13 @@ fn shown(lineage: &Lineage) -> (String, String) {
             format!("{}=${number}{}", name(*column), if *every { "" } else { "?" })
         }
         Use::Join(other) => format!("{}~{}", name(*column), name(*other)),
+        Use::Computed => format!("{}!", name(*column)),
         Use::Other => format!("{}*", name(*column)),
     });
     let uses = uses.collect::<Vec<_>>().join(" ");
+    let through: Vec<String> =
+        lineage.through.iter().map(|(view, column, _)| format!("{view}:{}", name(*column))).collect();
+    let uses = [uses, through.join(" ")].join(" ").trim().to_owned();
     (outputs, if uses.is_empty() { "-".to_owned() } else { uses })
 }
 

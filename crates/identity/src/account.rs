@@ -333,6 +333,17 @@ pub fn check(
     }
 }
 
+/// Decides on a password that somebody else compared, such as a directory; `matched` is `Err` where it could not.
+///
+/// Who is disabled or locked is refused whatever was found: the caller does not even ask for them.
+pub fn check_elsewhere(
+    account: &Account,
+    matched: Result<bool, Reason>,
+    at: Micros,
+) -> Result<Proof, Reason> {
+    admit(Some(account), matched.map(|right| right.then(by_password)), at)
+}
+
 fn check_password(account: Option<&Account>, secret: &Secret, at: Micros) -> Result<Proof, Reason> {
     let phc = account.and_then(|account| account.password.as_deref());
     let matched = match phc {

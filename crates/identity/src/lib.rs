@@ -23,7 +23,7 @@ use model::PersonId;
 
 pub use account::{
     Account, Factor, Failures, Means, Proof, Reason, Rejected, Rules, WrongCertificate, WrongToken, check,
-    check_both, check_code, settle, vouched,
+    check_both, check_code, check_elsewhere, settle, vouched,
 };
 pub use sign_in::ScramSignIn;
 

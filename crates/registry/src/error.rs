@@ -86,6 +86,9 @@ pub enum Error {
     /// There is no exception of that number.
     #[error("there is no such exception")]
     UnknownException,
+    /// The subject of the provider is another person.
+    #[error("it is bound to another person already")]
+    IdentityTaken,
     /// There is no right of that number in the campaign.
     #[error("there is no such right in the campaign")]
     UnknownRight,

@@ -19,6 +19,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (7, "exceptions", include_str!("../migrations/0007_exceptions.sql")),
     (8, "factors", include_str!("../migrations/0008_factors.sql")),
     (10, "departures", include_str!("../migrations/0010_departures.sql")),
+    (11, "identities", include_str!("../migrations/0011_identities.sql")),
     (12, "training", include_str!("../migrations/0012_training.sql")),
     (13, "accounts", include_str!("../migrations/0013_accounts.sql")),
     (14, "campaigns and policies", include_str!("../migrations/0014_campaigns_and_policies.sql")),

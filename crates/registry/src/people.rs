@@ -14,19 +14,8 @@ use crate::rows::{NewPerson, PersonRow, Verifiers};
 impl Registry {
     /// Adds a person. The name must be free among the living.
     pub async fn add_person(&self, person: &NewPerson, at: Micros) -> Result<(), Error> {
-        name_fits(&person.name)?;
         let mut transaction = self.begin().await?;
-        let added =
-            sqlx::query("INSERT INTO people (id, name, display_name, created_at) VALUES ($1, $2, $3, $4)")
-                .bind(id(person.id))
-                .bind(&person.name)
-                .bind(&person.display_name)
-                .bind(time(at))
-                .execute(&mut *transaction)
-                .await;
-        added.map_err(|error| name_taken(error, &person.name))?;
-        replace_verifiers(&mut transaction, person.id, &person.verifiers, at).await?;
-        replace_roles(&mut transaction, person.id, &person.roles).await?;
+        insert_person(&mut transaction, person, at).await?;
         Ok(transaction.commit().await?)
     }
 
@@ -61,6 +50,9 @@ impl Registry {
             "DELETE FROM roles_held WHERE person = $1",
             "DELETE FROM tokens WHERE person = $1",
             "DELETE FROM failures WHERE person = $1",
+            "DELETE FROM identities WHERE person = $1",
+            "DELETE FROM scim_members WHERE person = $1",
+            "DELETE FROM scim_users WHERE person = $1",
             "DELETE FROM totp WHERE person = $1",
             "DELETE FROM recovery_codes WHERE person = $1",
             "DELETE FROM passkeys WHERE person = $1",
@@ -150,6 +142,26 @@ impl Registry {
     }
 }
 
+/// Adds a person, whose name must be free among the living.
+pub(crate) async fn insert_person(
+    transaction: &mut Transaction,
+    person: &NewPerson,
+    at: Micros,
+) -> Result<(), Error> {
+    name_fits(&person.name)?;
+    let sql = "INSERT INTO people (id, name, display_name, created_at) VALUES ($1, $2, $3, $4)";
+    let added = sqlx::query(sql)
+        .bind(id(person.id))
+        .bind(&person.name)
+        .bind(&person.display_name)
+        .bind(time(at))
+        .execute(&mut **transaction)
+        .await;
+    added.map_err(|error| name_taken(error, &person.name))?;
+    replace_verifiers(transaction, person.id, &person.verifiers, at).await?;
+    replace_roles(transaction, person.id, &person.roles).await
+}
+
 pub(crate) fn person_row(row: &Reader<'_>, roles: Vec<String>) -> Result<PersonRow, Error> {
     Ok(PersonRow {
         id: row.person("id")?,
@@ -223,7 +235,7 @@ fn known(rows: u64) -> Result<(), Error> {
     if rows == 0 { Err(Error::UnknownPerson) } else { Ok(()) }
 }
 
-fn name_taken(error: sqlx::Error, name: &str) -> Error {
+pub(crate) fn name_taken(error: sqlx::Error, name: &str) -> Error {
     let unique = error.as_database_error().is_some_and(|error| error.is_unique_violation());
     if unique { Error::NameTaken { name: name.to_owned() } } else { Error::Database(error) }
 }

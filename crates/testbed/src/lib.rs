@@ -20,6 +20,7 @@ pub mod gateway;
 pub mod holding;
 pub mod hospital;
 pub mod https;
+pub mod idp;
 pub mod leaks;
 pub mod phone;
 pub mod postgres;

@@ -18,6 +18,8 @@ mod faults;
 mod hospital;
 #[path = "it/hostile.rs"]
 mod hostile;
+#[path = "it/idp.rs"]
+mod idp;
 #[path = "it/leaks.rs"]
 mod leaks;
 #[path = "it/patients.rs"]

@@ -64,6 +64,16 @@ pub(crate) enum Request {
     UserRoles { name: String, roles: Vec<String> },
     /// List the people.
     UserList {},
+    /// Ask an identity provider for a code that is typed on another device.
+    DeviceBegin { provider: Option<String> },
+    /// Ask whether it was typed; then it is a token.
+    DeviceAsk { handle: Sensitive, life_s: Option<u64> },
+    /// Say who somebody of an identity provider is.
+    UserBind { name: String, provider: String, subject: String },
+    /// Make a token for a system that manages people.
+    ScimToken { source: String },
+    /// End the tokens of such a system.
+    ScimRevoke { source: String },
     /// The programs that sign in by themselves.
     WorkloadList {},
     /// Who was barred, and how long it took, told from one time to before another.
@@ -282,6 +292,8 @@ pub(crate) enum Reply {
     Person(PersonView),
     /// Everybody.
     People(Vec<PersonView>),
+    /// A code to be typed on another device.
+    Device(DeviceView),
     /// Programs.
     Workloads(Vec<WorkloadView>),
     /// Who was barred.
@@ -528,6 +540,18 @@ pub(crate) struct DepartureView {
     pub(crate) sessions: u64,
     pub(crate) tokens: u64,
     pub(crate) ended_at: Option<String>,
+}
+
+/// A code to be typed on another device.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct DeviceView {
+    /// By which it is asked for.
+    pub(crate) handle: Sensitive,
+    pub(crate) user_code: String,
+    pub(crate) address: String,
+    pub(crate) address_with_code: Option<String>,
+    pub(crate) expires_s: u64,
+    pub(crate) pause_s: u64,
 }
 
 /// A program that signs in by itself.
@@ -812,6 +836,9 @@ pub(crate) struct ActingPerson {
     pub(crate) factor_at: Option<Micros>,
 }
 
+/// What the names of other systems begin with.
+const SYSTEMS: [&str; 3] = ["oidc:", "scim:", "ldap:"];
+
 impl Actor {
     /// Returns the account behind a uid.
     pub(crate) fn of_uid(uid: u32) -> Actor {
@@ -827,6 +854,11 @@ impl Actor {
     /// Stands for the passing of time, by which grants end.
     pub(crate) fn time() -> Actor {
         Actor { uid: rustix::process::getuid().as_raw(), name: "wardline".to_owned(), person: None }
+    }
+
+    /// Stands for another system that says who people are, such as `oidc:hospital`; no account has a colon in its name.
+    pub(crate) fn system(name: &str) -> Actor {
+        Actor { uid: NOBODY, name: name.to_owned(), person: None }
     }
 
     /// Stands for nobody who calls from that address, until a person is proven.
@@ -849,6 +881,9 @@ impl Actor {
     }
 
     fn account(&self) -> String {
+        if SYSTEMS.iter().any(|system| self.name.starts_with(system)) {
+            return self.name.clone();
+        }
         format!("os:{}", self.name)
     }
 

@@ -7,7 +7,9 @@
 mod access;
 mod accounts;
 mod agents;
+pub(crate) mod arrivals;
 pub(crate) mod breakglass;
+mod directory;
 pub(crate) mod entries;
 pub(crate) mod exceptions;
 mod factors;
@@ -92,6 +94,8 @@ impl Node {
             Request::UserDelete { name } => self.user_delete(actor, &name).await,
             Request::UserRoles { name, roles } => self.user_roles(actor, &name, roles).await,
             Request::UserList {} => self.user_list().await,
+            Request::ScimToken { source } => self.scim_token_add(actor, &source).await,
+            Request::ScimRevoke { source } => self.scim_token_revoke(actor, &source).await,
             Request::Login { name, password, life_s, code } => {
                 self.login(actor, &name, password.0, code.map(|code| code.0), life_s).await
             }
@@ -100,6 +104,11 @@ impl Node {
             Request::UserFactors { name } => self.user_factors(&name).await,
             Request::UserFactorsRemove { name } => self.user_factors_remove(actor, &name).await,
             Request::WorkloadList {} => self.workload_list().await,
+            Request::DeviceBegin { provider } => self.device_begin(provider.as_deref()).await,
+            Request::DeviceAsk { handle, life_s } => self.device_ask(handle.0.expose(), life_s).await,
+            Request::UserBind { name, provider, subject } => {
+                self.user_bind(actor, &name, &provider, &subject).await
+            }
             Request::ReportLeavers { from_us, to_us } => self.report_leavers(from_us, to_us).await,
             Request::TokenRevoke { id } => self.token_revoke(actor, &id).await,
             Request::TokensRevoke { name } => self.tokens_revoke(actor, &name).await,
@@ -649,6 +658,7 @@ impl Node {
     }
 
     /// Refuses what needs the registry.
+    #[expect(clippy::too_many_lines, reason = "a flat match: each request and whether it takes the registry")]
     fn without_registry(&self, request: &Request, refusal: impl FnOnce() -> Refusal) -> Result<(), Refusal> {
         match request {
             // These are about the trail, the vault and the resources.
@@ -703,6 +713,11 @@ impl Node {
             | Request::UserList {}
             | Request::ReportLeavers { .. }
             | Request::WorkloadList {}
+            | Request::DeviceBegin { .. }
+            | Request::DeviceAsk { .. }
+            | Request::UserBind { .. }
+            | Request::ScimToken { .. }
+            | Request::ScimRevoke { .. }
             | Request::Login { .. }
             | Request::TokenRevoke { .. }
             | Request::TokensRevoke { .. }
@@ -753,6 +768,9 @@ fn is_looked_at(request: &Request) -> bool {
             | Request::SessionKill { .. }
             // It waits for a resource.
             | Request::VaultRotate { .. }
+            // These wait for somebody else's answer, and take the turn when they have it.
+            | Request::DeviceBegin { .. }
+            | Request::DeviceAsk { .. }
             | Request::ReportLeavers { .. }
             | Request::WorkloadList {}
             | Request::SurveyBegin { .. }
@@ -884,6 +902,11 @@ fn output_view(output: Comes) -> OutputView {
         }
     });
     OutputView { name: output.name, fate: fate.to_owned(), reason: output.reason, columns: columns.collect() }
+}
+
+/// Returns a display name of elsewhere as one that fits here.
+pub(crate) fn fitting_display_name(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(DISPLAY_NAME_CHARS_MAX).collect()
 }
 
 fn check_display_name(name: &str) -> Result<(), Refusal> {

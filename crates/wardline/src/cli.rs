@@ -122,6 +122,9 @@ pub(crate) enum Command {
     /// Programs that sign in by themselves
     #[command(subcommand)]
     Workload(crate::commands::workload::WorkloadCommand),
+    /// Systems that manage people by SCIM
+    #[command(subcommand)]
+    Scim(crate::commands::scim::ScimCommand),
     /// Reports for auditors
     #[command(subcommand)]
     Report(crate::commands::report::Report),
@@ -264,6 +267,24 @@ Examples:
         #[command(flatten)]
         output: Json,
     },
+    /// Say who somebody of an identity provider is
+    #[command(after_help = "\
+The subject is the claim `sub` of the provider's tokens. It is bound for ever; a person may have several.
+
+Example:
+  wardline user bind ann --provider hospital --subject 2f1c7a90-83ab-4c5e-9d10-5b6f3f0c7d21")]
+    Bind {
+        /// Login name
+        name: String,
+        /// Name of [oidc.NAME]
+        #[arg(long, value_name = "NAME")]
+        provider: String,
+        /// Who they are there
+        #[arg(long, value_name = "SUBJECT")]
+        subject: String,
+        #[command(flatten)]
+        output: Json,
+    },
     /// Replace the roles of a person
     #[command(after_help = "\
 Examples:
@@ -319,10 +340,15 @@ Examples:
   wardline login ann --life-s 3600 --json
   export PGPASSWORD=$(wardline login ann --token-only); psql -h 127.0.0.1 -p 6432 -U ann hospital
   wardline login ann --pgpass >> ~/.pgpass
-  wardline login ann --save; wardline --as ann trail tail")]
+  wardline login ann --save; wardline --as ann trail tail
+  wardline login --device hospital --pgpass >> ~/.pgpass")]
 pub(crate) struct Login {
     /// Login name
-    pub(crate) name: String,
+    #[arg(required_unless_present = "device")]
+    pub(crate) name: Option<String>,
+    /// Sign in at an identity provider, [oidc.NAME], with a code that is typed on any device; no password here
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["name", "password_stdin"])]
+    pub(crate) device: Option<String>,
     /// Life of the token in seconds; `sign_in.token_lifetime_s_max` is the default and the most
     #[arg(long, value_name = "SECONDS")]
     pub(crate) life_s: Option<u64>,

@@ -35,6 +35,7 @@ use crate::data::{DataFolder, Lock};
 use crate::emergency::mode::Mode;
 use crate::hashing::Hashing;
 use crate::keep::{self, Begin, Kept};
+use crate::oidc::Oidc;
 use crate::output::{self, hex};
 use crate::standing::{Known, Standing};
 use crate::training::{self, Lesson};
@@ -66,6 +67,10 @@ pub(crate) struct Node {
     pub(crate) rotating: tokio::sync::Mutex<()>,
     pub(crate) salts: Salts,
     pub(crate) hashing: Hashing,
+    /// Sign-ins at identity providers that are under way.
+    pub(crate) oidc: Oidc,
+    /// What is asked of the directory.
+    pub(crate) ldap: crate::ldap::Checks,
     /// Who is signed in in a browser.
     pub(crate) browsers: Browsers,
     /// Sessions that wait for approval in a browser.
@@ -154,6 +159,8 @@ impl Node {
             ceremonies: Ceremonies::default(),
             totp: identity::totp::Sealer::new(&root),
             hashing: Hashing::new(),
+            oidc: Oidc::default(),
+            ldap: crate::ldap::Checks::default(),
             sessions: Arc::default(),
             policy_version: watch::Sender::new(snapshot.version()),
             policy: ArcSwap::from_pointee(snapshot),

@@ -105,8 +105,14 @@ fn needed(request: &Request) -> Needed {
     use Right::{Admin, Approver, Auditor, KeyAdmin, PrivacyOfficer, Trainer};
     let (rights, action): (&[&[Right]], Action) = match request {
         // Whoever knows the password may have a token, and everybody may ask what they may do.
-        Request::Login { .. } | Request::OperatorRights {} => (&[], Action::Connect),
+        Request::Login { .. }
+        | Request::DeviceBegin { .. }
+        | Request::DeviceAsk { .. }
+        | Request::OperatorRights {} => (&[], Action::Connect),
         Request::UserAdd { .. }
+        | Request::UserBind { .. }
+        | Request::ScimToken { .. }
+        | Request::ScimRevoke { .. }
         | Request::UserPassword { .. }
         | Request::UserDisable { .. }
         | Request::UserEnable { .. }
@@ -198,6 +204,7 @@ pub(crate) fn needed_in_words(request: &Request) -> String {
 }
 
 /// Says what somebody wants to do, for the entry that they may not.
+#[expect(clippy::too_many_lines, reason = "a flat match: each request and what it is called")]
 fn what(request: &Request) -> (Kind, &'static str, String) {
     let change = |command: &'static str| (Kind::AdminChange, command, command.to_owned());
     match request {
@@ -245,6 +252,10 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::UserList {} => change("user list"),
         Request::ReportLeavers { .. } => change("report leavers"),
         Request::WorkloadList {} => change("workload list"),
+        Request::ScimToken { source } => named("scim token", source),
+        Request::ScimRevoke { source } => named("scim revoke", source),
+        Request::DeviceBegin { .. } | Request::DeviceAsk { .. } => change("login"),
+        Request::UserBind { name, .. } => named("user bind", name),
         Request::TokenRevoke { .. } => change("token revoke"),
         Request::VaultList {} => change("vault list"),
         Request::AccessMatrix { .. } => change("access matrix"),

@@ -31,8 +31,8 @@ use crate::node::Node;
 use crate::standing::Standing;
 use crate::web::Web;
 use crate::{
-    EXIT_TRAIL_FAILED, clock, emergency, exceptions, leavers, logging, notify, output, reload, rotation, tls,
-    witness,
+    EXIT_TRAIL_FAILED, clock, emergency, exceptions, ldap, leavers, logging, notify, output, reload,
+    rotation, tls, witness,
 };
 
 /// Sessions get their error within this, after the trail failed.
@@ -163,6 +163,7 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
         emergency::start(node),
         emergency::mode::start(node),
         exceptions::start(node),
+        ldap::start(node),
         keep_time(node),
         rotation::start(node),
         leavers::start(node),

@@ -40,12 +40,32 @@ impl Node {
             return identity::check(account.as_ref(), &tokens, &secret, at);
         }
         let person = account.as_ref().map(|account| account.id);
+        if let Some(verdict) = self.prove_elsewhere(account.as_ref(), &secret).await {
+            return self.settle(person, verdict).await;
+        }
         let checked = self.hashing.run(move || identity::check(account.as_ref(), &tokens, &secret, at)).await;
         let verdict = checked.map_err(|_| {
             tracing::warn!("too many log-ins with passwords at once; one was refused");
             Reason::Unavailable
         })?;
         self.settle(person, verdict).await
+    }
+
+    /// Has the directory compare the password of somebody who came from there. Whoever is disabled or locked is not asked for:
+    /// guesses here must not lock anybody there.
+    async fn prove_elsewhere(
+        &self,
+        account: Option<&Account>,
+        secret: &Secret,
+    ) -> Option<Result<Proof, Reason>> {
+        let account = account?;
+        let known = self.known_elsewhere(account.id).await?;
+        let matched = match known {
+            Ok(_) if account.disabled || account.failures.locked(self.now()) => Ok(false),
+            Ok((directory, subject)) => self.password_elsewhere(&directory, &subject, secret).await,
+            Err(reason) => Err(reason),
+        };
+        Some(identity::check_elsewhere(account, matched, self.now()))
     }
 
     /// Checks a name with a password and a code of a second factor.
@@ -67,11 +87,16 @@ impl Node {
         let (account, tokens) = self.account(name, Wanted::NoTokens).await?;
         let at = self.now();
         let person = account.as_ref().map(|account| account.id);
-        let checked = self.hashing.run(move || identity::check(account.as_ref(), &tokens, &secret, at)).await;
-        let password = checked.map_err(|_| {
-            tracing::warn!("too many log-ins with passwords at once; one was refused");
-            Reason::Unavailable
-        })?;
+        let password = match self.prove_elsewhere(account.as_ref(), &secret).await {
+            Some(verdict) => verdict,
+            None => {
+                let checked = move || identity::check(account.as_ref(), &tokens, &secret, at);
+                self.hashing.run(checked).await.map_err(|_| {
+                    tracing::warn!("too many log-ins with passwords at once; one was refused");
+                    Reason::Unavailable
+                })?
+            }
+        };
         let Some(person) = person else { return password };
         self.settle_factor(person, code, at, |factor| identity::check_both(password, factor, at)).await
     }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use gateway::tls::ClientCertificate;
-use identity::{Reason, WrongCertificate};
+use identity::{Reason, WrongCertificate, WrongToken};
 use model::{PersonId, Principal, Secret, Shown};
 use tokio::time::Instant;
 
 use crate::admin::{Reply, WorkloadView};
-use crate::config::{CertificateName, Config, Workload};
+use crate::config::{CertificateName, Config, Workload, WorkloadToken};
 use crate::node::Node;
+use crate::oidc::token::{self, Expected, Unbelieved};
 use crate::sign_in::answer_together;
 
 /// What the names of programs begin with, wherever they are shown: no login name can.
@@ -72,14 +73,31 @@ impl Node {
     pub(crate) async fn prove_workload(
         &self,
         name: &str,
-        _secret: &Secret,
+        secret: &Secret,
     ) -> Option<Result<Principal, Reason>> {
         let began = Instant::now();
-        if !self.config.load().workloads.contains_key(name) {
-            return None;
-        }
-        let verdict = Err(Reason::Certificate(WrongCertificate::Missing));
+        let workload = self.config.load().workloads.get(name).cloned()?;
+        let verdict = match &workload.token {
+            Some(token) => self.prove_token(token, secret).await.map(|()| principal(name, &workload)),
+            None => Err(Reason::Certificate(WrongCertificate::Missing)),
+        };
         Some(answer_together(began, verdict).await)
+    }
+
+    async fn prove_token(&self, wanted: &WorkloadToken, secret: &Secret) -> Result<(), Reason> {
+        let keys = tokio::fs::read(&wanted.keys).await.ok().and_then(|json| token::keys(&json));
+        let Some(keys) = keys else {
+            tracing::error!(file = %wanted.keys.display(), "the keys of an issuer cannot be read");
+            return Err(Reason::Workload(WrongToken::Keys));
+        };
+        let expected =
+            Expected { issuer: &wanted.issuer, audience: &wanted.audience, nonce: None, at: self.now() };
+        let said =
+            token::check(secret.expose(), &keys, &expected).map_err(|unbelieved| match unbelieved {
+                Unbelieved::Wrong(wrong) => Reason::Workload(wrong),
+                Unbelieved::KeyUnknown | Unbelieved::Nonce => Reason::Workload(WrongToken::Signature),
+            })?;
+        if said.subject == wanted.subject { Ok(()) } else { Err(Reason::Workload(WrongToken::Subject)) }
     }
 
     /// Lists the programs of the configuration in force.
@@ -112,7 +130,9 @@ fn means(workload: &Workload) -> Vec<String> {
         CertificateName::Dns(dns) => format!("certificate with the DNS name {dns}"),
         CertificateName::Subject(subject) => format!("certificate with the subject {subject}"),
     });
-    certificate.into_iter().collect()
+    let token = workload.token.as_ref();
+    let token = token.map(|token| format!("token of {} for {}", token.issuer, token.subject));
+    certificate.into_iter().chain(token).collect()
 }
 
 #[cfg(test)]

@@ -62,6 +62,17 @@ impl Node {
     }
 
     pub(super) async fn user_delete(&self, actor: &Actor, name: &str) -> Result<Reply, Refusal> {
+        self.delete_person(actor, name, &Leaving::by_command(None)).await?;
+        Ok(Reply::Nothing {})
+    }
+
+    /// Deletes a person, after ending what they have. The caller has the turn.
+    pub(crate) async fn delete_person(
+        &self,
+        actor: &Actor,
+        name: &str,
+        leaving: &Leaving,
+    ) -> Result<(), Refusal> {
         let change = Change::new(actor, "user delete", format!("delete {}", quoted(name)));
         let person = self.known(&change, name).await?;
         let change = Change { what: format!("delete {}", shown(&person)), ..change };
@@ -70,7 +81,7 @@ impl Node {
         let departed = match person.disabled_at {
             Some(_) => Ok(()),
             None => {
-                let new = self.departing(change.actor, &person, &Leaving::by_command(None));
+                let new = self.departing(change.actor, &person, leaving);
                 registry.depart(&new, self.now()).await.map(drop)
             }
         };
@@ -81,7 +92,7 @@ impl Node {
         self.done(&change, deleted).await?;
         self.publish(&self.config.load_full()).await?;
         self.settle_departures().await?;
-        Ok(Reply::Nothing {})
+        Ok(())
     }
 
     /// Bars a person and ends what they have. The caller has the turn; `change` says by which command.
@@ -103,6 +114,7 @@ impl Node {
         let (change, registry) = self.admitted_numbered(change).await?;
         let new = self.departing(change.actor, person, leaving);
         let departure = self.done(&change, registry.depart(&new, self.now()).await).await?;
+        self.browsers.end_of(person.id);
         self.publish(&self.config.load_full()).await?;
         self.settle_departures().await?;
         Ok(departure)

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::admin::{PersonView, Refused, Reply, Request, Sensitive, TokenView};
 use crate::cli::{Login, Token, User, Vault};
-use crate::commands::{configuration, factors, operator};
+use crate::commands::{configuration, device, factors, operator};
 use crate::control;
 use crate::output::{self, Paint};
 use crate::prompt::{self, NewPassword};
@@ -48,6 +48,10 @@ pub(crate) fn user(file: &Path, command: &User) -> anyhow::Result<ExitCode> {
             let request = Request::UserRoles { name: name.clone(), roles: roles.clone() };
             person(file, request, "changed", output.json)
         }
+        User::Bind { name, provider, subject, output } => {
+            let (name, provider, subject) = (name.clone(), provider.clone(), subject.clone());
+            person(file, Request::UserBind { name, provider, subject }, "bound", output.json)
+        }
         User::List { output } => list(file, output.json),
         User::Factor(command) => factors::run(file, command),
     }
@@ -55,24 +59,21 @@ pub(crate) fn user(file: &Path, command: &User) -> anyhow::Result<ExitCode> {
 
 /// Runs `wardline login`.
 pub(crate) fn login(file: &Path, arguments: &Login) -> anyhow::Result<ExitCode> {
-    let password = prompt::known_password(arguments.password_stdin, &arguments.name)?;
+    let Some(name) = &arguments.name else { return device::login(file, arguments) };
+    let password = prompt::known_password(arguments.password_stdin, name)?;
     let code = match arguments.second_factor {
         true => Some(Sensitive(prompt::code(arguments.password_stdin)?)),
         false => None,
     };
-    let request = Request::Login {
-        name: arguments.name.clone(),
-        password: Sensitive(password),
-        life_s: arguments.life_s,
-        code,
-    };
+    let request =
+        Request::Login { name: name.clone(), password: Sensitive(password), life_s: arguments.life_s, code };
     ask(file, request, |reply| {
         let Reply::Token(token) = reply else { return unexpected() };
         show_token(&token, arguments)
     })
 }
 
-fn show_token(token: &TokenView, arguments: &Login) -> anyhow::Result<()> {
+pub(super) fn show_token(token: &TokenView, arguments: &Login) -> anyhow::Result<()> {
     let secret = token.token.0.expose();
     let (host, port) = token.address.rsplit_once(':').unwrap_or((token.address.as_str(), "6432"));
     let host = match host.trim_matches(['[', ']']) {

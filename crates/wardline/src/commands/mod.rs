@@ -7,6 +7,7 @@ pub(crate) mod answer;
 pub(crate) mod archive;
 pub(crate) mod breakglass;
 mod check;
+mod device;
 pub(crate) mod escrow;
 pub(crate) mod exception;
 pub(crate) mod export;
@@ -26,6 +27,7 @@ pub(crate) mod recertify;
 pub(crate) mod registry;
 pub(crate) mod report;
 pub(crate) mod retention;
+pub(crate) mod scim;
 pub(crate) mod search;
 pub(crate) mod sessions;
 pub(crate) mod trail;
@@ -68,6 +70,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::BreakGlass(command) => breakglass::run(file, command),
         Command::Exception(command) => exception::run(file, command),
         Command::Workload(command) => workload::run(file, command),
+        Command::Scim(command) => scim::run(file, command),
         Command::Report(command) => report::run(file, command),
         Command::Phi(command) => phi::run(file, command),
         Command::Session(command) => sessions::session(file, command),
@@ -185,6 +188,9 @@ mod tests {
         "user enable",
         "user delete",
         "user roles",
+        "user bind",
+        "scim token",
+        "scim revoke",
         "user totp",
         "user recovery-codes",
         "user remove-factors",

@@ -57,6 +57,15 @@ pub(super) fn check_secret(path: &Path) -> Result<(), String> {
     check_private(path)
 }
 
+/// Checks that a file holds the public keys of an issuer.
+pub(super) fn check_keys(path: &Path) -> Result<(), String> {
+    let text = policy(path).map_err(|error| error.to_string())?;
+    match crate::oidc::token::keys(text.as_bytes()) {
+        Some(keys) if !keys.keys().is_empty() => Ok(()),
+        Some(_) | None => Err("holds no public keys (JWKS)".to_owned()),
+    }
+}
+
 fn check_private(path: &Path) -> Result<(), String> {
     let mode = path.metadata().map_err(|error| error.to_string())?.mode();
     if mode & 0o077 != 0 {

@@ -13,11 +13,14 @@ mod files;
 mod handover;
 mod home;
 mod keep;
+mod ldap;
+mod oidc;
 mod operators;
 mod problem;
 mod protection;
 mod purposes;
 mod read;
+mod scim;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -48,13 +51,16 @@ pub(crate) use factors::{SecondFactor, SignInBy};
 pub(crate) use fields::FIELDS;
 pub(crate) use handover::{Export, Inbound};
 pub(crate) use keep::{StorePlace, TrailStore, bucket_place};
+pub(crate) use ldap::Directory;
+pub(crate) use oidc::OidcProvider;
 pub(crate) use problem::{Problem, Problems, Severity, nearest};
 pub(crate) use protection::Protection;
 use read::{Reader, Section};
+pub(crate) use scim::Scim;
 use sections::Draft;
 pub(crate) use training::Course;
 pub(crate) use web::Web;
-pub(crate) use workload::{CertificateName, Workload};
+pub(crate) use workload::{CertificateName, Workload, WorkloadToken};
 
 use crate::operators::Operators;
 
@@ -89,6 +95,12 @@ pub(crate) struct Config {
     /// Who signs the log's checkpoints beside the log.
     pub(crate) witnessing: Option<Witnessing>,
     pub(crate) clock: ClockWatch,
+    /// Where people sign in who have no password here.
+    pub(crate) oidc: BTreeMap<String, OidcProvider>,
+    /// The directory that people come from.
+    pub(crate) ldap: Option<Directory>,
+    /// Who manages people from elsewhere.
+    pub(crate) scim: BTreeMap<String, Scim>,
     /// When the archive is written while the node serves; by hand when it is left out.
     pub(crate) archiving: Option<Archiving>,
     /// Programs that sign in by themselves.
@@ -269,6 +281,11 @@ impl Config {
         let mut exceptions = Vec::new();
         if self.listener.plaintext {
             exceptions.push(format!("clients connect without TLS on {}", self.listener.address));
+        }
+        if let Some(ldap) =
+            self.ldap.as_ref().filter(|ldap| !ldap.starttls && !ldap.url.starts_with("ldaps://"))
+        {
+            exceptions.push(format!("passwords go to the directory {} in clear", ldap.url));
         }
         if let Ok(Some(server)) = self.registry_server()
             && server.is_plain()

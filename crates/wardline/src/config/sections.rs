@@ -12,10 +12,10 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Askable, Certificate, Config, Course, DEFAULT_ADDRESS, Emergency, Export, Inbound, Listener, Resource,
-    SecondFactor, SignIn, SignInBy, StorePlace, TrailStore, UpstreamTls, Web, Workload, access, emergency,
-    evidence, factors, files, handover, home, keep, operators, problem, protection, purposes, sha256,
-    training, upstream, web, workload,
+    Askable, Certificate, Config, Course, DEFAULT_ADDRESS, Directory, Emergency, Export, Inbound, Listener,
+    OidcProvider, Resource, Scim, SecondFactor, SignIn, SignInBy, StorePlace, TrailStore, UpstreamTls, Web,
+    Workload, access, emergency, evidence, factors, files, handover, home, keep, ldap, oidc, operators,
+    problem, protection, purposes, scim, sha256, training, upstream, web, workload,
 };
 use crate::operators::Operators;
 
@@ -49,6 +49,9 @@ pub(super) struct Draft {
     retention_years: u32,
     access: BTreeMap<String, Askable>,
     emergency: Emergency,
+    oidc: BTreeMap<String, OidcProvider>,
+    ldap: Option<Directory>,
+    scim: BTreeMap<String, Scim>,
     courses: BTreeMap<String, Course>,
     workloads: BTreeMap<String, Workload>,
     trail_store: TrailStore,
@@ -82,6 +85,9 @@ impl Draft {
             retention_years: self.retention_years,
             access: self.access,
             emergency: self.emergency,
+            oidc: self.oidc,
+            ldap: self.ldap,
+            scim: self.scim,
             courses: self.courses,
             workloads: self.workloads,
             trail_store: self.trail_store,
@@ -104,10 +110,14 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
     let policy = top.section("policy");
     let roles = roles(top, &resources, file);
     let second_factor = factors::second_factor(top, &roles);
+    let oidc = oidc::providers(top, &roles, base);
     Draft {
         operators: operators::operators(top, &roles, base),
         retention_years: operators::retention_years(top),
         courses: training::courses(top, &roles),
+        ldap: ldap::directory(top, &roles, listener.as_ref(), base),
+        scim: scim::systems(top, &roles, &oidc),
+        oidc,
         workloads: workload::workloads(top, &roles, listener.as_ref(), base),
         access: access::askable(top, &roles, &resources.keys().cloned().collect::<Vec<_>>()),
         emergency: emergency::emergency(top, &roles, &resources, base),

@@ -1,14 +1,14 @@
 //! `[workload.NAME]`: programs that sign in without a person, whose they are, and how they prove it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gateway::tls::CertificateNames;
 use policy::Role;
 
 use super::read::{At, Section};
-use super::sections::check_name;
-use super::{Listener, problem};
+use super::sections::{check_name, path};
+use super::{Listener, files, problem};
 
 /// A program that signs in by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,18 @@ pub(crate) struct Workload {
     pub(crate) roles: Vec<String>,
     /// What its certificate says.
     pub(crate) certificate: Option<CertificateName>,
+    /// What its token says.
+    pub(crate) token: Option<WorkloadToken>,
+}
+
+/// A token that another system makes for a program, such as that of a Kubernetes service account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WorkloadToken {
+    pub(crate) issuer: String,
+    pub(crate) audience: String,
+    pub(crate) subject: String,
+    /// The issuer's public keys, a JWKS.
+    pub(crate) keys: PathBuf,
 }
 
 /// One name that an authority vouches for.
@@ -47,7 +59,7 @@ pub(super) fn workloads(
     top: &Section<'_, '_>,
     roles: &[Role],
     listener: Option<&Listener>,
-    _base: &Path,
+    base: &Path,
 ) -> BTreeMap<String, Workload> {
     let mut workloads = BTreeMap::new();
     for (name, section) in top.section("workload").iter().flat_map(Section::named) {
@@ -56,10 +68,13 @@ pub(super) fn workloads(
         let held = section.texts("roles", "[\"billing\"]");
         held.iter().for_each(|role| check_role(&section, role, roles));
         let certificate = section.section("certificate").and_then(|names| certificate(&names));
+        let token = section.section("token").map(|token| self::token(&token, base));
         check_means(&section, certificate.is_some(), listener);
+        // What is there and wrong was noted.
+        let token = token.flatten();
         if let Some(owner) = owner {
             let roles = held.into_iter().map(|role| role.value).collect();
-            workloads.insert(name.value, Workload { owner: owner.value, roles, certificate });
+            workloads.insert(name.value, Workload { owner: owner.value, roles, certificate, token });
         }
     }
     workloads
@@ -80,14 +95,38 @@ fn check_role(section: &Section<'_, '_>, role: &At<String>, roles: &[Role]) {
 /// Refuses a program that could not sign in.
 fn check_means(section: &Section<'_, '_>, by_certificate: bool, listener: Option<&Listener>) {
     let path = section.child("certificate");
-    if section.value("certificate").is_none() {
-        let help = "add `certificate = { uri = \"spiffe://hospital/billing\" }`";
+    let by_token = section.value("token");
+    if let Some(token) = by_token.filter(|_| listener.is_some_and(|listener| listener.scram)) {
+        let message =
+            format!("`{}` needs the token itself, which SCRAM does not send", section.child("token"));
+        section.reader().error(
+            token.span().start,
+            message,
+            "use a certificate, or remove `listener.postgres.scram`",
+        );
+    }
+    if section.value("certificate").is_none() && by_token.is_none() {
+        let help = "add `certificate = { uri = \"spiffe://hospital/billing\" }`, or a `token`";
         section.reader().error(section.offset(), "the workload has no way to sign in", help);
     }
     if by_certificate && listener.is_some_and(|listener| listener.client_ca.is_none()) {
         let message = format!("`{path}` is of no use: the listener trusts no authority for clients");
         section.reader().error(section.offset(), message, "name one in `listener.postgres.client_ca`");
     }
+}
+
+/// Returns a token's description; `None` for what is there and wrong.
+fn token(section: &Section<'_, '_>, base: &Path) -> Option<WorkloadToken> {
+    let issuer = section.required("issuer", "\"https://kubernetes.default.svc\"");
+    let audience = section.required("audience", "\"wardline\"");
+    let subject = section.required("subject", "\"system:serviceaccount:billing:export\"");
+    let keys = path(section, "keys", "\"k8s-jwks.json\"", base, files::check_keys);
+    Some(WorkloadToken {
+        issuer: issuer?.value,
+        audience: audience?.value,
+        subject: subject?.value,
+        keys: keys?,
+    })
 }
 
 fn certificate(section: &Section<'_, '_>) -> Option<CertificateName> {

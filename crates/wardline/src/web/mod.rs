@@ -9,6 +9,7 @@ mod caller;
 mod home;
 mod html;
 mod me;
+mod oidc;
 mod oversight;
 mod own;
 mod pages;
@@ -19,6 +20,7 @@ mod problem;
 mod rate;
 mod request;
 mod requests;
+mod scim;
 mod session;
 mod sessions;
 mod sign_in;
@@ -102,6 +104,8 @@ fn routes() -> OpenApiRouter<Desk> {
         .merge(pages::routes())
         .merge(passkeys::routes())
         .merge(training::routes())
+        .merge(oidc::routes())
+        .merge(scim::routes())
 }
 
 /// The listener of the API.

@@ -8,4 +8,4 @@ pub(crate) mod client;
 pub(crate) mod memory;
 pub(crate) mod server;
 pub(crate) mod submit;
-mod tls;
+pub(crate) mod tls;

@@ -27,7 +27,7 @@ pub(super) fn server(certificate: &Path, key: &Path) -> anyhow::Result<Arc<Serve
 }
 
 /// Returns the node's side, which checks chain and name against these authorities or the system's.
-pub(super) fn client(ca: Option<&Path>) -> anyhow::Result<Arc<ClientConfig>> {
+pub(crate) fn client(ca: Option<&Path>) -> anyhow::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     match ca {
         Some(path) => {
@@ -44,7 +44,7 @@ pub(super) fn client(ca: Option<&Path>) -> anyhow::Result<Arc<ClientConfig>> {
         }
     }
     if roots.is_empty() {
-        bail!("there are no trusted authorities for witnesses: name one with `trail.witness.ca`");
+        bail!("there are no trusted authorities: name one in the configuration (`ca`)");
     }
     let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?

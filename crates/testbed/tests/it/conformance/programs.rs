@@ -1,12 +1,16 @@
-//! Row 29: programs prove who they are by certificate. psql stands for the program.
+//! Row 29: programs prove who they are by certificate, or by a token of another system. psql stands for the program.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use aws_lc_rs::digest;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use testbed::Conninfo;
 use testbed::gateway::Gateway;
 use testbed::tls::{Authority, Pair};
@@ -27,6 +31,73 @@ fn shown(conninfo: &Conninfo, pair: &Pair, sql: &str) -> Output {
     command.env("PGSSLCERT", &pair.certificate).env("PGSSLKEY", &pair.key);
     command.args(["-X", "-q", "-A", "-t", "-c", sql]).stdin(Stdio::null());
     command.output().expect("psql")
+}
+
+/// An issuer of tokens for programs, with one key.
+struct Issuer(EcdsaKeyPair);
+
+impl Issuer {
+    fn new() -> Issuer {
+        Issuer(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key"))
+    }
+
+    fn keys(&self) -> String {
+        let point = self.0.public_key().as_ref();
+        let half = |range: std::ops::Range<usize>| URL_SAFE_NO_PAD.encode(&point[range]);
+        let (x, y) = (half(1..33), half(33..65));
+        json!({"keys": [{"kty": "EC", "crv": "P-256", "use": "sig", "kid": "k", "x": x, "y": y}]}).to_string()
+    }
+
+    /// Returns a token with these claims in place of the usual ones.
+    fn token(&self, change: &Value) -> String {
+        let mut claims = json!({
+            "iss": "https://cluster.test", "aud": ["wardline"], "sub": "system:serviceaccount:lab:export",
+            "iat": 1_700_000_000, "exp": 9_000_000_000_u64,
+        });
+        change.as_object().expect("claims").iter().for_each(|(name, value)| claims[name] = value.clone());
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let text = format!("{}.{}", part(&json!({"alg": "ES256", "kid": "k"})), part(&claims));
+        let signature = self.0.sign(&SystemRandom::new(), text.as_bytes()).expect("a signature");
+        format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+#[test]
+fn row_29_a_program_is_known_by_its_token_and_others_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (issuer, another) = (Issuer::new(), Issuer::new());
+    let keys = folder.path().join("keys.json");
+    std::fs::write(&keys, issuer.keys()).expect("a file");
+    let cluster = stage::hospital();
+    let gateway = stage::gateway(&cluster)
+        .toml(&format!(
+            "[workload.export]\nowner = \"ann\"\nroles = [\"billing\"]\n[workload.export.token]\n\
+             issuer = \"https://cluster.test\"\naudience = \"wardline\"\n\
+             subject = \"system:serviceaccount:lab:export\"\nkeys = {keys:?}\n"
+        ))
+        .person("ann", &["nurse"])
+        .start()
+        .expect("it starts");
+    let ann = gateway.conninfo("ann", HOSPITAL).expect("a person");
+    let with =
+        |token: &str| stage::psql(&ann.clone().with_user("export", token), "select count(*) from claims");
+    let output = with(&issuer.token(&json!({})));
+    assert_eq!(stage::out(&output), "200", "{}", stage::err(&output));
+    let all = entries(&gateway);
+    assert_eq!(of(&all, "operation", "workload:export").len(), 1, "{all:#?}");
+    let cases = [
+        (issuer.token(&json!({"exp": 1_700_000_000})), "workload-token-expired"),
+        (issuer.token(&json!({"aud": "another"})), "workload-token-audience"),
+        (issuer.token(&json!({"iss": "https://evil.test"})), "workload-token-issuer"),
+        (issuer.token(&json!({"sub": "system:serviceaccount:lab:other"})), "workload-token-of-another"),
+        (another.token(&json!({})), "workload-token-signature"),
+        ("a password".to_owned(), "workload-token-malformed"),
+    ];
+    for (token, reason) in cases {
+        let output = with(&token);
+        assert!(!output.status.success() && stage::out(&output).is_empty(), "{reason}");
+        assert_eq!(text(sign_ins(&gateway).last().expect("an entry"), "detail"), reason);
+    }
 }
 
 /// Returns the SHA-256 of a certificate.

@@ -110,7 +110,8 @@ mod tests {
     use super::*;
 
     fn person(name: &str) -> Principal {
-        Principal { id: PersonId(0xab), name: name.into(), roles: [].into(), agent: None }
+        let (roles, shown) = ([].into(), model::Shown::alone("test"));
+        Principal { id: PersonId(0xab), name: name.into(), roles, agent: None, shown }
     }
 
     #[test]

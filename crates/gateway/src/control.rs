@@ -1,12 +1,14 @@
 //! What the gateway needs from the rest of the process.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use identity::scram::Mechanism;
 use identity::{Reason, ScramSignIn};
 use model::{Micros, Principal, ResourceId, Secret};
+use tokio::sync::oneshot;
 
 use crate::acting::UpstreamIdentity;
 use crate::limits::Limits;
@@ -61,8 +63,53 @@ impl Upstream {
     }
 }
 
+/// Who wants a session, before anything is proven.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The login name.
+    pub name: String,
+    /// The resource.
+    pub resource: String,
+    /// What the client program calls itself.
+    pub client: String,
+    /// From where.
+    pub peer: SocketAddr,
+    /// How the client wants to sign in, where it says so.
+    pub wanted: Option<String>,
+}
+
+/// A sign-in that waits until its person approves it in a browser.
+#[derive(Debug)]
+pub struct Approval {
+    /// What the client shows its person: where to go, and the code to type there.
+    pub notice: String,
+    /// How long it waits.
+    pub patience: Duration,
+    /// What the person says. Dropping it tells that nobody waits any more.
+    pub answer: oneshot::Receiver<Result<Principal, Reason>>,
+}
+
+/// What becomes of a person who is connected from two addresses at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SecondDevice {
+    /// The entry of the second session says so.
+    #[default]
+    Noted,
+    /// That, and an incident.
+    Incident,
+    /// The second session is refused.
+    Refused,
+}
+
 /// Answers the gateway's questions about people, resources, policy and time.
 pub trait Control: Send + Sync + 'static {
+    /// Begins to ask for approval in a browser; `None` where a password or token is asked for instead. Depends on the claim
+    /// and the configuration alone, never on whether there is such a person.
+    fn approval(&self, claim: &Claim) -> impl Future<Output = Option<Result<Approval, Reason>>> + Send {
+        let _ = claim;
+        async { None }
+    }
+
     /// Checks a password or token, counting failures. The reason is for the trail only.
     fn sign_in(&self, name: &str, secret: Secret) -> impl Future<Output = Result<Principal, Reason>> + Send;
 
@@ -95,6 +142,11 @@ pub trait Control: Send + Sync + 'static {
     /// Returns what may be in force in place of the credential, while it is being changed.
     fn spare_credential(&self, _resource: &ResourceId) -> Option<vault::Credential> {
         None
+    }
+
+    /// Tells what becomes of a person who is connected from two addresses at once.
+    fn second_device(&self) -> SecondDevice {
+        SecondDevice::default()
     }
 
     /// Returns the policy in force; cheap.

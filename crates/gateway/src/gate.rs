@@ -207,6 +207,8 @@ pub struct Gate {
     sight: Option<Sight>,
     /// What the session is for now.
     purpose: Purpose,
+    /// The last denial would have been none with a second factor shown now.
+    fresh_factor_would_do: bool,
     operations: u64,
 }
 
@@ -254,12 +256,26 @@ impl Gate {
             second: 0,
             sight: None,
             purpose,
+            fresh_factor_would_do: false,
             operations: 0,
         }
     }
 
     pub(crate) fn session(&self) -> &Arc<Session> {
         &self.session
+    }
+
+    /// Tells whether what was denied last would be allowed to whoever showed a second factor now.
+    pub(crate) fn fresh_factor_would_do(&self) -> bool {
+        self.fresh_factor_would_do
+    }
+
+    /// Finds that out, for a denial that was just made.
+    fn note_denied(&mut self, needs: &[Need], at: Micros) {
+        let session = &self.session;
+        let fresh = model::Context { factor_at: Some(at), ..session.context(&self.purpose, at) };
+        let decided = self.snapshot.decide(&session.principal, &session.resource, needs, &fresh);
+        self.fresh_factor_would_do = decided.verdict == Verdict::Allow;
     }
 
     /// Takes a new policy; everything is decided again.
@@ -375,7 +391,10 @@ impl Gate {
     ) -> Option<Allowed> {
         match self.decide(needs, structure, at).verdict {
             Verdict::Allow => Some(Allowed(())),
-            Verdict::Deny => None,
+            Verdict::Deny => {
+                self.note_denied(needs, at);
+                None
+            }
         }
     }
 
@@ -421,6 +440,7 @@ impl Gate {
         let mut permit = Permit { id, operation, decision, since, purpose, emergency, recorded: false };
         match permit.decision.verdict {
             Verdict::Deny => {
+                self.note_denied(needs, at);
                 let report = Report { outcome: Some(Outcome::Refused), ..Report::default() };
                 let pending = self.append(&mut permit, Phase::Refused, &report, at)?;
                 Ok(Admission::Refused(pending))

@@ -8,6 +8,7 @@
 
 mod about;
 mod acting;
+mod approve;
 mod control;
 mod error;
 mod gate;
@@ -26,7 +27,7 @@ pub mod tls;
 mod workers;
 
 pub use acting::{PERSON, UpstreamIdentity};
-pub use control::{Bounds, Control, Upstream};
+pub use control::{Approval, Bounds, Claim, Control, SecondDevice, Upstream};
 pub use error::{Denial, Ending, Failure};
 pub use gate::{Gate, Permit};
 pub use limits::Limits;

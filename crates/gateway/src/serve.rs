@@ -12,7 +12,8 @@ use model::{
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::control::{Control, Upstream};
+use crate::approve;
+use crate::control::{Claim, Control, SecondDevice, Upstream};
 use crate::error::{Denial, Ending, Failure};
 use crate::gate::{Gate, decide};
 use crate::lessons;
@@ -22,7 +23,7 @@ use crate::protocol::postgres::codec::{self, Severity, WireError};
 use crate::protocol::postgres::dial::{self, Dialed};
 use crate::protocol::postgres::greet::{self, Greeted, Greeting};
 use crate::protocol::postgres::relay::Relay;
-use crate::session::{CancelTarget, Pulse, Session, Stated, random};
+use crate::session::{CancelTarget, Elsewhere, Pulse, Session, Stated, random};
 use crate::startup::{self, parameters};
 use crate::stream::Stream;
 
@@ -74,12 +75,24 @@ async fn serve<C: Control>(
         Greeting::Left => return Ok(Ending::ClientLeft),
     };
     let control = &*shared.control;
-    let left = limits.handshake_timeout.saturating_sub(began.elapsed());
     let certificate = greet::certificate(&greeted, &shared.config, control.now());
     let certificate = certificate.as_ref();
-    let asking = greet::authenticate(&mut greeted, control, shared.config.scram, certificate);
-    let answer = timeout(left, asking).await;
-    let principal = match answer.map_err(|_| Failure::ClientSilent)?? {
+    let claim = claim_of(&greeted, peer);
+    // Who shows a certificate has no browser.
+    let approval = if certificate.is_some() { None } else { control.approval(&claim).await };
+    let answer = match approval {
+        Some(Ok(approval)) => {
+            greeted.told_ok = true;
+            approve::wait(&mut greeted.stream, approval).await?
+        }
+        Some(Err(reason)) => Err(reason),
+        None => {
+            let left = limits.handshake_timeout.saturating_sub(began.elapsed());
+            let asking = greet::authenticate(&mut greeted, control, shared.config.scram, certificate);
+            timeout(left, asking).await.map_err(|_| Failure::ClientSilent)??
+        }
+    };
+    let principal = match answer {
         Ok(principal) => principal,
         Err(reason) => {
             let shown = certificate.map(|certificate| certificate.id);
@@ -107,11 +120,11 @@ async fn open<C: Control>(
     shared: &Arc<Shared<C>>,
     mut greeted: Greeted,
     session: &Arc<Session>,
-    devices: &[std::net::IpAddr],
+    devices: &[Elsewhere],
     began: Instant,
 ) -> Result<Ending, Failure> {
     let control = &*shared.control;
-    let (reference, target) = match announce(control, &greeted, session, devices).await {
+    let (reference, target) = match announce(control, session, devices).await {
         Ok(announced) => announced,
         Err(failure) => {
             refuse(&mut greeted.stream, &Denial::TrailLost, began).await?;
@@ -155,17 +168,17 @@ type Opened = Result<Arc<Upstream>, Option<String>>;
 /// Records the sign-in and the opening of the session. Returns the entry, and the resource if policy allows it.
 async fn announce<C: Control>(
     control: &C,
-    greeted: &Greeted,
     session: &Session,
-    devices: &[std::net::IpAddr],
+    devices: &[Elsewhere],
 ) -> Result<(u64, Opened), Failure> {
     let target = control.resource(&session.resource.0);
     let needs = [Need { action: Action::Connect, object: Object::Resource }];
     let at = control.now();
     let snapshot = control.snapshot();
     let decision = decide(&snapshot, session, &needs, &session.purpose_first(), at);
-    let allowed = decision.verdict == Verdict::Allow && target.is_some();
-    sign_in_record(control, session, greeted_name(greeted), None).await?;
+    let alone = devices.is_empty() || control.second_device() != SecondDevice::Refused;
+    let allowed = decision.verdict == Verdict::Allow && target.is_some() && alone;
+    sign_in_record(control, session, session.principal.name.to_string(), None).await?;
     let mut record = session.record_stated(Kind::SessionOpened, at);
     record.emergency = snapshot.emergency(session.principal.id, &session.resource, at);
     record.action = Some(Action::Connect);
@@ -174,10 +187,20 @@ async fn announce<C: Control>(
     record.policy_version = Some(decision.policy_version);
     record.outcome = Some(if allowed { Outcome::Completed } else { Outcome::Refused });
     if !devices.is_empty() {
-        let list: Vec<String> = devices.iter().map(ToString::to_string).collect();
-        record.detail = Some(format!("also connected from {}", list.join(", ")).into());
+        let verb = if alone { "" } else { "refused: " };
+        record.detail = Some(format!("{verb}also connected from {}", list(devices)).into());
     }
     let reference = durable(control, &record).await?;
+    if allowed && !devices.is_empty() && control.second_device() == SecondDevice::Incident {
+        let mut incident = session.record(Kind::Incident, at);
+        let here = session.peer.ip();
+        let what =
+            format!("used from two devices at once: {here} (session {}) and {}", session.id, list(devices));
+        incident.detail = Some(what.into());
+        let pending = control.trail().record_urgent(&incident).map_err(Failure::Trail)?;
+        pending.await.map(drop).map_err(Failure::Trail)?;
+        metrics::counter!("gateway_second_devices_total").increment(1);
+    }
     // Only where the resource is one: what is not there is not told apart from what is.
     let remedy = || lessons::remedy(&snapshot, session.principal.id, &decision, at);
     let opened = match target {
@@ -186,6 +209,12 @@ async fn announce<C: Control>(
         None => Err(None),
     };
     Ok((reference, opened))
+}
+
+/// Returns addresses with their sessions, in words.
+fn list(devices: &[Elsewhere]) -> String {
+    let shown = devices.iter().map(|other| format!("{} (session {})", other.address, other.session));
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 async fn dial<C: Control>(
@@ -232,7 +261,7 @@ async fn relay<C: Control>(
     let key_bytes = if greeted.minor >= 2 { 32 } else { 4 };
     let (number, key) = shared.sessions.cancellable(cancel.clone(), key_bytes);
     let notices = lessons::notices(&shared.control.snapshot(), session.principal.id, shared.control.now());
-    let ended = match welcome(&mut greeted.stream, &parameters, &notices, (number, &key)).await {
+    let ended = match welcome(&mut greeted, &parameters, &notices, (number, &key)).await {
         Ok(()) => {
             let control = &*shared.control;
             let gate = Gate::new(session.clone(), control.trail().clone(), control.snapshot());
@@ -246,14 +275,16 @@ async fn relay<C: Control>(
 
 /// Tells the client that it is in: `AuthenticationOk`, the settings, what it should know, its cancel key, readiness.
 async fn welcome(
-    stream: &mut Stream,
+    greeted: &mut Greeted,
     parameters: &[(String, String)],
     notices: &[WireError],
     (process, key): (u32, &[u8]),
 ) -> Result<(), Failure> {
     use tokio::io::AsyncWriteExt;
     let mut bytes = Vec::with_capacity(512);
-    codec::message(&mut bytes, b'R', |out| out.extend_from_slice(&0i32.to_be_bytes()));
+    if !greeted.told_ok {
+        codec::message(&mut bytes, b'R', |out| out.extend_from_slice(&0i32.to_be_bytes()));
+    }
     for (name, value) in parameters {
         codec::message(&mut bytes, b'S', |out| {
             codec::put_cstr(out, name.as_bytes());
@@ -266,8 +297,8 @@ async fn welcome(
     });
     notices.iter().for_each(|notice| notice.encode(&mut bytes));
     codec::message(&mut bytes, b'Z', |out| out.push(b'I'));
-    stream.write_all(&bytes).await.map_err(Failure::Client)?;
-    stream.flush().await.map_err(Failure::Client)
+    greeted.stream.write_all(&bytes).await.map_err(Failure::Client)?;
+    greeted.stream.flush().await.map_err(Failure::Client)
 }
 
 /// Reads the resource's catalogue again; what fails is logged, and leaves everything unproven.
@@ -312,7 +343,8 @@ async fn refuse_sign_in<C: Control>(
     began: Instant,
 ) -> Result<Ending, Failure> {
     metrics::counter!("gateway_sign_ins_refused_total").increment(1);
-    let nobody = Principal { id: model::PersonId(0), name: "".into(), roles: [].into(), agent: None };
+    let shown = model::Shown::alone("");
+    let nobody = Principal { id: model::PersonId(0), name: "".into(), roles: [].into(), agent: None, shown };
     let mut session = session_of(&greeted, nobody, peer, &*shared.control);
     session.certificate = certificate;
     let name = greeted_name(&greeted);
@@ -340,7 +372,9 @@ async fn sign_in_record<C: Control>(
         record.person_name = Some(name.into());
     }
     record.outcome = Some(Outcome::Completed);
+    record.sign_in = Some((&*session.principal.shown.how).into());
     if let Some(reason) = refused {
+        record.sign_in = None;
         record.person = None;
         record.outcome = Some(Outcome::Refused);
         record.detail = Some(reason.name().into());
@@ -376,8 +410,9 @@ async fn durable<C: Control>(control: &C, record: &Record<'_>) -> Result<u64, Fa
 async fn refuse(stream: &mut Stream, denial: &Denial, began: Instant) -> Result<Ending, Failure> {
     let error = match denial {
         Denial::Refused { reference, emergencies } => {
-            let hint = "Check the name, the password or token, and the database. If you lack the right: `wardline access request`, \
-                        or ask your administrator, with the reference.";
+            let hint = "Check the name, the password or token, and the database; where a second factor is asked for, sign in with a \
+                        token of `wardline login`. If you lack the right: `wardline access request`, or ask your administrator, with \
+                        the reference.";
             // The same for everybody and every resource, or it would tell who may and what there is.
             let emergency = " Those who may take emergency access: `wardline break-glass begin --help`.";
             let hint = format!("{hint}{}", if *emergencies { emergency } else { "" });
@@ -400,6 +435,18 @@ async fn refuse(stream: &mut Stream, denial: &Denial, began: Instant) -> Result<
     Ok(Ending::Refused)
 }
 
+/// Returns what the client says of itself, nothing of which is proven.
+fn claim_of(greeted: &Greeted, peer: SocketAddr) -> Claim {
+    let named = |name: &str| greet::parameter(&greeted.startup, name).filter(|value| !value.is_empty());
+    Claim {
+        name: greeted_name(greeted),
+        resource: capped(named("database").or(named("user")).unwrap_or_default()),
+        client: capped(named("application_name").unwrap_or_default()),
+        peer,
+        wanted: startup::sign_in(greeted),
+    }
+}
+
 fn greeted_name(greeted: &Greeted) -> String {
     capped(greet::parameter(&greeted.startup, "user").unwrap_or_default())
 }
@@ -414,12 +461,12 @@ fn session_of<C: Control>(greeted: &Greeted, principal: Principal, peer: SocketA
     let purpose = Stated::first(stated.or_else(delegated));
     Session {
         id: SessionId(u128::from_be_bytes(random())),
-        principal,
         resource: ResourceId(capped(resource).into()),
         peer,
         client: capped(named("application_name").unwrap_or_default()),
         since,
-        pulse: Pulse::since(since),
+        pulse: Pulse::since(since, principal.shown.factor_at),
+        principal,
         certificate: None,
         purpose,
     }

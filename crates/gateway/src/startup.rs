@@ -7,6 +7,9 @@ use crate::protocol::postgres::greet::Greeted;
 use crate::protocol::postgres::sql::purpose::SETTING;
 use crate::session::Session;
 
+/// How the client wants to sign in: `browser`, or `password`, which may be a token.
+const SIGN_IN: &str = "wardline.sign_in";
+
 /// The longest name of an encoding that is told back.
 pub(crate) const ENCODING_CHARS_MAX: usize = 32;
 
@@ -39,7 +42,7 @@ pub(crate) fn parameters<C: Control>(
 ) -> Result<Vec<(String, String)>, Denial> {
     let mut passed = Vec::new();
     let mut pass = |name: &str, value: &str| {
-        if name.eq_ignore_ascii_case(SETTING) {
+        if name.eq_ignore_ascii_case(SETTING) || name.eq_ignore_ascii_case(SIGN_IN) {
             return Ok(());
         }
         if name.eq_ignore_ascii_case("client_encoding") {
@@ -73,9 +76,19 @@ pub(crate) fn parameters<C: Control>(
 
 /// Returns the purpose that the client states at start-up: the last one counts, and an empty one is none.
 pub(crate) fn purpose(greeted: &Greeted) -> Option<String> {
+    stated(greeted, SETTING)
+}
+
+/// Returns how the client wants to sign in, as it says at start-up.
+pub(crate) fn sign_in(greeted: &Greeted) -> Option<String> {
+    stated(greeted, SIGN_IN)
+}
+
+/// Returns a setting of ours that the client states at start-up.
+fn stated(greeted: &Greeted, setting: &str) -> Option<String> {
     let mut stated = None;
     let mut note = |name: &str, value: &str| {
-        if name.eq_ignore_ascii_case(SETTING) {
+        if name.eq_ignore_ascii_case(setting) {
             stated = (!value.is_empty()).then(|| value.to_owned());
         }
     };

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Micros, PersonId, Principal, Secret};
+use model::{Micros, PersonId, Principal, Secret, Shown};
 use thiserror::Error;
 
 use crate::token::{Parsed, StoredToken, TokenId, at_after};
@@ -27,11 +27,14 @@ pub struct Account {
     pub scram: Option<scram::Verifier>,
     /// Failures so far.
     pub failures: Failures,
+    /// The person has a second factor, whether or not it was shown now.
+    pub has_factor: bool,
 }
 
 impl Account {
-    fn principal(&self) -> Principal {
-        Principal { id: self.id, name: Arc::clone(&self.name), roles: Arc::clone(&self.roles), agent: None }
+    fn principal(&self, shown: Shown) -> Principal {
+        let (name, roles) = (Arc::clone(&self.name), Arc::clone(&self.roles));
+        Principal { id: self.id, name, roles, agent: None, shown }
     }
 }
 
@@ -86,6 +89,27 @@ pub enum Means {
     Password,
     /// With this token.
     Token(TokenId),
+    /// By another check than ours: of a passkey's signature, or of an identity provider's word.
+    Vouched,
+}
+
+/// What was shown beside the password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Factor {
+    /// A code of an authenticator, of this step.
+    Totp(u64),
+    /// A recovery code, by what is stored of it.
+    Recovery([u8; 32]),
+}
+
+impl Factor {
+    /// Returns how it is called in the trail, with the password.
+    fn how(self) -> &'static str {
+        match self {
+            Factor::Totp(_) => "password+totp",
+            Factor::Recovery(_) => "password+recovery-code",
+        }
+    }
 }
 
 /// The proof that a claim is true. Only [`check`] and [`crate::ScramSignIn`] make one.
@@ -93,6 +117,9 @@ pub enum Means {
 pub struct Proof {
     principal: Principal,
     means: Means,
+    /// Failures so far are forgotten. Not for a password alone where there is a second factor: its codes could be guessed
+    /// for ever between two such sign-ins.
+    clears: bool,
 }
 
 impl Proof {
@@ -124,6 +151,21 @@ pub enum Reason {
     /// The person may not sign in.
     #[error("the account is disabled")]
     Disabled,
+    /// The code of the second factor is not right.
+    #[error("the code is wrong")]
+    WrongCode,
+    /// The code is right and was used before.
+    #[error("the code was used before")]
+    CodeUsed,
+    /// No passkey of theirs signed what it was given.
+    #[error("the passkey was not accepted")]
+    WrongPasskey,
+    /// The person said no in the browser.
+    #[error("the person denied it in the browser")]
+    Denied,
+    /// Nobody approved it in the browser in time.
+    #[error("nobody approved it in the browser")]
+    NotApproved,
     /// Too many wrong passwords; this attempt was not looked at.
     #[error("the account is locked after repeated failures")]
     Locked,
@@ -159,6 +201,11 @@ impl Reason {
         match self {
             Reason::UnknownPerson => "unknown-person",
             Reason::WrongPassword => "wrong-password",
+            Reason::WrongCode => "wrong-code",
+            Reason::CodeUsed => "code-used",
+            Reason::WrongPasskey => "wrong-passkey",
+            Reason::Denied => "denied-in-browser",
+            Reason::NotApproved => "not-approved",
             Reason::Disabled => "disabled",
             Reason::Locked => "locked",
             Reason::NoVerifier => "no-verifier",
@@ -295,8 +342,31 @@ fn check_password(account: Option<&Account>, secret: &Secret, at: Micros) -> Res
             Err(Reason::NoVerifier)
         }
     };
-    let matched = matched.map(|right| right.then_some(Means::Password));
+    let matched = matched.map(|right| right.then(by_password));
     admit(account, matched, at)
+}
+
+/// What somebody who knows the password showed.
+pub(crate) fn by_password() -> (Means, Shown) {
+    (Means::Password, Shown::alone("password"))
+}
+
+/// Adds what came of a second factor to what came of the password. Costs nothing: the password was checked before, and the
+/// factor is checked with the account as it is when it is settled.
+///
+/// A wrong code counts as a wrong password does; which of the two was wrong stays between us and the trail.
+pub fn check_both(
+    password: Result<Proof, Reason>,
+    factor: Result<Factor, Reason>,
+    at: Micros,
+) -> Result<Proof, Reason> {
+    let proof = password?;
+    if proof.means != Means::Password {
+        // A token has its worth already.
+        return Err(Reason::WrongPassword);
+    }
+    let shown = Shown::with_factor(factor?.how(), at);
+    Ok(Proof { principal: Principal { shown, ..proof.principal }, means: proof.means, clears: true })
 }
 
 fn check_token(
@@ -313,15 +383,28 @@ fn check_token(
     admit(Some(account), Ok(Some(means)), at)
 }
 
-/// Returns the token as a means of proof while it lives.
-pub(crate) fn alive(token: &StoredToken, at: Micros) -> Result<Means, Reason> {
+/// Decides on a code of somebody who is signed in already and shows it again.
+pub fn check_code(account: &Account, factor: Result<Factor, Reason>, at: Micros) -> Result<Proof, Reason> {
+    let shown = factor.map(|factor| (Means::Password, Shown::with_factor(factor.how(), at)));
+    let proof = admit(Some(account), shown.map(Some), at)?;
+    Ok(Proof { clears: true, ..proof })
+}
+
+/// Takes the word of another check for who it is: the signature of a passkey, an identity provider. What is asked of an
+/// account is asked all the same; a lock after wrong passwords does not stop what cannot be guessed.
+pub fn vouched(account: Option<&Account>, shown: Shown, at: Micros) -> Result<Proof, Reason> {
+    admit(account, Ok(Some((Means::Vouched, shown))), at)
+}
+
+/// Returns the token as a means of proof while it lives, with what was shown for it.
+pub(crate) fn alive(token: &StoredToken, at: Micros) -> Result<(Means, Shown), Reason> {
     if token.revoked.is_some() {
         return Err(Reason::TokenRevoked);
     }
     if at >= token.expires {
         return Err(Reason::TokenExpired);
     }
-    Ok(Means::Token(token.id))
+    Ok((Means::Token(token.id), token.shown.clone()))
 }
 
 /// Turns what matched into a verdict. The only maker of a [`Proof`].
@@ -330,19 +413,20 @@ pub(crate) fn alive(token: &StoredToken, at: Micros) -> Result<Means, Reason> {
 /// that person's programs.
 pub(crate) fn admit(
     account: Option<&Account>,
-    matched: Result<Option<Means>, Reason>,
+    matched: Result<Option<(Means, Shown)>, Reason>,
     at: Micros,
 ) -> Result<Proof, Reason> {
     let account = account.ok_or(Reason::UnknownPerson)?;
     if account.disabled {
         return Err(Reason::Disabled);
     }
-    let by_token = matches!(matched, Ok(Some(Means::Token(_))));
-    if account.failures.locked(at) && !by_token {
+    let guessable = !matches!(matched, Ok(Some((Means::Token(_) | Means::Vouched, _))));
+    if account.failures.locked(at) && guessable {
         return Err(Reason::Locked);
     }
-    let means = matched?.ok_or(Reason::WrongPassword)?;
-    Ok(Proof { principal: account.principal(), means })
+    let (means, shown) = matched?.ok_or(Reason::WrongPassword)?;
+    let clears = means == Means::Password && !account.has_factor;
+    Ok(Proof { principal: account.principal(shown), means, clears })
 }
 
 /// Applies a verdict to the failures as they are now, and the failures to the verdict.
@@ -358,11 +442,16 @@ pub fn settle(
 ) -> (Failures, Result<Proof, Reason>) {
     let locked = now.locked(at);
     match verdict {
-        Ok(Proof { means: Means::Password, .. }) | Err(Reason::WrongPassword) if locked => {
+        Ok(Proof { means: Means::Password, .. })
+        | Err(Reason::WrongPassword | Reason::WrongCode | Reason::CodeUsed)
+            if locked =>
+        {
             (now, Err(Reason::Locked))
         }
-        Ok(proof) if proof.means == Means::Password => (Failures::default(), Ok(proof)),
-        Err(Reason::WrongPassword) => (now.and_one_more(at, rules), Err(Reason::WrongPassword)),
+        Ok(proof) if proof.clears => (Failures::default(), Ok(proof)),
+        Err(reason @ (Reason::WrongPassword | Reason::WrongCode | Reason::CodeUsed)) => {
+            (now.and_one_more(at, rules), Err(reason))
+        }
         verdict => (now, verdict),
     }
 }

@@ -1,4 +1,4 @@
-//! Claims become principals: passwords, tokens and SCRAM, and the rules of locking after failures.
+//! Claims become principals: passwords, tokens, SCRAM and second factors, and the rules of locking after failures.
 //!
 //! Every decision is a pure function: the account, the tokens and the time come in as arguments, a [`Proof`] or a
 //! [`Reason`] goes out. A `Proof` has no public maker, so holding one means that somebody did prove who they are.
@@ -10,8 +10,10 @@
 #![warn(missing_docs)]
 
 pub mod password;
+pub mod recovery;
 pub mod scram;
 pub mod token;
+pub mod totp;
 
 mod account;
 mod sign_in;
@@ -20,7 +22,8 @@ use aws_lc_rs::rand;
 use model::PersonId;
 
 pub use account::{
-    Account, Failures, Means, Proof, Reason, Rejected, Rules, WrongCertificate, WrongToken, check, settle,
+    Account, Factor, Failures, Means, Proof, Reason, Rejected, Rules, WrongCertificate, WrongToken, check,
+    check_both, check_code, settle, vouched,
 };
 pub use sign_in::ScramSignIn;
 

@@ -2,7 +2,7 @@
 
 use model::Micros;
 
-use crate::account::{self, Account, Means, Proof, Reason};
+use crate::account::{self, Account, Proof, Reason};
 use crate::scram::{Mechanism, Salts, ServerFirst, Verifier};
 use crate::token::StoredToken;
 
@@ -51,7 +51,7 @@ impl ScramSignIn {
         let checked = exchange.check(client_final, &verifiers)?;
         let matched = match checked.as_ref().and_then(|(index, _)| candidates.get(*index)) {
             Some((_, Some(token))) => account::alive(token, at).map(Some),
-            Some((_, None)) => Ok(Some(Means::Password)),
+            Some((_, None)) => Ok(Some(account::by_password())),
             None if candidates.is_empty() => Err(Reason::NoVerifier),
             None => Ok(None),
         };

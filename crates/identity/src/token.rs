@@ -10,7 +10,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use model::{Micros, PersonId, Secret};
+use model::{Micros, PersonId, Secret, Shown};
 use zeroize::Zeroizing;
 
 use crate::{random, scram};
@@ -51,6 +51,8 @@ pub struct StoredToken {
     pub revoked: Option<Micros>,
     /// For listeners that ask for SCRAM.
     pub scram: Option<scram::Verifier>,
+    /// How the person showed who they are when it was issued: what the token is worth.
+    pub shown: Shown,
 }
 
 impl StoredToken {
@@ -63,9 +65,10 @@ impl StoredToken {
 /// Makes a token. The secret is shown to the person once and never stored.
 ///
 /// With `scram`, the parameters of the person's own verifier, it also works where SCRAM is asked for; that costs one
-/// PBKDF2.
+/// PBKDF2. What was shown for it goes on to count wherever the token is taken.
 pub fn issue(
     person: PersonId,
+    shown: Shown,
     at: Micros,
     lifetime: Duration,
     scram: Option<&scram::Parameters>,
@@ -81,6 +84,7 @@ pub fn issue(
         expires: at_after(at, lifetime),
         revoked: None,
         scram: scram.map(|parameters| scram::Verifier::derive(&secret, parameters)),
+        shown,
     };
     (secret, stored)
 }
@@ -141,8 +145,9 @@ mod tests {
 
     #[test]
     fn a_token_is_itself_and_nothing_else() {
-        let (secret, stored) = issue(PersonId(7), AT, Duration::from_secs(60), None);
-        let (other, _) = issue(PersonId(7), AT, Duration::from_secs(60), None);
+        let (secret, stored) =
+            issue(PersonId(7), Shown::alone("password"), AT, Duration::from_secs(60), None);
+        let (other, _) = issue(PersonId(7), Shown::alone("password"), AT, Duration::from_secs(60), None);
         assert_eq!(secret.expose().len(), PREFIX.len() + 64);
         assert!(looks_like_token(&secret));
         assert_eq!(token_id(&secret), Some(stored.id));
@@ -153,7 +158,8 @@ mod tests {
 
     #[test]
     fn every_changed_character_makes_another_token() {
-        let (secret, stored) = issue(PersonId(7), AT, Duration::from_secs(60), None);
+        let (secret, stored) =
+            issue(PersonId(7), Shown::alone("password"), AT, Duration::from_secs(60), None);
         for index in 0..secret.expose().len() {
             let mut text = secret.expose().as_bytes().to_vec();
             text[index] = if text[index] == b'A' { b'B' } else { b'A' };
@@ -164,7 +170,7 @@ mod tests {
 
     #[test]
     fn what_is_not_well_formed_names_no_token() {
-        let (secret, _) = issue(PersonId(7), AT, Duration::from_secs(60), None);
+        let (secret, _) = issue(PersonId(7), Shown::alone("password"), AT, Duration::from_secs(60), None);
         let text = secret.expose();
         for text in [
             "",
@@ -182,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_lifetime_past_the_end_of_time_ends_there() {
-        let (_, stored) = issue(PersonId(7), AT, Duration::MAX, None);
+        let (_, stored) = issue(PersonId(7), Shown::alone("password"), AT, Duration::MAX, None);
         assert_eq!(stored.expires, Micros(u64::MAX));
     }
 }

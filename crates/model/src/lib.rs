@@ -90,6 +90,8 @@ pub struct Principal {
     pub roles: Arc<[Arc<str>]>,
     /// The program that acts on the person's behalf, where it is not the person.
     pub agent: Option<Arc<Agent>>,
+    /// How it was proven.
+    pub shown: Shown,
 }
 
 /// A program that acts on behalf of a person, by leave of that person.
@@ -110,6 +112,27 @@ pub struct Agent {
 impl fmt::Display for Agent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.id, self.name, self.delegation)
+    }
+}
+
+/// How somebody showed who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// In the words of the trail, such as `password` or `password+totp`.
+    pub how: Arc<str>,
+    /// When a second factor was last shown; `None` where there was none.
+    pub factor_at: Option<Micros>,
+}
+
+impl Shown {
+    /// Shown by one thing alone, which no second factor went with.
+    pub fn alone(how: &str) -> Shown {
+        Shown { how: how.into(), factor_at: None }
+    }
+
+    /// Shown with a second factor, or by something that is two in one, such as a passkey.
+    pub fn with_factor(how: &str, at: Micros) -> Shown {
+        Shown { how: how.into(), factor_at: Some(at) }
     }
 }
 
@@ -223,6 +246,8 @@ pub struct Context {
     pub at: Micros,
     /// What the person says that it is for; one of the configured purposes.
     pub purpose: Option<Arc<str>>,
+    /// When the person last showed a second factor.
+    pub factor_at: Option<Micros>,
 }
 
 /// A verdict with the reasons for it.

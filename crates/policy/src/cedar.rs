@@ -230,10 +230,10 @@ fn check_id(id: &str, chosen: bool) -> Result<(), String> {
     if id.chars().any(char::is_control) {
         return Err(format!("policy id {id:?} holds a control character"));
     }
-    if chosen && ["role.", "lock.", "training.", "wardline."].iter().any(|reserved| id.starts_with(reserved))
-    {
+    let reserved = ["role.", "lock.", "training.", "factor.", "wardline."];
+    if chosen && reserved.iter().any(|reserved| id.starts_with(reserved)) {
         return Err(format!(
-            "policy id `{id}` is reserved: ids cannot begin with `role.`, `lock.`, `training.` or `wardline.`"
+            "policy id `{id}` is reserved: ids cannot begin with `role.`, `lock.`, `training.`, `factor.` or `wardline.`"
         ));
     }
     Ok(())

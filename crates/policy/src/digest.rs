@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::pattern::Pattern;
-use crate::sources::{Course, Delegation, Emergencies, Emergency, Lock, Locked, Person, Rule, Sources};
+use crate::sources::{
+    Course, Delegation, Emergencies, Emergency, FactorRule, Lock, Locked, Person, Rule, Sources,
+};
 use crate::vocabulary::{BUILTIN_TEXT, SCHEMA_TEXT};
 
 /// Says what the bytes below mean; changes when they do.
@@ -23,6 +25,7 @@ pub(crate) fn of(sources: &Sources<'_>) -> [u8; 32] {
     hash.files(sources);
     hash.people(sources.people);
     hash.locks(sources.locks);
+    hash.factors(sources.factors);
     let mut resources: Vec<&str> = sources.resources.iter().map(|resource| &*resource.0).collect();
     resources.sort_unstable();
     resources.dedup();
@@ -101,6 +104,18 @@ impl Hash {
         }
     }
 
+    fn factors(&mut self, factors: &[FactorRule]) {
+        let mut factors: Vec<_> =
+            factors.iter().map(|rule| (rule.resource.as_str(), rule.role.as_deref())).collect();
+        factors.sort_unstable();
+        self.count(factors.len());
+        for (resource, role) in factors {
+            self.text(resource);
+            self.count(usize::from(role.is_some()));
+            self.text(role.unwrap_or_default());
+        }
+    }
+
     fn rule(&mut self, rule: &Rule) {
         self.text(&rule.resource);
         for list in [&rule.read, &rule.write, &rule.define, &rule.execute] {
@@ -116,6 +131,7 @@ impl Hash {
         self.texts(classes.into_iter());
         self.names(rule.purposes.iter().map(String::as_str));
         self.0.update(&rule.until.unwrap_or(i64::MAX).to_be_bytes());
+        self.0.update(&rule.step_up_s.unwrap_or(u64::MAX).to_be_bytes());
     }
 
     /// Takes names whose order does not count.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use model::Action;
 
 use crate::pattern::{Pattern, Shape};
-use crate::sources::{Diagnostic, Lock, Locked, Place, Role, Rule, Sources};
+use crate::sources::{Diagnostic, FactorRule, Lock, Locked, Place, Role, Rule, Sources};
 use crate::vocabulary::{TYPES, action_uid, uid};
 
 /// Stands for every class, and for what nobody classified.
@@ -37,7 +37,27 @@ pub(crate) fn draft<'a>(sources: &Sources<'a>, faults: &mut Vec<Diagnostic>) -> 
         }
     }
     drafts.extend(sources.locks.iter().map(forbid));
+    drafts.extend(sources.factors.iter().map(ask_factor));
     drafts
+}
+
+/// Forbids Connect only: a factor that was shown stays shown for the session's life, and what stands over relations need
+/// not be asked.
+fn ask_factor<'a>(rule: &FactorRule) -> Draft<'a> {
+    let (principal, id) = match &rule.role {
+        Some(role) => (
+            format!("principal is Person in {}", uid(&TYPES.role, role)),
+            format!("factor.{}.{role}", rule.resource),
+        ),
+        // Programs show certificates.
+        None => ("principal is Person".to_owned(), format!("factor.{}", rule.resource)),
+    };
+    let connect = action_uid(Action::Connect);
+    let resource = uid(&TYPES.resource, &rule.resource);
+    let text = format!(
+        "forbid ({principal}, action == {connect}, resource == {resource})\nunless {{ context has step_up_age }};"
+    );
+    Draft { id, text, place: &LOCKS }
 }
 
 fn forbid<'a>(lock: &Lock) -> Draft<'a> {
@@ -161,7 +181,10 @@ fn circumstances(rule: &Rule, action: Action) -> impl Iterator<Item = String> {
     let purposes: BTreeSet<&str> = rule.purposes.iter().map(String::as_str).collect();
     let limited = !purposes.is_empty() && action != Action::Connect;
     let purpose = limited.then(|| one_of("context.purpose", &purposes));
-    until.into_iter().chain(purpose)
+    // A second factor can be shown within a session as well.
+    let asked = rule.step_up_s.filter(|_| action != Action::Connect);
+    let fresh = asked.map(|seconds| format!("context has step_up_age && context.step_up_age <= {seconds}"));
+    until.into_iter().chain(purpose).chain(fresh)
 }
 
 /// Returns the condition that the resource is what a pattern means. A wildcard means nothing revealing.
@@ -232,6 +255,7 @@ mod tests {
             unmask: ["date", "age", "date"].map(str::to_owned).to_vec(),
             purposes: Vec::new(),
             until: None,
+            step_up_s: None,
             place: Place::default(),
         };
         let text: Vec<String> = policies("nurse", 1, &rule)
@@ -270,6 +294,7 @@ when { ["age", "date"].contains(resource.name) };"#;
             unmask: vec!["*".to_owned()],
             purposes: ["research", "audit"].map(str::to_owned).to_vec(),
             until: Some(1_798_761_600),
+            step_up_s: Some(900),
             place: Place::default(),
         };
         let text: Vec<String> = policies("study", 1, &rule).into_iter().map(|draft| draft.text).collect();
@@ -278,10 +303,12 @@ when { context.at < 1798761600 };
 permit (principal in Role::"study", action == Action::"Read", resource in Resource::"hospital")
 when { !(resource has revealing && resource.revealing) }
 when { context.at < 1798761600 }
-when { ["audit", "research"].contains(context.purpose) };
+when { ["audit", "research"].contains(context.purpose) }
+when { context has step_up_age && context.step_up_age <= 900 };
 permit (principal in Role::"study", action == Action::"Unmask", resource in Resource::"hospital")
 when { context.at < 1798761600 }
-when { ["audit", "research"].contains(context.purpose) };"#;
+when { ["audit", "research"].contains(context.purpose) }
+when { context has step_up_age && context.step_up_age <= 900 };"#;
         assert_eq!(text.join("\n"), expected);
     }
 }

@@ -360,7 +360,7 @@ mod tests {
             let mut all = Slice::default();
             policies.iter().for_each(|checked| all.add(checked));
             let person = vocabulary::person(PersonId(person), "ann", &roles);
-            let now = Context { address: "10.0.0.1".parse().unwrap(), at: Micros(1_795_426_200_000_000), purpose: None };
+            let now = Context { address: "10.0.0.1".parse().unwrap(), at: Micros(1_795_426_200_000_000), purpose: None, factor_at: None };
             let relation = Object::Relation { schema: Arc::from("s"), name: Arc::from("t") };
             let class = Object::Class(Arc::from("ssn"));
             for id in &resources {

@@ -18,6 +18,8 @@ pub struct Sources<'a> {
     pub people: &'a [Person],
     /// What administrators have locked.
     pub locks: &'a [Lock],
+    /// Where a second factor is asked for.
+    pub factors: &'a [FactorRule],
     /// The names of the configured resources.
     pub resources: &'a [ResourceId],
     /// The names of the classes of protected values that there are.
@@ -134,6 +136,8 @@ pub struct Rule {
     pub purposes: Vec<String>,
     /// When it ends, in seconds since 1970.
     pub until: Option<i64>,
+    /// It holds only for so many seconds after a second factor was shown.
+    pub step_up_s: Option<u64>,
     /// Where it is written.
     pub place: Place,
 }
@@ -178,6 +182,15 @@ pub struct Lock {
     pub number: u64,
     /// What is locked.
     pub what: Locked,
+}
+
+/// A resource is not opened to whoever showed no second factor; denials name it as `factor.RESOURCE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FactorRule {
+    /// The resource's name.
+    pub resource: String,
+    /// The role that it is asked of; of everybody where there is none.
+    pub role: Option<String>,
 }
 
 /// What can be locked.

@@ -139,7 +139,7 @@ pub(crate) fn circumstances(
 ) -> Option<cedar_policy::Context> {
     let (at, hour, weekday) = calendar(context.at);
     let number = RestrictedExpression::new_long;
-    cedar_policy::Context::from_pairs([
+    let mut pairs = vec![
         ("address".to_owned(), RestrictedExpression::new_ip(context.address.to_canonical().to_string())),
         ("at".to_owned(), number(at)),
         ("hour".to_owned(), number(hour)),
@@ -148,8 +148,13 @@ pub(crate) fn circumstances(
         ("emergency".to_owned(), RestrictedExpression::new_bool(emergency)),
         ("training_valid".to_owned(), RestrictedExpression::new_bool(missing.is_empty())),
         ("training_missing".to_owned(), RestrictedExpression::new_set(missing.iter().map(|name| text(name)))),
-    ])
-    .ok()
+    ];
+    // Absent where no second factor was shown: no number could stand for that.
+    if let Some(shown) = context.factor_at {
+        let age = i64::try_from(context.at.0.saturating_sub(shown.0) / 1_000_000);
+        pairs.push(("step_up_age".to_owned(), number(age.unwrap_or(i64::MAX))));
+    }
+    cedar_policy::Context::from_pairs(pairs).ok()
 }
 
 /// Returns seconds, hour and weekday in UTC.
@@ -232,9 +237,14 @@ mod tests {
         assert_eq!(all.len(), 9);
         Entities::from_entities(all, Some(&SCHEMA)).unwrap();
         for address in ["10.0.0.1", "::1", "::ffff:10.0.0.1", "fe80::1"] {
-            let context = Context { address: address.parse().unwrap(), at: Micros(1), purpose: None };
-            for missing in [&[][..], &["basics", "advanced"]] {
-                let context = circumstances(&context, missing, missing.is_empty()).unwrap();
+            let contexts = [None, Some(Micros(0)), Some(Micros(5))].map(|factor_at| Context {
+                address: address.parse().unwrap(),
+                at: Micros(1),
+                purpose: None,
+                factor_at,
+            });
+            for (context, missing) in contexts.iter().zip([&[][..], &["basics", "advanced"], &["basics"]]) {
+                let context = circumstances(context, missing, missing.is_empty()).unwrap();
                 context.validate(&SCHEMA, action_uid(Action::Read)).unwrap();
             }
         }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::TOKENS_PER_PERSON_MAX;
+use crate::factors::PASSKEYS_PER_PERSON_MAX;
 use crate::names::NAME_BYTES_MAX;
 
 /// Why the registry did not do what it was asked.
@@ -37,6 +38,12 @@ pub enum Error {
     /// The person has as many tokens as one may have.
     #[error("the person has {TOKENS_PER_PERSON_MAX} active tokens already: revoke one first")]
     TokensMax,
+    /// The code was used by somebody else at the same time.
+    #[error("the code was used before")]
+    FactorUsed,
+    /// The person has as many passkeys as one may have.
+    #[error("the person has {PASSKEYS_PER_PERSON_MAX} passkeys already: remove one first")]
+    PasskeysMax,
     /// So many locks are in force as may be.
     #[error("{max} locks are in force already: lift some first")]
     TooManyLocks {

@@ -17,6 +17,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "access", include_str!("../migrations/0005_access.sql")),
     (6, "emergencies", include_str!("../migrations/0006_emergencies.sql")),
     (7, "exceptions", include_str!("../migrations/0007_exceptions.sql")),
+    (8, "factors", include_str!("../migrations/0008_factors.sql")),
     (10, "departures", include_str!("../migrations/0010_departures.sql")),
     (12, "training", include_str!("../migrations/0012_training.sql")),
     (13, "accounts", include_str!("../migrations/0013_accounts.sql")),

@@ -50,7 +50,7 @@ impl Registry {
         Ok(transaction.commit().await?)
     }
 
-    /// Deletes a person: verifiers, roles and tokens go, a tombstone with id and name stays, the name is free.
+    /// Deletes a person: verifiers, second factors, roles and tokens go, a tombstone with id and name stays, the name is free.
     pub async fn delete(&self, person: PersonId, at: Micros) -> Result<(), Error> {
         let mut transaction = self.begin().await?;
         let sql = "UPDATE people SET deleted_at = $2 WHERE id = $1 AND deleted_at IS NULL";
@@ -61,6 +61,9 @@ impl Registry {
             "DELETE FROM roles_held WHERE person = $1",
             "DELETE FROM tokens WHERE person = $1",
             "DELETE FROM failures WHERE person = $1",
+            "DELETE FROM totp WHERE person = $1",
+            "DELETE FROM recovery_codes WHERE person = $1",
+            "DELETE FROM passkeys WHERE person = $1",
         ] {
             sqlx::query(sql).bind(id(person)).execute(&mut *transaction).await?;
         }
@@ -119,6 +122,18 @@ impl Registry {
         rows.iter()
             .map(|row| Ok((Reader(row).person("person")?, Reader(row).time("locked_until")?)))
             .collect()
+    }
+
+    /// Returns the living person of that identity.
+    pub async fn person_of_id(&self, person: PersonId) -> Result<Option<PersonRow>, Error> {
+        let mut transaction = self.begin_read().await?;
+        let sql = "SELECT id, name, display_name, disabled_at, created_at FROM people \
+                   WHERE id = $1 AND deleted_at IS NULL";
+        let Some(row) = sqlx::query(sql).bind(id(person)).fetch_optional(&mut *transaction).await? else {
+            return Ok(None);
+        };
+        let roles = roles_of(&mut transaction, person).await?;
+        person_row(&Reader(&row), roles).map(Some)
     }
 
     /// Returns the living person of that name.

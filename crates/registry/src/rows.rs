@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use model::{Micros, PersonId};
+use model::{Micros, PersonId, Shown};
 
 /// A person to be added.
 #[derive(Clone, Debug)]
@@ -63,6 +63,8 @@ pub struct AccountRow {
     pub verifiers: Verifiers,
     /// Failures so far.
     pub failures: FailuresRow,
+    /// The person has an authenticator that was used, a recovery code that was not, or a passkey.
+    pub has_factor: bool,
 }
 
 /// Failed sign-ins in a row.
@@ -93,6 +95,8 @@ pub struct TokenRow {
     pub expires_at: Micros,
     /// When it was withdrawn.
     pub revoked_at: Option<Micros>,
+    /// How the person showed who they are when it was issued.
+    pub shown: Shown,
 }
 
 impl fmt::Debug for TokenRow {

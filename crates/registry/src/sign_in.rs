@@ -4,7 +4,7 @@ use model::PersonId;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
-use crate::database::{Reader, id, time};
+use crate::database::{Reader, Transaction, id, time};
 use crate::error::Error;
 use crate::people::{forget_failures, lives, person_row, roles_of};
 use crate::rows::{AccountRow, FailuresRow, SignIn, Verifiers, Wanted};
@@ -22,7 +22,10 @@ impl Registry {
         let mut transaction = self.begin_read().await?;
         let sql = "SELECT p.id, p.name, p.display_name, p.disabled_at, p.created_at, \
                           a.verifier AS password, s.verifier AS scram, \
-                          f.failures, f.first_at, f.locked_until \
+                          f.failures, f.first_at, f.locked_until, \
+                          (SELECT count(*) FROM totp t WHERE t.person = p.id) \
+                          + (SELECT count(*) FROM recovery_codes c WHERE c.person = p.id AND c.used_at IS NULL) \
+                          + (SELECT count(*) FROM passkeys k WHERE k.person = p.id) AS factors \
                    FROM people p \
                    LEFT JOIN verifiers a ON a.person = p.id AND a.kind = 'argon2id' \
                    LEFT JOIN verifiers s ON s.person = p.id AND s.kind = 'scram-sha-256' \
@@ -46,25 +49,12 @@ impl Registry {
     ) -> Result<T, Error> {
         let mut transaction = self.begin().await?;
         lives(&mut transaction, person).await?;
-        let sql = "SELECT failures, first_at, locked_until FROM failures WHERE person = $1";
-        let row = sqlx::query(sql).bind(id(person)).fetch_optional(&mut *transaction).await?;
-        let before = row.map_or(Ok(FailuresRow::default()), |row| failures_row(&Reader(&row)))?;
+        let before = failures_of(&mut transaction, person).await?;
         let (after, verdict) = decide(before);
         if after == before {
             return Ok(verdict);
         }
-        forget_failures(&mut transaction, person).await?;
-        if after != FailuresRow::default() {
-            let sql =
-                "INSERT INTO failures (person, failures, first_at, locked_until) VALUES ($1, $2, $3, $4)";
-            sqlx::query(sql)
-                .bind(id(person))
-                .bind(i64::from(after.count))
-                .bind(time(after.first_at))
-                .bind(after.locked_until.map(time))
-                .execute(&mut *transaction)
-                .await?;
-        }
+        replace_failures(&mut transaction, person, after).await?;
         transaction.commit().await?;
         Ok(verdict)
     }
@@ -84,11 +74,11 @@ async fn tokens_wanted(
     let query = match wanted {
         Wanted::NoTokens => return Ok(Vec::new()),
         Wanted::Token(token) => sqlx::query(
-            "SELECT id, person, digest, scram, issued_at, expires_at, revoked_at FROM tokens WHERE id = $1",
+            "SELECT id, person, digest, scram, issued_at, expires_at, revoked_at, sign_in, factor_at FROM tokens WHERE id = $1",
         )
         .bind(token.to_vec()),
         Wanted::TokensOfPerson => sqlx::query(
-            "SELECT id, person, digest, scram, issued_at, expires_at, revoked_at FROM tokens \
+            "SELECT id, person, digest, scram, issued_at, expires_at, revoked_at, sign_in, factor_at FROM tokens \
              WHERE person = $1 AND revoked_at IS NULL ORDER BY expires_at DESC, id LIMIT $2",
         )
         .bind(id(person))
@@ -97,15 +87,47 @@ async fn tokens_wanted(
     Ok(query.fetch_all(connection).await?)
 }
 
+/// Returns the failures of a person, as they are within a transaction.
+pub(crate) async fn failures_of(
+    connection: &mut AnyConnection,
+    person: PersonId,
+) -> Result<FailuresRow, Error> {
+    let sql = "SELECT failures, first_at, locked_until FROM failures WHERE person = $1";
+    let row = sqlx::query(sql).bind(id(person)).fetch_optional(connection).await?;
+    row.map_or(Ok(FailuresRow::default()), |row| failures_row(&Reader(&row)))
+}
+
+/// Writes what failures have become.
+pub(crate) async fn replace_failures(
+    transaction: &mut Transaction,
+    person: PersonId,
+    after: FailuresRow,
+) -> Result<(), Error> {
+    forget_failures(transaction, person).await?;
+    if after == FailuresRow::default() {
+        return Ok(());
+    }
+    let sql = "INSERT INTO failures (person, failures, first_at, locked_until) VALUES ($1, $2, $3, $4)";
+    sqlx::query(sql)
+        .bind(id(person))
+        .bind(i64::from(after.count))
+        .bind(time(after.first_at))
+        .bind(after.locked_until.map(time))
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
 fn account_row(row: &Reader<'_>, roles: Vec<String>) -> Result<AccountRow, Error> {
     Ok(AccountRow {
         person: person_row(row, roles)?,
         verifiers: Verifiers { password: row.text_if_any("password")?, scram: row.text_if_any("scram")? },
         failures: failures_row(row)?,
+        has_factor: row.number("factors")? > 0,
     })
 }
 
-fn failures_row(row: &Reader<'_>) -> Result<FailuresRow, Error> {
+pub(crate) fn failures_row(row: &Reader<'_>) -> Result<FailuresRow, Error> {
     match row.count_if_any("failures")? {
         None => Ok(FailuresRow::default()),
         Some(count) => Ok(FailuresRow {

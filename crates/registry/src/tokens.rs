@@ -1,6 +1,6 @@
 //! Tokens: issued, revoked, purged.
 
-use model::{Micros, PersonId};
+use model::{Micros, PersonId, Shown};
 
 use crate::database::{Reader, id, time};
 use crate::error::Error;
@@ -24,8 +24,8 @@ impl Registry {
         if usize::try_from(active).unwrap_or(usize::MAX) >= TOKENS_PER_PERSON_MAX {
             return Err(Error::TokensMax);
         }
-        let sql = "INSERT INTO tokens (id, person, digest, scram, issued_at, expires_at, revoked_at) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7)";
+        let sql = "INSERT INTO tokens (id, person, digest, scram, issued_at, expires_at, revoked_at, sign_in, factor_at) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
         sqlx::query(sql)
             .bind(token.id.to_vec())
             .bind(id(token.person))
@@ -34,6 +34,8 @@ impl Registry {
             .bind(time(token.issued_at))
             .bind(time(token.expires_at))
             .bind(token.revoked_at.map(time))
+            .bind(&*token.shown.how)
+            .bind(token.shown.factor_at.map(time))
             .execute(&mut *transaction)
             .await?;
         Ok(transaction.commit().await?)
@@ -68,7 +70,7 @@ impl Registry {
 
     /// Returns the tokens of a person that are alive at that time, the longest-lived first.
     pub async fn tokens(&self, person: PersonId, at: Micros) -> Result<Vec<TokenRow>, Error> {
-        let sql = "SELECT id, person, digest, scram, issued_at, expires_at, revoked_at FROM tokens \
+        let sql = "SELECT id, person, digest, scram, issued_at, expires_at, revoked_at, sign_in, factor_at FROM tokens \
                    WHERE person = $1 AND revoked_at IS NULL AND expires_at > $2 ORDER BY expires_at DESC, id";
         let rows = sqlx::query(sql).bind(id(person)).bind(time(at)).fetch_all(&self.readers()).await?;
         rows.iter().map(|row| token_row(&Reader(row))).collect()
@@ -84,8 +86,7 @@ impl Registry {
 
     /// Returns the token with that id, whatever its state.
     pub async fn token(&self, token: [u8; 16]) -> Result<Option<TokenRow>, Error> {
-        let sql =
-            "SELECT id, person, digest, scram, issued_at, expires_at, revoked_at FROM tokens WHERE id = $1";
+        let sql = "SELECT id, person, digest, scram, issued_at, expires_at, revoked_at, sign_in, factor_at FROM tokens WHERE id = $1";
         let row = sqlx::query(sql).bind(token.to_vec()).fetch_optional(&self.readers()).await?;
         row.map(|row| token_row(&Reader(&row))).transpose()
     }
@@ -100,5 +101,6 @@ pub(crate) fn token_row(row: &Reader<'_>) -> Result<TokenRow, Error> {
         issued_at: row.time("issued_at")?,
         expires_at: row.time("expires_at")?,
         revoked_at: row.time_if_any("revoked_at")?,
+        shown: Shown { how: row.text("sign_in")?.into(), factor_at: row.time_if_any("factor_at")? },
     })
 }

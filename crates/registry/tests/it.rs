@@ -9,6 +9,7 @@ mod it {
     mod duty;
     mod emergencies;
     mod exceptions;
+    mod factors;
     mod locks;
     mod people;
     mod postgres;

@@ -450,6 +450,14 @@ impl Gateway {
         self.wardline.output(arguments, None)
     }
 
+    /// Does the same with lines for standard input.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn cli_output_stdin(&self, arguments: &[&str], lines: &str) -> Result<Output> {
+        self.wardline.output(arguments, Some(lines))
+    }
+
     /// Returns the lines of JSON that a command prints, such as `trail tail --json -n 1000`.
     ///
     /// # Errors

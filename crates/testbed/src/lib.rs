@@ -8,6 +8,7 @@
 
 pub mod alarms;
 pub mod bench;
+pub mod browser;
 pub mod bucket;
 pub mod clients;
 pub mod clock;
@@ -18,7 +19,9 @@ pub mod faults;
 pub mod gateway;
 pub mod holding;
 pub mod hospital;
+pub mod https;
 pub mod leaks;
+pub mod phone;
 pub mod postgres;
 mod process;
 pub mod receivers;

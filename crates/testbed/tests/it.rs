@@ -1,5 +1,9 @@
 //! Integration tests: the hospital, real servers, and real clients against them.
 
+#[path = "it/approval.rs"]
+mod approval;
+#[path = "it/browser.rs"]
+mod browser;
 #[path = "it/clients.rs"]
 mod clients;
 #[path = "it/conformance.rs"]
@@ -32,3 +36,5 @@ mod store;
 mod through_gateway;
 #[path = "it/utility.rs"]
 mod utility;
+#[path = "it/walk.rs"]
+mod walk;

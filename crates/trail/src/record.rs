@@ -18,7 +18,7 @@ const VERSION_1: u8 = 1;
 const VERSION_2: u8 = 2;
 /// With purposes, and with what other systems told.
 const VERSION_3: u8 = 3;
-/// With emergencies, the certificates of programs, and agents.
+/// With how somebody signed in, emergencies, the certificates of programs, and agents.
 const VERSION_4: u8 = 4;
 /// The longest record. A statement text or sealed parameters of many megabytes must fit, an endless one not.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
@@ -109,6 +109,7 @@ mod field {
     pub(super) const PURPOSE: u64 = 35;
     pub(super) const SOURCE: u64 = 36;
     pub(super) const SOURCE_EVENT: u64 = 37;
+    pub(super) const SIGN_IN: u64 = 38;
     pub(super) const AGENT: u64 = 39;
     pub(super) const EMERGENCY: u64 = 40;
     pub(super) const CERTIFICATE: u64 = 41;
@@ -147,6 +148,7 @@ fn check(record: &Record<'_>) -> Result<(), TooLarge> {
     text("purpose", &record.purpose, NAME_BYTES_MAX)?;
     text("source", &record.source, NAME_BYTES_MAX)?;
     text("source_event", &record.source_event, NAME_BYTES_MAX)?;
+    text("sign_in", &record.sign_in, NAME_BYTES_MAX)?;
     text("agent", &record.agent, NAME_BYTES_MAX)?;
     if let Some(patients) = &record.patients {
         within("patients", patients.tokens().len(), LIST_ITEMS_MAX)?;
@@ -204,6 +206,7 @@ fn write(record: &Record<'_>, out: &mut Vec<u8>) {
     text(out, field::PURPOSE, record.purpose.as_deref());
     text(out, field::SOURCE, record.source.as_deref());
     text(out, field::SOURCE_EVENT, record.source_event.as_deref());
+    text(out, field::SIGN_IN, record.sign_in.as_deref());
     text(out, field::AGENT, record.agent.as_deref());
     number(out, field::EMERGENCY, record.emergency);
     if let Some(CertificateId(id)) = record.certificate {
@@ -226,10 +229,11 @@ fn version(record: &Record<'_>) -> u8 {
 }
 
 fn has_fields_of_version_4(record: &Record<'_>) -> bool {
-    let Record { kind, emergency, certificate, agent, .. } = record;
+    let Record { kind, sign_in, emergency, certificate, agent, .. } = record;
     let of_emergencies =
         matches!(kind, Kind::EmergencyBegun | Kind::EmergencyEnded | Kind::EmergencyReviewed);
-    of_emergencies || emergency.is_some() || certificate.is_some() || agent.is_some()
+    let of_people = sign_in.is_some() || certificate.is_some() || agent.is_some();
+    of_emergencies || of_people || emergency.is_some()
 }
 
 fn kind_is_of_version_3(kind: Kind) -> bool {
@@ -395,6 +399,7 @@ fn read_field(record: &mut Record<'static>, number: u64, input: &mut Input<'_>) 
         field::SOURCE => record.source = Some(input.text(number, name)?),
         field::SOURCE_EVENT => record.source_event = Some(input.text(number, name)?),
         field::EMERGENCY => record.emergency = Some(input.varint()?),
+        field::SIGN_IN => record.sign_in = Some(input.text(number, name)?),
         field::AGENT => record.agent = Some(input.text(number, name)?),
         field::CERTIFICATE => record.certificate = Some(CertificateId(input.array()?)),
         _ => return Err(DecodeError::Field(number)),

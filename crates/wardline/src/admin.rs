@@ -12,8 +12,9 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use model::{PersonId, Record, Secret};
+use model::{Micros, PersonId, Record, Secret};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::ToSchema;
 
 use crate::changes::breakglass::{Act, ByCodeView, DrilledView, EmergencyView, SheetView, TimelineView};
 use crate::changes::exceptions::{self, ExceptionView};
@@ -25,7 +26,8 @@ pub(crate) use recertify::{
 pub(crate) use training::{Completed, CompletionView, LessonView, Told, TrainingAsk, TrainingReply};
 
 /// A password on its way to the server process: serialised for the socket, never shown.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, ToSchema)]
+#[schema(value_type = String, format = Password)]
 pub(crate) struct Sensitive(pub(crate) Secret);
 
 impl Serialize for Sensitive {
@@ -67,7 +69,22 @@ pub(crate) enum Request {
     /// Who was barred, and how long it took, told from one time to before another.
     ReportLeavers { from_us: u64, to_us: u64 },
     /// Exchange a password for a token.
-    Login { name: String, password: Sensitive, life_s: Option<u64> },
+    Login {
+        name: String,
+        password: Sensitive,
+        life_s: Option<u64>,
+        /// Of the second factor, where it is shown.
+        #[serde(default)]
+        code: Option<Sensitive>,
+    },
+    /// Give a person an authenticator in place of the one before.
+    UserTotp { name: String },
+    /// Give a person recovery codes in place of those before.
+    UserRecoveryCodes { name: String },
+    /// Which second factors a person has.
+    UserFactors { name: String },
+    /// Take all second factors of a person away.
+    UserFactorsRemove { name: String },
     /// End one token.
     TokenRevoke { id: String },
     /// End all tokens of a person.
@@ -214,7 +231,7 @@ pub(crate) enum Request {
 }
 
 /// Which sessions are meant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Which {
     /// One, by its id.
@@ -226,7 +243,7 @@ pub(crate) enum Which {
 }
 
 /// What a lock is on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum LockOn {
     /// A person, by login name.
@@ -269,6 +286,14 @@ pub(crate) enum Reply {
     Leavers(Vec<LeaverView>),
     /// A fresh token.
     Token(TokenView),
+    /// A fresh secret of an authenticator, in clear: the only time.
+    Authenticator { person: String, secret: Sensitive, address: Sensitive },
+    /// Fresh recovery codes, in clear: the only time.
+    RecoveryCodes { person: String, codes: Vec<Sensitive> },
+    /// The second factors of a person.
+    Factors(FactorsView),
+    /// How many second factors were taken away.
+    FactorsRemoved { factors: u64 },
     /// How many tokens ended.
     Revoked { tokens: u64 },
     /// A fresh token of a system that reports, in clear: the only time.
@@ -346,7 +371,7 @@ pub(crate) struct NewHold {
 }
 
 /// A key, without the key.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct KeyView {
     pub(crate) class: String,
     pub(crate) period: u32,
@@ -367,7 +392,7 @@ pub(crate) struct KeyChangeView {
 }
 
 /// A hold. The patient is not told: whoever asks may read no sealed values.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct HoldView {
     pub(crate) id: u64,
     pub(crate) reason: String,
@@ -382,7 +407,7 @@ pub(crate) struct HoldView {
 }
 
 /// A month of the trail.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct MonthView {
     pub(crate) month: u32,
     pub(crate) first: u64,
@@ -397,7 +422,7 @@ pub(crate) struct MonthView {
 }
 
 /// An act that takes two people.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct AgreementView {
     pub(crate) id: u64,
     pub(crate) what: String,
@@ -410,8 +435,29 @@ pub(crate) struct AgreementView {
     pub(crate) done_at: Option<String>,
 }
 
+/// The second factors of a person, without their secrets.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct FactorsView {
+    pub(crate) person: String,
+    /// When an authenticator was given out.
+    pub(crate) totp_added_at: Option<String>,
+    /// When its first code was taken.
+    pub(crate) totp_confirmed_at: Option<String>,
+    pub(crate) recovery_codes_left: usize,
+    pub(crate) passkeys: Vec<PasskeyView>,
+}
+
+/// A passkey, without its key.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct PasskeyView {
+    pub(crate) id: String,
+    pub(crate) label: String,
+    pub(crate) added_at: String,
+    pub(crate) used_at: Option<String>,
+}
+
 /// Who may do what with Wardline itself.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct RightsView {
     pub(crate) you: String,
     pub(crate) yours: Vec<String>,
@@ -420,7 +466,7 @@ pub(crate) struct RightsView {
 }
 
 /// A person, for humans and machines.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct PersonView {
     pub(crate) id: String,
     pub(crate) name: String,
@@ -436,7 +482,7 @@ pub(crate) struct PersonView {
 }
 
 /// What ended because somebody was barred.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct DepartureView {
     pub(crate) sessions: u64,
     pub(crate) tokens: u64,
@@ -481,7 +527,7 @@ pub(crate) struct LeaverView {
 }
 
 /// An open session.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct OpenSession {
     pub(crate) id: String,
     pub(crate) person: String,
@@ -500,7 +546,7 @@ pub(crate) struct OpenSession {
 }
 
 /// A request for access, and what became of it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct RequestView {
     pub(crate) number: u64,
     pub(crate) person: String,
@@ -522,7 +568,7 @@ pub(crate) struct RequestView {
 }
 
 /// A lock in force.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct LockView {
     pub(crate) number: u64,
     /// `person`, `role`, `resource` or `address`.
@@ -534,7 +580,7 @@ pub(crate) struct LockView {
 }
 
 /// A token, in clear: the only time.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct TokenView {
     pub(crate) token: Sensitive,
     pub(crate) id: String,
@@ -627,17 +673,26 @@ pub(crate) struct OriginView {
 pub(crate) struct Refusal {
     pub(crate) message: String,
     pub(crate) help: Option<String>,
+    /// For want of a right.
+    #[serde(default)]
+    pub(crate) denied: bool,
 }
 
 impl Refusal {
     /// Says why.
     pub(crate) fn new(message: impl Into<String>) -> Refusal {
-        Refusal { message: message.into(), help: None }
+        Refusal { message: message.into(), help: None, denied: false }
     }
 
     /// Adds what to do.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Refusal {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Says that it is for want of a right.
+    pub(crate) fn denied(mut self) -> Refusal {
+        self.denied = true;
         self
     }
 
@@ -712,6 +767,8 @@ pub(crate) struct ActingPerson {
     pub(crate) id: PersonId,
     pub(crate) name: String,
     pub(crate) roles: Vec<String>,
+    /// When they last showed a second factor.
+    pub(crate) factor_at: Option<Micros>,
 }
 
 impl Actor {

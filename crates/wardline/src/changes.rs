@@ -9,8 +9,10 @@ mod accounts;
 mod agents;
 pub(crate) mod breakglass;
 pub(crate) mod exceptions;
+mod factors;
 mod fill;
 pub(crate) mod leavers;
+mod login;
 mod policies;
 mod recertify;
 mod rotation;
@@ -23,22 +25,21 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use gateway::{Asked, Comes, Explanation, Fate, Held};
 use identity::scram::{Parameters, Verifier};
-use identity::{Means, Reason, password, token};
+use identity::{password, token};
 use model::{
     Action, Context, Kind, Micros, Object, OperationId, Outcome, Phase, Principal, Record, ResourceId,
-    Secret, SqlState, Verdict,
+    Secret, Shown, SqlState, Verdict,
 };
 use phi::Class;
-use registry::{Closed, Home, NewPerson, PersonRow, TokenRow, Verifiers};
+use registry::{Closed, Home, NewPerson, PersonRow, Verifiers};
 use vault::Credential;
 
 use crate::admin::{
     Actor, CellView, ExplainView, NeedView, OriginView, OutputView, PersonView, Refusal, Reply, Request,
-    Sensitive, StatementView, TokenView,
+    Sensitive, StatementView,
 };
 use crate::config::{self, Config};
 use crate::hashing::Overloaded;
@@ -90,9 +91,15 @@ impl Node {
             Request::UserDelete { name } => self.user_delete(actor, &name).await,
             Request::UserRoles { name, roles } => self.user_roles(actor, &name, roles).await,
             Request::UserList {} => self.user_list().await,
+            Request::Login { name, password, life_s, code } => {
+                self.login(actor, &name, password.0, code.map(|code| code.0), life_s).await
+            }
+            Request::UserTotp { name } => self.user_totp(actor, &name).await,
+            Request::UserRecoveryCodes { name } => self.user_recovery_codes(actor, &name).await,
+            Request::UserFactors { name } => self.user_factors(&name).await,
+            Request::UserFactorsRemove { name } => self.user_factors_remove(actor, &name).await,
             Request::WorkloadList {} => self.workload_list().await,
             Request::ReportLeavers { from_us, to_us } => self.report_leavers(from_us, to_us).await,
-            Request::Login { name, password, life_s } => self.login(actor, &name, password.0, life_s).await,
             Request::TokenRevoke { id } => self.token_revoke(actor, &id).await,
             Request::TokensRevoke { name } => self.tokens_revoke(actor, &name).await,
             Request::VaultSet { resource, user, password, second } => {
@@ -256,67 +263,6 @@ impl Node {
         Ok(Reply::People(views.collect()))
     }
 
-    /// Gives a token for a password. Its record is that of a sign-in, successful or not.
-    async fn login(
-        &self,
-        actor: &Actor,
-        name: &str,
-        secret: Secret,
-        life_s: Option<u64>,
-    ) -> Result<Reply, Refusal> {
-        let most = self.config.load().sign_in.token_lifetime_max;
-        let life = life_s.map_or(most, Duration::from_secs);
-        if life > most || life.is_zero() {
-            let help = format!("ask for 1 to {} seconds with --life-s", most.as_secs());
-            return Err(Refusal::new("the token may not live so long").help(help));
-        }
-        let verdict = match self.prove(name, secret).await {
-            // A token that begets tokens would live for ever.
-            Ok(proof) if proof.means() != Means::Password => Err(Reason::WrongPassword),
-            verdict => verdict,
-        };
-        let mut record = Record::new(Kind::SignIn, self.now());
-        record.client = Some("wardline login".into());
-        record.person_name = Some(output::clipped(&output::printable(name), registry::NAME_BYTES_MAX).into());
-        let proof = match verdict {
-            Ok(proof) => proof,
-            Err(reason) => {
-                record.outcome = Some(Outcome::Refused);
-                record.detail = Some(format!("{} (asked by {})", reason.name(), actor.shown()).into());
-                self.record_urgent(&record).await.map_err(|error| Refusal::because(&error))?;
-                return Err(Refusal::new("sign-in failed"));
-            }
-        };
-        let principal = proof.into_principal();
-        let parameters = self.scram_parameters(name);
-        let at = self.now();
-        let (secret, stored) = token::issue(principal.id, at, life, parameters.as_ref());
-        record.person = Some(principal.id);
-        record.outcome = Some(Outcome::Completed);
-        record.detail = Some(format!("token {} issued (asked by {})", stored.id, actor.shown()).into());
-        self.record(&record).await.map_err(|error| Refusal::because(&error))?;
-        let row = TokenRow {
-            id: stored.id.0,
-            person: stored.person,
-            digest: stored.digest,
-            scram: stored.scram.as_ref().map(Verifier::to_text),
-            issued_at: stored.issued,
-            expires_at: stored.expires,
-            revoked_at: None,
-        };
-        self.registry.issue_token(&row).await.map_err(|error| {
-            Refusal::because(&error)
-                .help("`wardline token revoke --person NAME` ends all of a person's tokens")
-        })?;
-        Ok(Reply::Token(TokenView {
-            token: Sensitive(secret),
-            id: stored.id.to_string(),
-            person: principal.name.to_string(),
-            expires_at: output::time(stored.expires),
-            address: self.config.load().listener.address.to_string(),
-        }))
-    }
-
     async fn token_revoke(&self, actor: &Actor, id: &str) -> Result<Reply, Refusal> {
         let change = Change::new(actor, "token revoke", "revoke a token".to_owned());
         let known = match u128::from_str_radix(id, 16) {
@@ -344,6 +290,7 @@ impl Node {
         let change = Change { what: format!("revoke all tokens of {}", shown(&person)), ..change };
         let (change, registry) = self.admitted_numbered(change).await?;
         let tokens = self.done(&change, registry.revoke_tokens(person.id, self.now()).await).await?;
+        self.browsers.end_of(person.id);
         Ok(Reply::Revoked { tokens })
     }
 
@@ -464,7 +411,9 @@ impl Node {
             let known = snapshot.purposes().iter().map(|purpose| &**purpose);
             snapshot.purpose(name).ok_or_else(|| crate::commands::no_such("purpose", name, known))
         });
-        Ok(Context { address, at: self.now(), purpose: purpose.transpose()? })
+        // What somebody may do who just showed a second factor: without one, what asks for it is denied.
+        let at = self.now();
+        Ok(Context { address, at, purpose: purpose.transpose()?, factor_at: Some(at) })
     }
 
     /// Says what would become of a statement. The record does not hold its text, which may name a patient.
@@ -499,6 +448,7 @@ impl Node {
             name: known.name.as_str().into(),
             roles: known.roles.iter().map(|role| role.as_str().into()).collect(),
             agent: None,
+            shown: Shown::alone("explain"),
         };
         let snapshot = self.snapshot();
         let asked = Asked { principal: &principal, snapshot: &snapshot, context };
@@ -578,7 +528,7 @@ impl Node {
         self.config.load().listener.scram.then(|| self.salts.parameters(name))
     }
 
-    async fn known(&self, change: &Change<'_>, name: &str) -> Result<PersonRow, Refusal> {
+    pub(crate) async fn known(&self, change: &Change<'_>, name: &str) -> Result<PersonRow, Refusal> {
         let found = self.registry.person(name).await.map_err(|error| Refusal::because(&error))?;
         match found {
             Some(person) => Ok(person),
@@ -743,6 +693,10 @@ impl Node {
             | Request::UserEnable { .. }
             | Request::UserDelete { .. }
             | Request::UserRoles { .. }
+            | Request::UserTotp { .. }
+            | Request::UserRecoveryCodes { .. }
+            | Request::UserFactors { .. }
+            | Request::UserFactorsRemove { .. }
             | Request::UserList {}
             | Request::ReportLeavers { .. }
             | Request::WorkloadList {}
@@ -785,6 +739,7 @@ fn is_looked_at(request: &Request) -> bool {
         request,
         // A log-in waits for hashes; it changes nothing that another change looks at.
         Request::Login { .. }
+            | Request::UserFactors { .. }
             | Request::AccessMatrix { .. }
             | Request::TrailView { .. }
             | Request::ExportFile { .. }
@@ -829,11 +784,11 @@ pub(crate) fn detail(text: &str) -> Cow<'static, str> {
 }
 
 /// Returns a name that may be anything, in backticks and printable.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("`{}`", output::clipped(&output::printable(name), registry::NAME_BYTES_MAX))
 }
 
-fn shown(person: &PersonRow) -> String {
+pub(crate) fn shown(person: &PersonRow) -> String {
     format!("person `{}` (id {})", person.name, person.id)
 }
 

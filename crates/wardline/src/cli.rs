@@ -281,6 +281,8 @@ Examples:
         #[command(flatten)]
         output: Json,
     },
+    #[command(flatten)]
+    Factor(crate::commands::factors::Factor),
     /// List the people
     #[command(after_help = "Examples:\n  wardline user list\n  wardline user list --json")]
     List {
@@ -313,6 +315,7 @@ The token goes where the password goes. Its life ends by itself, or by `wardline
 
 Examples:
   wardline login ann
+  wardline login ann --second-factor
   wardline login ann --life-s 3600 --json
   export PGPASSWORD=$(wardline login ann --token-only); psql -h 127.0.0.1 -p 6432 -U ann hospital
   wardline login ann --pgpass >> ~/.pgpass
@@ -323,7 +326,10 @@ pub(crate) struct Login {
     /// Life of the token in seconds; `sign_in.token_lifetime_s_max` is the default and the most
     #[arg(long, value_name = "SECONDS")]
     pub(crate) life_s: Option<u64>,
-    /// Read the password from the first line of standard input
+    /// Ask for a code of the second factor too: of the authenticator, or a recovery code
+    #[arg(long)]
+    pub(crate) second_factor: bool,
+    /// Read the password from the first line of standard input, and the code from the second
     #[arg(long)]
     pub(crate) password_stdin: bool,
     /// Keep the token for `wardline --as NAME`, in a file that nobody else can read

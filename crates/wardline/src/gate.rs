@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gateway::tls::ClientCertificate;
-use gateway::{Control, Upstream};
+use gateway::{Approval, Claim, Control, SecondDevice, Upstream};
 use identity::scram::Mechanism;
 use identity::{Reason, ScramSignIn};
 use model::{Micros, Principal, ResourceId, Secret};
@@ -15,6 +15,10 @@ use vault::Credential;
 use crate::node::Node;
 
 impl Control for Node {
+    async fn approval(&self, claim: &Claim) -> Option<Result<Approval, Reason>> {
+        self.begin_approval(claim)
+    }
+
     async fn sign_in(&self, name: &str, secret: Secret) -> Result<Principal, Reason> {
         if let Some(verdict) = self.prove_workload(name, &secret).await {
             return verdict;
@@ -70,6 +74,10 @@ impl Control for Node {
 
     fn spare_credential(&self, resource: &ResourceId) -> Option<Credential> {
         self.spare(resource)
+    }
+
+    fn second_device(&self) -> SecondDevice {
+        self.config.load().sign_in.second_device
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {

@@ -38,6 +38,7 @@ use crate::keep::{self, Begin, Kept};
 use crate::output::{self, hex};
 use crate::standing::{Known, Standing};
 use crate::training::{self, Lesson};
+use crate::web::{Approvals, Browsers, Ceremonies};
 use crate::{past, upstream, workloads};
 
 /// Longest `detail` that this crate records; far below the trail's own limit.
@@ -65,6 +66,14 @@ pub(crate) struct Node {
     pub(crate) rotating: tokio::sync::Mutex<()>,
     pub(crate) salts: Salts,
     pub(crate) hashing: Hashing,
+    /// Who is signed in in a browser.
+    pub(crate) browsers: Browsers,
+    /// Sessions that wait for approval in a browser.
+    pub(crate) approvals: Approvals,
+    /// Passkeys that are being made or used.
+    pub(crate) ceremonies: Ceremonies,
+    /// Opens the secrets of authenticators.
+    pub(crate) totp: identity::totp::Sealer,
     /// What is open on all listeners.
     pub(crate) sessions: Arc<Sessions>,
     /// The configuration in force.
@@ -140,6 +149,10 @@ impl Node {
             emergency_mode,
             home,
             salts: Salts::new(&root),
+            browsers: Browsers::default(),
+            approvals: Approvals::default(),
+            ceremonies: Ceremonies::default(),
+            totp: identity::totp::Sealer::new(&root),
             hashing: Hashing::new(),
             sessions: Arc::default(),
             policy_version: watch::Sender::new(snapshot.version()),
@@ -602,7 +615,10 @@ fn with_sources<T>(
     let resources: Vec<ResourceId> = config.resource_ids();
     let classes = Class::ALL.map(Class::name);
     let courses: Vec<_> = config.courses.iter().map(|(name, course)| course.of_policy(name)).collect();
+    let renamed = all.iter().map(|given| (given.role.as_str(), given.name.clone()));
+    let factors = config.factor_rules(&renamed.collect::<Vec<_>>());
     let sources = Sources {
+        factors: &factors,
         roles: &roles,
         cedar: &config.policies,
         people: &members,

@@ -98,6 +98,7 @@ struct Needed {
 }
 
 /// Says what a request takes. A new request does not compile until somebody decided that.
+#[expect(clippy::too_many_lines, reason = "a flat match: each request and what it takes")]
 fn needed(request: &Request) -> Needed {
     use Right::{Admin, Approver, Auditor, KeyAdmin, PrivacyOfficer, Trainer};
     let (rights, action): (&[&[Right]], Action) = match request {
@@ -109,6 +110,9 @@ fn needed(request: &Request) -> Needed {
         | Request::UserEnable { .. }
         | Request::UserDelete { .. }
         | Request::UserRoles { .. }
+        | Request::UserTotp { .. }
+        | Request::UserRecoveryCodes { .. }
+        | Request::UserFactorsRemove { .. }
         | Request::TokenRevoke { .. }
         | Request::TokensRevoke { .. }
         | Request::VaultSet { .. }
@@ -169,6 +173,7 @@ fn needed(request: &Request) -> Needed {
             (&[&[Admin, PrivacyOfficer]], Action::Administer)
         }
         Request::UserList {}
+        | Request::UserFactors { .. }
         | Request::ReportLeavers { .. }
         | Request::WorkloadList {}
         | Request::AccessMatrix { .. }
@@ -178,6 +183,12 @@ fn needed(request: &Request) -> Needed {
         Request::TrailView { sealed: true, .. } => (&[&[Auditor], &[PrivacyOfficer]], Action::Review),
     };
     Needed { rights, action }
+}
+
+/// Says what a request takes, in words: `` `admin` or `auditor` ``; empty where it takes nothing.
+#[cfg(test)]
+pub(crate) fn needed_in_words(request: &Request) -> String {
+    needed(request).to_string()
 }
 
 /// Says what somebody wants to do, for the entry that they may not.
@@ -195,6 +206,9 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::UserEnable { name } => named("user enable", name),
         Request::UserDelete { name } => named("user delete", name),
         Request::UserRoles { name, .. } => named("user roles", name),
+        Request::UserTotp { name } => named("user totp", name),
+        Request::UserRecoveryCodes { name } => named("user recovery-codes", name),
+        Request::UserFactors { name } | Request::UserFactorsRemove { name } => named("user factors", name),
         Request::TokensRevoke { name } => named("token revoke", name),
         Request::VaultSet { resource, .. } => named("vault set", resource),
         Request::VaultRotate { resource, .. } => named("vault rotate", resource),
@@ -277,7 +291,12 @@ impl Node {
             Ok(proof) if matches!(proof.means(), Means::Token(_)) => match self.acting_for(proof).await {
                 Ok(principal) if principal.agent.is_none() => {
                     let roles = principal.roles.iter().map(ToString::to_string).collect();
-                    let person = ActingPerson { id: principal.id, name: principal.name.to_string(), roles };
+                    let person = ActingPerson {
+                        id: principal.id,
+                        name: principal.name.to_string(),
+                        roles,
+                        factor_at: principal.shown.factor_at,
+                    };
                     return Ok(Actor { person: Some(person), ..account });
                 }
                 // What a person lets an agent do is done on resources, and not to Wardline.
@@ -326,7 +345,7 @@ impl Node {
         record.detail = Some(output::clipped(&detail, DETAIL_BYTES_MAX).into());
         self.record_urgent(&record).await.map_err(|error| Refusal::because(&error))?;
         let refusal = Refusal::new(format!("{} has no right to this: it takes {needed}", actor.shown()));
-        Err(refusal.help("rights are given in [operators.rights] of the server's configuration"))
+        Err(refusal.help("rights are given in [operators.rights] of the server's configuration").denied())
     }
 
     /// Tells who holds which right, and what the one who asks may do.
@@ -360,6 +379,7 @@ mod tests {
             id: model::PersonId(1),
             name: "ann".into(),
             roles: roles.iter().map(ToString::to_string).collect(),
+            factor_at: None,
         });
         Actor { uid: 0, name: account.into(), person }
     }

@@ -9,8 +9,8 @@ use anyhow::{Context as _, bail};
 use model::{Micros, Object, PersonId, ResourceId};
 use phi::Class;
 use policy::{
-    CedarFile, Course, Delegation, Due, Emergencies, Emergency, Lock, Locked, Person, Place, Role, Rule,
-    Snapshot, Sources,
+    CedarFile, Course, Delegation, Due, Emergencies, Emergency, FactorRule, Lock, Locked, Person, Place,
+    Role, Rule, Snapshot, Sources,
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,9 @@ pub(crate) struct Kept {
     people: Vec<KeptPerson>,
     locks: Vec<(u64, KeptLock)>,
     resources: Vec<String>,
+    /// Where a second factor is asked for, and of which role.
+    #[serde(default)]
+    factors: Vec<(String, Option<String>)>,
     purposes: Vec<String>,
     courses: Vec<KeptCourse>,
     dues: Vec<(String, String, i64)>,
@@ -64,6 +67,8 @@ struct KeptRule {
     unmask: Vec<String>,
     purposes: Vec<String>,
     until: Option<i64>,
+    #[serde(default)]
+    step_up_s: Option<u64>,
     place: (String, usize),
 }
 
@@ -147,6 +152,7 @@ impl Kept {
                 .collect(),
             locks: sources.locks.iter().map(|lock| (lock.number, kept_lock(&lock.what))).collect(),
             resources: sources.resources.iter().map(ToString::to_string).collect(),
+            factors: sources.factors.iter().map(|rule| (rule.resource.clone(), rule.role.clone())).collect(),
             purposes: texts(sources.purposes),
             courses: sources
                 .courses
@@ -236,7 +242,13 @@ impl Kept {
         });
         let purposes: Vec<Arc<str>> = self.purposes.iter().map(text).collect();
         let resources: Vec<ResourceId> = self.resources.iter().map(|name| ResourceId(text(name))).collect();
+        let factors: Vec<FactorRule> = self
+            .factors
+            .iter()
+            .map(|(resource, role)| FactorRule { resource: resource.clone(), role: role.clone() })
+            .collect();
         let sources = Sources {
+            factors: &factors,
             roles: &roles,
             cedar: &cedar.collect::<Vec<_>>(),
             people: &people.collect::<Result<Vec<_>, _>>()?,
@@ -307,6 +319,7 @@ fn kept_role(role: &Role) -> KeptRole {
         unmask: rule.unmask.clone(),
         purposes: rule.purposes.clone(),
         until: rule.until,
+        step_up_s: rule.step_up_s,
         place: (rule.place.file.clone(), rule.place.line),
     });
     KeptRole {
@@ -331,6 +344,7 @@ fn role(kept: &KeptRole) -> anyhow::Result<Role> {
             unmask: rule.unmask.clone(),
             purposes: rule.purposes.clone(),
             until: rule.until,
+            step_up_s: rule.step_up_s,
             place: place(&rule.place),
         })
     });
@@ -377,6 +391,7 @@ mod tests {
             unmask: vec!["ssn".to_owned()],
             purposes: vec!["research".to_owned()],
             until: Some(9),
+            step_up_s: Some(600),
             place: place(),
         };
         let person = |id: u128, name: &str, program: bool| Person {
@@ -387,6 +402,7 @@ mod tests {
             program,
         };
         let sources = Sources {
+            factors: &[FactorRule { resource: "hospital".to_owned(), role: Some("nurse".to_owned()) }],
             roles: &[Role { name: "nurse".to_owned(), rules: vec![rule], place: place() }],
             cedar: &[CedarFile {
                 path: "a.cedar".to_owned(),

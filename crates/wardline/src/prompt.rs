@@ -89,6 +89,11 @@ pub(crate) fn passphrases(count: u8, asked: bool, new: bool) -> anyhow::Result<V
     Ok(passphrases)
 }
 
+/// Returns a code of a second factor, asked for or read from the next line of standard input.
+pub(crate) fn code(from_standard_input: bool) -> anyhow::Result<Secret> {
+    if from_standard_input { from_stdin() } else { ask("Code of the authenticator, or a recovery code: ") }
+}
+
 fn ask(prompt: &str) -> anyhow::Result<Secret> {
     if !io::stdin().is_terminal() {
         bail!("there is no terminal to ask for the password; use --password-stdin");

@@ -149,6 +149,7 @@ pub(crate) fn json(entry: &Entry, opened: Option<&Opened>) -> Value {
     put("source_event", record.source_event.as_ref().map(|event| json!(event)));
     put("emergency", record.emergency.map(|number| json!(number)));
     put("agent", record.agent.as_ref().map(|agent| json!(agent)));
+    put("sign_in", record.sign_in.as_ref().map(|how| json!(how)));
     put("certificate", record.certificate.map(|id| json!(id.to_string())));
     put("sealed_bytes", record.sealed.as_ref().map(|sealed| json!(sealed.len())));
     if let Some(opened) = opened {
@@ -195,6 +196,7 @@ pub(crate) fn text(entry: &Entry, opened: Option<&Opened>, paint: Paint) -> Stri
     line("in clear", listed(&record.unmasked));
     line("decision", decision(record));
     line("result", result(record));
+    line("signed in", record.sign_in.as_ref().map(|how| format!("by {}", printable(how))));
     line("detail", record.detail.as_ref().map(|detail| printable(detail)));
     let mut text = heading(entry, paint);
     for line in lines {

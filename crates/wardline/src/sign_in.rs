@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use identity::scram::{Mechanism, Verifier};
 use identity::token::{self, StoredToken, TokenId};
-use identity::{Account, Failures, Proof, Reason, Rules, ScramSignIn};
-use model::{PersonId, Secret};
-use registry::{AccountRow, FailuresRow, SignIn, TokenRow, Verifiers, Wanted};
+use identity::totp::Sealer;
+use identity::{Account, Factor, Failures, Proof, Reason, Rules, ScramSignIn, recovery};
+use model::{Micros, PersonId, Secret, Shown};
+use registry::{AccountRow, FactorUsed, FactorsRow, FailuresRow, SignIn, TokenRow, Verifiers, Wanted};
 use tokio::time::Instant;
 
 use crate::node::Node;
@@ -45,6 +46,82 @@ impl Node {
             Reason::Unavailable
         })?;
         self.settle(person, verdict).await
+    }
+
+    /// Checks a name with a password and a code of a second factor.
+    pub(crate) async fn prove_with_code(
+        &self,
+        name: &str,
+        secret: Secret,
+        code: &Secret,
+    ) -> Result<Proof, Reason> {
+        let began = Instant::now();
+        let verdict = self.prove_both_now(name, secret, code).await;
+        answer_together(began, verdict).await
+    }
+
+    async fn prove_both_now(&self, name: &str, secret: Secret, code: &Secret) -> Result<Proof, Reason> {
+        if token::looks_like_token(&secret) {
+            return Err(Reason::WrongPassword);
+        }
+        let (account, tokens) = self.account(name, Wanted::NoTokens).await?;
+        let at = self.now();
+        let person = account.as_ref().map(|account| account.id);
+        let checked = self.hashing.run(move || identity::check(account.as_ref(), &tokens, &secret, at)).await;
+        let password = checked.map_err(|_| {
+            tracing::warn!("too many log-ins with passwords at once; one was refused");
+            Reason::Unavailable
+        })?;
+        let Some(person) = person else { return password };
+        self.settle_factor(person, code, at, |factor| identity::check_both(password, factor, at)).await
+    }
+
+    /// Checks a code alone, of somebody who is signed in already: their second factor is shown again. Counts failures as
+    /// at sign-in.
+    pub(crate) async fn prove_code(&self, name: &str, code: &Secret) -> Result<Proof, Reason> {
+        let began = Instant::now();
+        let verdict = self.prove_code_now(name, code).await;
+        answer_together(began, verdict).await
+    }
+
+    async fn prove_code_now(&self, name: &str, code: &Secret) -> Result<Proof, Reason> {
+        let (account, _) = self.account(name, Wanted::NoTokens).await?;
+        let at = self.now();
+        let Some(account) = account else { return Err(Reason::UnknownPerson) };
+        self.settle_factor(account.id, code, at, |factor| identity::check_code(&account, factor, at)).await
+    }
+
+    /// Finds out what a code is, decides, counts, and uses the code up, in one step of the registry.
+    async fn settle_factor(
+        &self,
+        person: PersonId,
+        code: &Secret,
+        at: Micros,
+        decide: impl FnOnce(Result<Factor, Reason>) -> Result<Proof, Reason> + Send,
+    ) -> Result<Proof, Reason> {
+        let rules = self.rules();
+        let settled = self.registry.attempt_with_factor(person, at, |now, factors| {
+            let factor = factor(&self.totp, person, code, factors, at);
+            let verdict = decide(factor.clone());
+            let (after, verdict) = identity::settle(failures(now), verdict, at, &rules);
+            let used = match (&verdict, factor) {
+                (Ok(_), Ok(Factor::Totp(step))) => FactorUsed::Totp(step),
+                (Ok(_), Ok(Factor::Recovery(digest))) => FactorUsed::Recovery(digest),
+                (Ok(_) | Err(_), _) => FactorUsed::Nothing,
+            };
+            (failures_row(after), used, verdict)
+        });
+        match settled.await {
+            Ok(verdict) => verdict,
+            Err(registry::Error::FactorUsed) => Err(Reason::CodeUsed),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    /// Takes the word of another check, such as that of a passkey or an identity provider, for who it is.
+    pub(crate) async fn vouch(&self, name: &str, shown: Shown) -> Result<Proof, Reason> {
+        let (account, _) = self.account(name, Wanted::NoTokens).await?;
+        identity::vouched(account.as_ref(), shown, self.now())
     }
 
     /// Answers the first message of a SCRAM exchange.
@@ -98,12 +175,7 @@ impl Node {
         let rules = self.rules();
         let settled = self.registry.attempt(person, move |now| {
             let (after, verdict) = identity::settle(failures(now), verdict, at, &rules);
-            let row = FailuresRow {
-                count: after.count,
-                first_at: after.first_at,
-                locked_until: after.locked_until,
-            };
-            (row, verdict)
+            (failures_row(after), verdict)
         });
         settled.await.map_err(|error| unavailable(&error))?
     }
@@ -155,6 +227,34 @@ fn failures(row: FailuresRow) -> Failures {
     Failures { count: row.count, first_at: row.first_at, locked_until: row.locked_until }
 }
 
+fn failures_row(failures: Failures) -> FailuresRow {
+    FailuresRow { count: failures.count, first_at: failures.first_at, locked_until: failures.locked_until }
+}
+
+/// Finds out which second factor of a person a code is.
+fn factor(
+    sealer: &Sealer,
+    person: PersonId,
+    code: &Secret,
+    factors: &FactorsRow,
+    at: Micros,
+) -> Result<Factor, Reason> {
+    if recovery::looks_like_code(code) {
+        let digest = recovery::digest(person, code).filter(|digest| factors.recovery.contains(digest));
+        return digest.map(Factor::Recovery).ok_or(Reason::WrongCode);
+    }
+    let Some(sealed) = &factors.totp else { return Err(Reason::WrongCode) };
+    let shared = sealer.open(person, sealed).map_err(|error| {
+        tracing::error!(%person, %error, "an authenticator cannot be checked");
+        Reason::Unavailable
+    })?;
+    match shared.check(code, at, factors.totp_last_step) {
+        Some(step) => Ok(Factor::Totp(step)),
+        None if shared.check(code, at, 0).is_some() => Err(Reason::CodeUsed),
+        None => Err(Reason::WrongCode),
+    }
+}
+
 fn verifier(text: &str) -> Result<Verifier, Reason> {
     text.parse().map_err(|_| {
         tracing::error!("a SCRAM verifier in the registry is not readable");
@@ -172,6 +272,7 @@ fn account(row: AccountRow) -> Result<Account, Reason> {
         scram: row.verifiers.scram.as_deref().map(verifier).transpose()?,
         password: row.verifiers.password,
         failures: failures(row.failures),
+        has_factor: row.has_factor,
     })
 }
 
@@ -184,6 +285,7 @@ fn stored_token(row: TokenRow) -> Result<StoredToken, Reason> {
         expires: row.expires_at,
         revoked: row.revoked_at,
         scram: row.scram.as_deref().map(verifier).transpose()?,
+        shown: row.shown,
     })
 }
 

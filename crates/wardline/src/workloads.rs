@@ -8,7 +8,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use gateway::tls::ClientCertificate;
 use identity::{Reason, WrongCertificate};
-use model::{PersonId, Principal, Secret};
+use model::{PersonId, Principal, Secret, Shown};
 use tokio::time::Instant;
 
 use crate::admin::{Reply, WorkloadView};
@@ -44,7 +44,13 @@ pub(crate) fn members(config: &Config) -> impl Iterator<Item = policy::Person> +
 
 fn principal(name: &str, workload: &Workload) -> Principal {
     let roles: Vec<Arc<str>> = workload.roles.iter().map(|role| role.as_str().into()).collect();
-    Principal { id: id(name), name: shown(name).into(), roles: roles.into(), agent: None }
+    Principal {
+        id: id(name),
+        name: shown(name).into(),
+        roles: roles.into(),
+        agent: None,
+        shown: Shown::alone("certificate"),
+    }
 }
 
 impl Node {

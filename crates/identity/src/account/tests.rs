@@ -28,6 +28,7 @@ fn nina() -> Account {
         password: Some(PHC.clone()),
         scram: Some(Verifier::derive(&Secret::new(RIGHT), &salts().parameters("nina"))),
         failures: Failures::default(),
+        has_factor: false,
     }
 }
 
@@ -36,7 +37,13 @@ fn locked() -> Failures {
 }
 
 fn token_of(person: u128) -> (Secret, StoredToken) {
-    token::issue(PersonId(person), NOW, LIFETIME, Some(&salts().parameters("nina")))
+    token::issue(
+        PersonId(person),
+        Shown::with_factor("passkey", NOW),
+        NOW,
+        LIFETIME,
+        Some(&salts().parameters("nina")),
+    )
 }
 
 fn means(verdict: Result<Proof, Reason>) -> Result<Means, Reason> {
@@ -85,7 +92,9 @@ fn a_password_in_clear() {
 #[test]
 fn a_proof_says_who() {
     let proof = check(Some(&nina()), &[], &Secret::new(RIGHT), NOW).unwrap();
-    let principal = Principal { id: PersonId(7), name: Arc::from("nina"), roles: nina().roles, agent: None };
+    let shown = Shown::alone("password");
+    let (name, roles) = (Arc::from("nina"), nina().roles);
+    let principal = Principal { id: PersonId(7), name, roles, agent: None, shown };
     assert_eq!(*proof.principal(), principal);
     assert_eq!(proof.into_principal(), principal);
 }
@@ -189,7 +198,8 @@ fn wrong() -> Result<Proof, Reason> {
 }
 
 fn right(means: Means) -> Result<Proof, Reason> {
-    Ok(Proof { principal: nina().principal(), means })
+    let clears = means == Means::Password;
+    Ok(Proof { principal: nina().principal(Shown::alone("test")), means, clears })
 }
 
 /// Fails once a second, this many times; returns what is left of it and the last second.
@@ -265,12 +275,11 @@ fn only_passwords_count() {
         Err(Reason::TokenRevoked),
         Err(Reason::Unavailable),
     ] {
-        let before = means(
-            verdict
-                .as_ref()
-                .map_err(Clone::clone)
-                .map(|proof| Proof { principal: proof.principal.clone(), means: proof.means }),
-        );
+        let before = means(verdict.as_ref().map_err(Clone::clone).map(|proof| Proof {
+            principal: proof.principal.clone(),
+            means: proof.means,
+            clears: false,
+        }));
         let (after, verdict) = settle(failures, verdict, NOW, &rules);
         assert_eq!((after, means(verdict)), (failures, before));
     }
@@ -292,4 +301,55 @@ fn the_client_learns_nothing_of_the_reason() {
     for reason in reasons {
         assert_eq!(Rejected::from(reason).to_string(), "sign-in failed");
     }
+}
+
+// ---- second factors
+
+fn both(account: Account, typed: &str, factor: Result<Factor, Reason>) -> Result<Proof, Reason> {
+    check_both(check(Some(&account), &[], &Secret::new(typed), NOW), factor, NOW)
+}
+
+fn with_factor() -> Account {
+    Account { has_factor: true, ..nina() }
+}
+
+#[test]
+fn a_second_factor_counts_beside_the_right_password_only() {
+    let shown = |verdict: Result<Proof, Reason>| verdict.map(|proof| proof.into_principal().shown);
+    let totp = Ok(Factor::Totp(5));
+    let code = Ok(Factor::Recovery([1; 32]));
+    assert_eq!(shown(both(with_factor(), RIGHT, totp.clone())), Ok(Shown::with_factor("password+totp", NOW)));
+    let expected = Shown::with_factor("password+recovery-code", NOW);
+    assert_eq!(shown(both(with_factor(), RIGHT, code)), Ok(expected));
+    assert_eq!(shown(both(with_factor(), "wrong", totp.clone())), Err(Reason::WrongPassword));
+    assert_eq!(shown(both(with_factor(), RIGHT, Err(Reason::WrongCode))), Err(Reason::WrongCode));
+    assert_eq!(
+        shown(check(Some(&with_factor()), &[], &Secret::new(RIGHT), NOW)),
+        Ok(Shown::alone("password"))
+    );
+    // What was shown for a token is what the token is worth.
+    let (secret, token) = token_of(7);
+    let by_token = check(Some(&with_factor()), std::slice::from_ref(&token), &secret, NOW);
+    assert_eq!(shown(by_token), Ok(Shown::with_factor("passkey", NOW)));
+    let by_token = check(Some(&with_factor()), &[token], &secret, NOW);
+    assert_eq!(shown(check_both(by_token, totp, NOW)), Err(Reason::WrongPassword));
+}
+
+#[test]
+fn codes_cannot_be_guessed_between_right_passwords() {
+    let rules = Rules::default();
+    let mut failures = fail(8, &rules);
+    // The password alone forgets nothing where there is a second factor.
+    let (after, verdict) =
+        settle(failures, check(Some(&with_factor()), &[], &Secret::new(RIGHT), NOW), NOW, &rules);
+    assert_eq!((after, means(verdict)), (failures, Ok(Means::Password)));
+    let at = Micros(8_000_000);
+    (failures, _) = settle(failures, both(with_factor(), RIGHT, Err(Reason::WrongCode)), at, &rules);
+    (failures, _) = settle(failures, both(with_factor(), RIGHT, Err(Reason::CodeUsed)), at, &rules);
+    assert!(failures.locked(at));
+    let (after, verdict) = settle(failures, both(with_factor(), RIGHT, Ok(Factor::Totp(1))), at, &rules);
+    assert_eq!((after, means(verdict)), (failures, Err(Reason::Locked)));
+    let later = failures.locked_until.unwrap();
+    let (after, verdict) = settle(failures, both(with_factor(), RIGHT, Ok(Factor::Totp(1))), later, &rules);
+    assert_eq!((after, means(verdict)), (Failures::default(), Ok(Means::Password)));
 }

@@ -92,6 +92,35 @@ fn a_lock_refuses_whatever_is_allowed() {
 }
 
 #[test]
+fn a_second_factor_opens_what_asks_for_it() {
+    let fresh = Rule { step_up_s: Some(60), ..read("lab", &["public.*"]) };
+    let world = World::new()
+        .role("nurse", &[nurse(), fresh])
+        .role("clerk", &[read("hospital", &["public.*"])])
+        .person("ann", &["nurse"])
+        .person("bob", &["clerk"])
+        .factor("hospital", Some("nurse"));
+    let snapshot = world.snapshot();
+    let ago =
+        |seconds: u64| Context { factor_at: Some(Micros(context().at.0 - seconds * 1_000_000)), ..context() };
+
+    check(&snapshot, 1, "Connect *", "deny factor.hospital.nurse");
+    check_at(&snapshot, 1, "hospital", "Connect *", &ago(9_999), "allow role.nurse.1.connect");
+    check(&snapshot, 2, "Connect *", "allow role.clerk.1.connect");
+    assert!(!snapshot.may_forbid(&resource("hospital")), "relations are not asked about");
+
+    // A role may ask for a fresh one; the session may be opened without it.
+    check_at(&snapshot, 1, "lab", "Connect *", &context(), "allow role.nurse.2.connect");
+    check_at(&snapshot, 1, "lab", "Read public.samples", &context(), "deny");
+    check_at(&snapshot, 1, "lab", "Read public.samples", &ago(60), "allow role.nurse.2.read");
+    check_at(&snapshot, 1, "lab", "Read public.samples", &ago(61), "deny");
+
+    let everybody = world.clone().factor("hospital", None);
+    check(&everybody.snapshot(), 2, "Connect *", "deny factor.hospital");
+    assert_ne!(everybody.snapshot().digest(), snapshot.digest());
+}
+
+#[test]
 fn no_needs_means_connect() {
     let snapshot =
         World::new().role("nurse", &[nurse()]).person("ann", &["nurse"]).person("bob", &[]).snapshot();
@@ -355,7 +384,7 @@ fn circumstances_are_what_the_schema_says() {
     let at = |address: &str, hours: u64| Context {
         address: address.parse().unwrap(),
         at: Micros(context().at.0 + hours * 3_600_000_000),
-        purpose: None,
+        ..context()
     };
     let asked = "Read public.notes";
     check_at(&snapshot, 1, "hospital", asked, &at("10.9.9.9", 0), "allow role.nurse.1.read");

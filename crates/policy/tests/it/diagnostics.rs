@@ -68,6 +68,7 @@ fn what_does_not_validate() {
     check_cedar(
         "permit (principal, action, resource) when { principal.nme == \"é\" && 1 + \"a\" == 2 };",
         "policies/1.cedar:1:45: attribute `nme` on entity type `Person` not found (did you mean `name`?)\n\
+         policies/1.cedar:1:45: attribute `nme` on entity type `Workload` not found (did you mean `name`?)\n\
          policies/1.cedar:1:73: unexpected type: expected Long but saw String (Cedar does not support string concatenation)",
     );
     check_cedar(
@@ -123,7 +124,7 @@ fn ids_are_unique_and_reserved() {
         check_cedar(
             &format!("@id(\"{reserved}\") permit (principal, action, resource);"),
             &format!(
-                "policies/1.cedar:1:1: policy id `{reserved}` is reserved: ids cannot begin with `role.`, `lock.`, `training.` or `wardline.`"
+                "policies/1.cedar:1:1: policy id `{reserved}` is reserved: ids cannot begin with `role.`, `lock.`, `training.`, `factor.` or `wardline.`"
             ),
         );
     }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use model::{Action, Context, Decision, Micros, Need, Object, PersonId, Principal, ResourceId, Verdict};
+use model::{
+    Action, Context, Decision, Micros, Need, Object, PersonId, Principal, ResourceId, Shown, Verdict,
+};
 use policy::{
-    CedarFile, Course, Delegation, Diagnostic, Due, Emergencies, Lock, Locked, Pattern, Person, Place, Role,
-    Rule, Snapshot, Sources,
+    CedarFile, Course, Delegation, Diagnostic, Due, Emergencies, FactorRule, Lock, Locked, Pattern, Person,
+    Place, Role, Rule, Snapshot, Sources,
 };
 
 /// The classes of protected values that there are.
@@ -23,6 +25,7 @@ pub(crate) struct World {
     pub(crate) cedar: Vec<CedarFile>,
     pub(crate) people: Vec<Person>,
     pub(crate) locks: Vec<Lock>,
+    pub(crate) factors: Vec<FactorRule>,
     pub(crate) resources: Vec<ResourceId>,
     pub(crate) emergencies: Emergencies,
     pub(crate) courses: Vec<Course>,
@@ -39,6 +42,7 @@ impl World {
             cedar: Vec::new(),
             people: Vec::new(),
             locks: Vec::new(),
+            factors: Vec::new(),
             resources,
             emergencies: Emergencies::default(),
             courses: Vec::new(),
@@ -77,12 +81,18 @@ impl World {
         self
     }
 
+    pub(crate) fn factor(mut self, resource: &str, role: Option<&str>) -> World {
+        self.factors.push(FactorRule { resource: resource.to_owned(), role: role.map(str::to_owned) });
+        self
+    }
+
     pub(crate) fn compile(&self) -> Result<Snapshot, Vec<Diagnostic>> {
         let sources = Sources {
             roles: &self.roles,
             cedar: &self.cedar,
             people: &self.people,
             locks: &self.locks,
+            factors: &self.factors,
             resources: &self.resources,
             classes: CLASSES,
             purposes: &PURPOSES.map(Arc::from),
@@ -115,6 +125,7 @@ pub(crate) fn rule(resource: &str) -> Rule {
         unmask: Vec::new(),
         purposes: Vec::new(),
         until: None,
+        step_up_s: None,
         place: Place::default(),
     }
 }
@@ -133,7 +144,13 @@ pub(crate) fn unmask(resource: &str, classes: &[&str]) -> Rule {
 
 pub(crate) fn principal(id: u128) -> Principal {
     // Name and roles as at sign-in, which must not count.
-    Principal { id: PersonId(id), name: Arc::from("?"), roles: Arc::from([Arc::from("root")]), agent: None }
+    Principal {
+        id: PersonId(id),
+        name: Arc::from("?"),
+        roles: Arc::from([Arc::from("root")]),
+        agent: None,
+        shown: Shown::alone("test"),
+    }
 }
 
 pub(crate) fn resource(id: &str) -> ResourceId {
@@ -141,7 +158,7 @@ pub(crate) fn resource(id: &str) -> ResourceId {
 }
 
 pub(crate) fn context() -> Context {
-    Context { address: "10.1.2.3".parse().unwrap(), at: MONDAY, purpose: None }
+    Context { address: "10.1.2.3".parse().unwrap(), at: MONDAY, purpose: None, factor_at: None }
 }
 
 /// Reads `*`, `schema.name`, `schema.name()` or `class name`.

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use model::{Micros, PersonId};
+use model::{Micros, PersonId, Shown};
 use registry::{Home, NewPerson, Registry, Server, TokenRow, Verifiers};
 use sqlx::{AssertSqlSafe, Connection as _};
 use tempfile::TempDir;
@@ -107,5 +107,6 @@ pub(super) fn token(id: u8, expires: u64) -> TokenRow {
         issued_at: NOW,
         expires_at: Micros(expires),
         revoked_at: None,
+        shown: Shown::with_factor("password+totp", NOW),
     }
 }

@@ -39,6 +39,9 @@ pub fn install(mut say: impl FnMut(&str)) -> Vec<Installed> {
     if let Err(error) = s3_packages() {
         say(&format!("the S3 server: {error:#}"));
     }
+    if let Err(error) = crate::browser::install(&mut say) {
+        say(&format!("the browser: {error:#}"));
+    }
     let python = install_python(&mut say).map(|_| ());
     let node = install_node(&mut say).map(|_| ());
     let said = |result: &Result<()>, place: &str| match result {

@@ -10,6 +10,8 @@ mod access;
 mod duty;
 #[path = "conformance/emergency.rs"]
 mod emergency;
+#[path = "conformance/factors.rs"]
+mod factors;
 #[path = "conformance/handover.rs"]
 mod handover;
 #[path = "conformance/identifiers.rs"]

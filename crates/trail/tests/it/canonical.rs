@@ -75,12 +75,13 @@ prop_compose! {
         columns in prop::array::uniform2(prop::collection::vec(any::<String>(), 0..3)),
         purpose in any::<Option<String>>(),
         source in prop::array::uniform2(any::<Option<String>>()), certificate in any::<Option<[u8; 32]>>(),
+        sign_in in any::<Option<String>>(),
         agent in any::<Option<String>>(),
     ) -> Record<'static> {
         let mut record = record;
         [record.source, record.source_event] = source.map(|text| text.map(Into::into));
         (record.patients, record.unresolved) = (patients, unresolved);
-        record.purpose = purpose.map(Into::into);
+        (record.purpose, record.sign_in) = (purpose.map(Into::into), sign_in.map(Into::into));
         record.certificate = certificate.map(CertificateId);
         record.agent = agent.map(Into::into);
         [record.masked, record.unmasked] = columns.map(|list| list.into_iter().map(Into::into).collect());
@@ -206,7 +207,7 @@ fn the_documented_vectors_hold() {
     }
 }
 
-fn vector_records() -> [(&'static str, Record<'static>); 9] {
+fn vector_records() -> [(&'static str, Record<'static>); 10] {
     let at = Micros(1_795_428_000_000_000);
     let mut refused = Record::new(Kind::SignIn, at);
     refused.person_name = Some("nurse.joy".into());
@@ -228,6 +229,10 @@ fn vector_records() -> [(&'static str, Record<'static>); 9] {
     let mut emergency = Record::new(Kind::EmergencyBegun, at);
     emergency.person_name = Some("nurse.joy".into());
     emergency.emergency = Some(3);
+    let mut signed_in = Record::new(Kind::SignIn, at);
+    signed_in.person_name = Some("nurse.joy".into());
+    signed_in.outcome = Some(Outcome::Completed);
+    signed_in.sign_in = Some("password+totp".into());
     let mut program = Record::new(Kind::SignIn, at);
     program.person_name = Some("workload:billing".into());
     program.outcome = Some(Outcome::Completed);
@@ -245,6 +250,7 @@ fn vector_records() -> [(&'static str, Record<'static>); 9] {
         ("read for a purpose", purpose),
         ("reported", reported),
         ("emergency begun", emergency),
+        ("sign-in with two factors", signed_in),
         ("sign-in by certificate", program),
         ("sign-in of an agent", agent),
     ]

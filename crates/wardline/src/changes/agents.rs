@@ -5,7 +5,7 @@ use std::time::Duration;
 use identity::scram::Verifier;
 use identity::token;
 use identity::{Means, Proof, Reason};
-use model::{Agent, PersonId, Principal};
+use model::{Agent, PersonId, Principal, Shown};
 use registry::{
     AccountKind, DelegationRow, Details, NewDelegation, NewPerson, PersonRow, TokenRow, Verifiers,
 };
@@ -93,7 +93,10 @@ impl Node {
         let parameters = self.scram_parameters(&agent.name);
         let at = self.now();
         let life = Duration::from_secs(life_s);
-        let (secret, stored) = token::issue(agent.id, at, life, parameters.as_ref());
+        // A second factor that the person showed before is behind what the agent does, too.
+        let factor_at = actor.person.as_ref().and_then(|person| person.factor_at);
+        let shown = Shown { how: "delegation".into(), factor_at };
+        let (secret, stored) = token::issue(agent.id, shown, at, life, parameters.as_ref());
         let token = TokenRow {
             id: stored.id.0,
             person: stored.person,
@@ -102,6 +105,7 @@ impl Node {
             issued_at: stored.issued,
             expires_at: stored.expires,
             revoked_at: None,
+            shown: stored.shown,
         };
         let what = format!("{} on behalf of (id {person}), token {}", change.what, stored.id);
         let (change, registry) = self.admitted_numbered(Change { what, ..change }).await?;
@@ -249,6 +253,7 @@ impl Node {
             name: person.name.into(),
             roles: person.roles.into_iter().map(Into::into).collect(),
             agent: Some(agent.into()),
+            shown: principal.shown,
         })
     }
 }

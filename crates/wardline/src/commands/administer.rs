@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::admin::{PersonView, Refused, Reply, Request, Sensitive, TokenView};
 use crate::cli::{Login, Token, User, Vault};
-use crate::commands::{configuration, operator};
+use crate::commands::{configuration, factors, operator};
 use crate::control;
 use crate::output::{self, Paint};
 use crate::prompt::{self, NewPassword};
@@ -49,16 +49,22 @@ pub(crate) fn user(file: &Path, command: &User) -> anyhow::Result<ExitCode> {
             person(file, request, "changed", output.json)
         }
         User::List { output } => list(file, output.json),
+        User::Factor(command) => factors::run(file, command),
     }
 }
 
 /// Runs `wardline login`.
 pub(crate) fn login(file: &Path, arguments: &Login) -> anyhow::Result<ExitCode> {
     let password = prompt::known_password(arguments.password_stdin, &arguments.name)?;
+    let code = match arguments.second_factor {
+        true => Some(Sensitive(prompt::code(arguments.password_stdin)?)),
+        false => None,
+    };
     let request = Request::Login {
         name: arguments.name.clone(),
         password: Sensitive(password),
         life_s: arguments.life_s,
+        code,
     };
     ask(file, request, |reply| {
         let Reply::Token(token) = reply else { return unexpected() };

@@ -10,6 +10,7 @@ mod check;
 pub(crate) mod escrow;
 pub(crate) mod exception;
 pub(crate) mod export;
+pub(crate) mod factors;
 pub(crate) mod inbound;
 mod init;
 pub(crate) mod keep;
@@ -123,6 +124,7 @@ mod tests {
     const READ_ONLY: &[&str] = &[
         "check",
         "user list",
+        "user factors",
         "vault list",
         "trail tail",
         "trail show",
@@ -183,6 +185,9 @@ mod tests {
         "user enable",
         "user delete",
         "user roles",
+        "user totp",
+        "user recovery-codes",
+        "user remove-factors",
         "login",
         "token revoke",
         "vault set",

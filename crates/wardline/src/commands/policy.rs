@@ -220,7 +220,11 @@ impl Asked {
                 Refused(no_such("purpose", name, snapshot.purposes().iter().map(|purpose| &**purpose)))
             })?),
         };
-        Ok(Asked { kept, snapshot, context: Context { address: when.address, at, purpose } })
+        Ok(Asked {
+            kept,
+            snapshot,
+            context: Context { address: when.address, at, purpose, factor_at: Some(at) },
+        })
     }
 
     fn show(

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use gateway::CleanColumns;
 use model::{
-    Action, Agent, Context, Decision, Micros, Need, Object, PersonId, Principal, ResourceId, Verdict,
+    Action, Agent, Context, Decision, Micros, Need, Object, PersonId, Principal, ResourceId, Shown, Verdict,
 };
 use policy::{Delegation, Due, Snapshot};
 use registry::PersonRow;
@@ -213,8 +213,13 @@ impl<'a> World<'a> {
             Some(text) => output::parse_time(text).map_err(anyhow::Error::msg)?,
             None => self.now,
         };
-        let context =
-            Context { address: example.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), at, purpose };
+        let context = Context {
+            address: example.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            at,
+            purpose,
+            // As if a second factor had just been shown: examples are about rights.
+            factor_at: Some(at),
+        };
         let principal = self.principal(number, example)?;
         let resource = ResourceId(example.resource.as_str().into());
         let ask = |need: Need| self.snapshot.decide(&principal, &resource, &[need], &context);
@@ -287,6 +292,7 @@ impl<'a> World<'a> {
             name: example.who.as_str().into(),
             roles: [].into(),
             agent,
+            shown: Shown::alone("example"),
         })
     }
 }

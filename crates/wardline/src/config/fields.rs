@@ -159,6 +159,31 @@ pub(crate) const FIELDS: &[Field] = &[
         "Longest life of a token that `wardline login` gives out.",
     ),
     field(
+        "sign_in.second_factor",
+        "`\"optional\"` or `\"required\"`",
+        "`\"optional\"`",
+        "Whether a resource with `[resource.NAME.phi]` is opened only to whoever showed a second factor. The password alone does not suffice then; a token of `wardline login --second-factor` does.",
+    ),
+    field(
+        "sign_in.second_factor_roles",
+        "list of roles",
+        "`[]`",
+        "Asks it of whoever holds one of these roles, where it is optional for others.",
+    ),
+    field(
+        "sign_in.approval",
+        "`\"off\"`, `\"offered\"` or `\"browser\"`",
+        "`\"off\"`",
+        "How clients of PostgreSQL sign in. `browser`: they are shown a link and a code and wait until their person approved on the pages of `[web]`; with `PGOPTIONS='-c wardline.sign_in=password'` they are asked for a password or token instead. `offered`: the other way round, with `wardline.sign_in=browser`.",
+    ),
+    field("sign_in.approval_timeout_s", "10 to 600", "`120`", "How long a session waits for approval."),
+    field(
+        "sign_in.second_device",
+        "`\"note\"`, `\"incident\"` or `\"refuse\"`",
+        "`\"note\"`",
+        "A person who connects from a second address while sessions from another are open: the entry of the session says so with both sessions' ids; that, and an incident; or the second is refused.",
+    ),
+    field(
         "metrics.address",
         "address:port",
         "none: no metrics",
@@ -426,6 +451,24 @@ pub(crate) const FIELDS: &[Field] = &[
         "Private key of the certificate, PEM, not readable by group or others.",
     ),
     field("web.connections_max", "1 to 10000", "`256`", "Connections at once; others wait to be accepted."),
+    field(
+        "web.requests_per_minute_max",
+        "10 to 1000000",
+        "`600`",
+        "Requests a minute from one IPv4 address or one IPv6 network of 64 bits; more get the status 429.",
+    ),
+    field(
+        "web.idle_timeout_s",
+        "60 to 86400",
+        "`900`",
+        "A session in a browser ends after so long without a request.",
+    ),
+    field(
+        "web.session_lifetime_s_max",
+        "300 to 604800",
+        "`43200`",
+        "A session in a browser ends after this time, whatever it does.",
+    ),
     field("resource.*.protocol", "`\"postgres\"`", "required", "What the resource speaks."),
     field(
         "resource.*.host",
@@ -771,6 +814,12 @@ pub(crate) const FIELDS: &[Field] = &[
         "date or time",
         "none: no end",
         "The rule holds until then, in UTC: `\"2026-12-31\"` includes that day, `\"2026-12-31T12:00:00Z\"` ends at noon.",
+    ),
+    field(
+        "role.*.allow.step_up_s",
+        "30 to 86400",
+        "none",
+        "The rule holds only for so many seconds after its holder showed a second factor. The session may be opened without.",
     ),
     field(
         "operators.socket",

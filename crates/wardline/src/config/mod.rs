@@ -7,6 +7,7 @@
 mod access;
 mod emergency;
 mod evidence;
+mod factors;
 mod fields;
 mod files;
 mod handover;
@@ -32,7 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use gateway::{Bounds, UpstreamIdentity};
+use gateway::{Bounds, SecondDevice, UpstreamIdentity};
 use model::ResourceId;
 use phi::Class;
 use policy::{CedarFile, Role, Snapshot, Sources};
@@ -43,6 +44,7 @@ use crate::clock::ClockWatch;
 use crate::witness::submit::Witnessing;
 pub(crate) use access::Askable;
 pub(crate) use emergency::{BreakGlass, Emergency, Notify, Way};
+pub(crate) use factors::{SecondFactor, SignInBy};
 pub(crate) use fields::FIELDS;
 pub(crate) use handover::{Export, Inbound};
 pub(crate) use keep::{StorePlace, TrailStore, bucket_place};
@@ -171,6 +173,13 @@ pub(crate) struct SignIn {
     pub(crate) failure_window: Duration,
     pub(crate) lockout: Duration,
     pub(crate) token_lifetime_max: Duration,
+    pub(crate) second_factor: SecondFactor,
+    /// How clients of PostgreSQL sign in.
+    pub(crate) by: SignInBy,
+    /// How long a session waits for approval in the browser.
+    pub(crate) approval_timeout: Duration,
+    /// What becomes of a person who is connected from two addresses at once.
+    pub(crate) second_device: SecondDevice,
 }
 
 /// One protected database.
@@ -290,6 +299,7 @@ fn add_policy_problems(draft: &Draft, problems: &mut Vec<Problem>) {
     let resources = resource_ids(&draft.resources);
     let classes = Class::ALL.map(Class::name);
     let sources = Sources {
+        factors: &[],
         roles: &draft.roles,
         cedar: &draft.policies,
         people: &[],

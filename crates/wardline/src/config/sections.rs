@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::{Bounds, UpstreamIdentity};
+use gateway::{Bounds, SecondDevice, UpstreamIdentity};
 use phi::Class;
 use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
     Askable, Certificate, Config, Course, DEFAULT_ADDRESS, Emergency, Export, Inbound, Listener, Resource,
-    SignIn, StorePlace, TrailStore, UpstreamTls, Web, Workload, access, emergency, evidence, files, handover,
-    home, keep, operators, problem, protection, purposes, sha256, training, upstream, web, workload,
+    SecondFactor, SignIn, SignInBy, StorePlace, TrailStore, UpstreamTls, Web, Workload, access, emergency,
+    evidence, factors, files, handover, home, keep, operators, problem, protection, purposes, sha256,
+    training, upstream, web, workload,
 };
 use crate::operators::Operators;
 
@@ -102,6 +103,7 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
     let resources = resources(top, base);
     let policy = top.section("policy");
     let roles = roles(top, &resources, file);
+    let second_factor = factors::second_factor(top, &roles);
     Draft {
         operators: operators::operators(top, &roles, base),
         retention_years: operators::retention_years(top),
@@ -118,7 +120,7 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
         listener,
         data: base.join(data),
         drain_timeout,
-        sign_in: sign_in(top),
+        sign_in: sign_in(top, second_factor, factors::sign_in_by(top)),
         metrics: metrics(top),
         trail_store: keep::trail_store(top, base),
         backup: keep::backup(top, base),
@@ -242,7 +244,7 @@ pub(super) fn path(
     Some(path)
 }
 
-fn sign_in(top: &Section<'_, '_>) -> SignIn {
+fn sign_in(top: &Section<'_, '_>, second_factor: SecondFactor, by: SignInBy) -> SignIn {
     let section = top.section("sign_in");
     let number = |name: &str, bounds, default| match &section {
         Some(section) => section.number(name, bounds, default),
@@ -253,6 +255,19 @@ fn sign_in(top: &Section<'_, '_>) -> SignIn {
         failure_window: Duration::from_secs(number("failure_window_s", 1..=86_400, 900)),
         lockout: Duration::from_secs(number("lockout_s", 1..=86_400, 900)),
         token_lifetime_max: Duration::from_secs(number("token_lifetime_s_max", 60..=2_592_000, 28_800)),
+        second_factor,
+        by,
+        approval_timeout: Duration::from_secs(number("approval_timeout_s", 10..=600, 120)),
+        second_device: section.as_ref().map(second_device).unwrap_or_default(),
+    }
+}
+
+fn second_device(section: &Section<'_, '_>) -> SecondDevice {
+    let text = section.text("second_device", "\"incident\"");
+    match text.and_then(|text| one_of(section, "second_device", &text, &["note", "incident", "refuse"])) {
+        Some("incident") => SecondDevice::Incident,
+        Some("refuse") => SecondDevice::Refused,
+        Some(_) | None => SecondDevice::Noted,
     }
 }
 
@@ -425,6 +440,7 @@ fn rule(section: &Section<'_, '_>, resources: &BTreeMap<String, Resource>, file:
         unmask: classes(section),
         purposes: section.texts("purposes", "[\"treatment\"]").into_iter().map(|at| at.value).collect(),
         until: purposes::until(section),
+        step_up_s: factors::step_up_s(section),
         // The line of the resource, so that policy's own check of it is the same problem at the same place.
         place: place(section, resource.as_ref().map_or(section.offset(), |at| at.offset), file),
         resource: resource?.value,

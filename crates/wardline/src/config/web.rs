@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use super::Certificate;
 use super::read::Section;
@@ -15,6 +16,11 @@ pub(crate) struct Web {
     pub(crate) url: String,
     pub(crate) certificate: Certificate,
     pub(crate) connections_max: usize,
+    /// From one address.
+    pub(crate) requests_per_minute_max: u32,
+    /// Of a session in a browser.
+    pub(crate) idle_timeout: Duration,
+    pub(crate) session_lifetime_max: Duration,
 }
 
 /// Returns where the API is served, where it is.
@@ -42,5 +48,12 @@ pub(super) fn web(top: &Section<'_, '_>, base: &Path) -> Option<Web> {
         url,
         certificate: certificate?,
         connections_max: narrow(section.number("connections_max", 1..=10_000, 256)),
+        requests_per_minute_max: narrow(section.number("requests_per_minute_max", 10..=1_000_000, 600)),
+        idle_timeout: Duration::from_secs(section.number("idle_timeout_s", 60..=86_400, 900)),
+        session_lifetime_max: Duration::from_secs(section.number(
+            "session_lifetime_s_max",
+            300..=604_800,
+            43_200,
+        )),
     })
 }

@@ -37,7 +37,7 @@ async fn add_ann(node: &Node) {
 
 async fn token_of_ann(node: &Node) -> Secret {
     let password = Sensitive(Secret::new(PASSWORD));
-    let request = Request::Login { name: "ann".to_owned(), password, life_s: None };
+    let request = Request::Login { name: "ann".to_owned(), password, life_s: None, code: None };
     let reply = node.perform(&Actor::ourselves(), request).await.expect("logged in");
     let Reply::Token(token) = reply else { panic!("{reply:?}") };
     token.token.0
@@ -115,5 +115,48 @@ async fn scram_takes_passwords_and_tokens_alike() {
         assert_eq!(scram(&node, "ann", "wrong password!").await.expect_err("wrong"), Reason::WrongPassword);
     }
     assert_eq!(scram(&node, "ann", PASSWORD).await.expect_err("locked"), Reason::Locked);
+    node.close().await.expect("closed");
+}
+
+#[tokio::test]
+async fn a_second_factor_is_worth_more_and_counts_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let node = node(folder.path(), false).await;
+    add_ann(&node).await;
+    let request = Request::UserTotp { name: "ann".to_owned() };
+    let reply = node.perform(&Actor::ourselves(), request).await.expect("given");
+    let Reply::Authenticator { secret, .. } = reply else { panic!("{reply:?}") };
+    let phone = identity::totp::Shared::from_base32(secret.0.expose()).expect("a secret");
+    let code = || Secret::new(phone.code_at(node.now()));
+    let both = async |code: Secret| node.prove_with_code("ann", Secret::new(PASSWORD), &code).await;
+
+    let first = code();
+    let shown = both(first.clone()).await.expect("proven").into_principal().shown;
+    assert_eq!(&*shown.how, "password+totp");
+    assert!(shown.factor_at.is_some());
+    assert_eq!(both(first).await.expect_err("used"), Reason::CodeUsed);
+    assert_eq!(both(Secret::new("000")).await.expect_err("wrong"), Reason::WrongCode);
+    // Two failures lock, also for the password alone, which did not clear the first of them.
+    assert_eq!(node.prove("ann", Secret::new(PASSWORD)).await.expect_err("locked"), Reason::Locked);
+    node.close().await.expect("closed");
+}
+
+#[tokio::test]
+async fn a_recovery_code_counts_once_beside_the_password() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let node = node(folder.path(), false).await;
+    add_ann(&node).await;
+    let request = Request::UserRecoveryCodes { name: "ann".to_owned() };
+    let reply = node.perform(&Actor::ourselves(), request).await.expect("given");
+    let Reply::RecoveryCodes { codes, .. } = reply else { panic!("{reply:?}") };
+    let code = &codes.first().expect("ten").0;
+    let wrong = node.prove_with_code("ann", Secret::new("wrong password!"), code).await;
+    assert_eq!(wrong.expect_err("wrong"), Reason::WrongPassword);
+    let proof = node.prove_with_code("ann", Secret::new(PASSWORD), code).await.expect("not used up before");
+    assert_eq!(&*proof.principal().shown.how, "password+recovery-code");
+    let again = node.prove_with_code("ann", Secret::new(PASSWORD), code).await;
+    assert_eq!(again.expect_err("used"), Reason::WrongCode);
+    let nobody = node.prove_with_code("nobody", Secret::new(PASSWORD), code).await;
+    assert_eq!(nobody.expect_err("nobody"), Reason::UnknownPerson);
     node.close().await.expect("closed");
 }

@@ -1,19 +1,35 @@
-//! The HTTP API, over TLS: what administrators and people ask for by a program or, later, by a page.
+//! The HTTP API and the pages of people, over TLS.
 //!
 //! A route proves who calls, makes the `Request` that the command of the same name makes, and hands it to
 //! `Node::perform`: rights, records and words are the same on both ways. `docs/api/openapi.json` is written from the
-//! code and compared by a test. Deliberately absent: anything that only the account of the server may do.
+//! code and compared by a test; each operation says there which right it takes (`x-right`), and a test walks all of them. Deliberately absent: anything that only the account of the server may do.
 
+mod approvals;
 mod caller;
+mod home;
+mod html;
+mod me;
+mod oversight;
+mod own;
+mod pages;
+mod passkeys;
 mod people;
+mod picture;
 mod problem;
+mod rate;
+mod request;
+mod requests;
+mod session;
+mod sessions;
+mod sign_in;
 #[cfg(test)]
 mod tests;
 mod training;
+mod visit;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -36,6 +52,11 @@ use crate::https::{Answers, Https, Place};
 use crate::node::Node;
 use crate::output;
 use problem::Problem;
+use rate::Rates;
+
+pub(crate) use approvals::Approvals;
+pub(crate) use passkeys::Ceremonies;
+pub(crate) use session::Browsers;
 
 /// Longest body of a request.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -52,7 +73,7 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
              form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
         ),
     ),
-    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
     (STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000")),
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
 ];
@@ -71,7 +92,16 @@ struct Document;
 
 /// Returns all routes, with what they say of themselves.
 fn routes() -> OpenApiRouter<Desk> {
-    OpenApiRouter::with_openapi(Document::openapi()).merge(people::routes()).merge(training::routes())
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(me::routes())
+        .merge(sign_in::routes())
+        .merge(people::routes())
+        .merge(sessions::routes())
+        .merge(requests::routes())
+        .merge(oversight::routes())
+        .merge(pages::routes())
+        .merge(passkeys::routes())
+        .merge(training::routes())
 }
 
 /// The listener of the API.
@@ -80,6 +110,7 @@ pub(crate) struct Web(Https);
 
 struct Api {
     router: Router,
+    rates: Rates,
 }
 
 impl Web {
@@ -92,13 +123,14 @@ impl Web {
             .method_not_allowed_fallback(|| async { Problem::new(405, "this is not done here") })
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .with_state(Arc::clone(node));
+        let rates = Rates::new(web.requests_per_minute_max, Instant::now());
         let place = Place {
             what: "web",
             address: web.address,
             certificate: &web.certificate,
             connections_max: web.connections_max,
         };
-        let https = Https::start(&node.folder, place, Arc::new(Api { router })).await?;
+        let https = Https::start(&node.folder, place, Arc::new(Api { router, rates })).await?;
         let (address, fingerprint) = (https.address(), https.fingerprint());
         tracing::info!(%address, fingerprint, "serving the API");
         output::line(&format!("wardline: API on https://{address}, certificate SHA-256 {fingerprint}"));
@@ -116,14 +148,21 @@ impl Answers for Api {
 
     async fn answer(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         request.extensions_mut().insert(ConnectInfo(peer));
-        let mut response = match timeout(ANSWER_TIMEOUT, self.router.clone().call(request)).await {
+        if !self.rates.allows(peer.ip(), Instant::now()) {
+            return with_headers(Problem::new(429, "too many requests from this address").into_response());
+        }
+        let response = match timeout(ANSWER_TIMEOUT, self.router.clone().call(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(never)) => match never {},
             Err(_) => Problem::new(503, "the answer was not ready in time").into_response(),
         };
-        for (name, value) in HEADERS {
-            response.headers_mut().insert(name, value);
-        }
-        response
+        with_headers(response)
     }
+}
+
+fn with_headers(mut response: Response<Body>) -> Response<Body> {
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, value);
+    }
+    response
 }

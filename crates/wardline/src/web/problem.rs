@@ -5,13 +5,31 @@ use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICAT
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
 use crate::admin::Refusal;
 
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
 /// When somebody who was refused for now may come again, in seconds.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
+
+/// How calls are refused, all in one form.
+#[derive(Debug, IntoResponses)]
+#[expect(dead_code, reason = "says what answers there are, and is none")]
+pub(crate) enum Refused {
+    /// Who calls is not proven.
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unproven(#[to_schema] Problem),
+    /// There is no right to it.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Denied(#[to_schema] Problem),
+    /// It was understood and not done; the problem says why.
+    #[response(status = 422, content_type = "application/problem+json")]
+    NotDone(#[to_schema] Problem),
+    /// Too many requests from one address.
+    #[response(status = 429, content_type = "application/problem+json")]
+    TooMany(#[to_schema] Problem),
+}
 
 /// Why a call was refused.
 #[derive(Debug, Serialize, ToSchema)]
@@ -40,7 +58,8 @@ impl Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Problem {
-        Problem { status: 403, title: refusal.message, detail: refusal.help }
+        let status = if refusal.denied { 403 } else { 422 };
+        Problem { status, title: refusal.message, detail: refusal.help }
     }
 }
 

@@ -56,6 +56,8 @@ pub(crate) struct Greeted {
     pub(crate) minor: u16,
     /// The `tls-server-end-point` hash; `None` without TLS, or when the certificate defines none.
     pub(crate) binding: Option<Vec<u8>>,
+    /// `AuthenticationOk` was sent already, to be able to send notices.
+    pub(crate) told_ok: bool,
     /// What the client showed, leaf first; empty for most.
     pub(crate) chain: Vec<CertificateDer<'static>>,
 }
@@ -172,7 +174,7 @@ async fn admit(
     }
     let Secured { binding, chain } = secured;
     let minor = if startup.minor >= MINOR_MAX { MINOR_MAX } else { 0 };
-    Ok(Greeting::Session(Box::new(Greeted { stream, startup, minor, binding, chain })))
+    Ok(Greeting::Session(Box::new(Greeted { stream, startup, minor, binding, told_ok: false, chain })))
 }
 
 /// Returns why a start-up cannot be served whoever sent it.

@@ -1,5 +1,6 @@
 //! What staff owe and is owed by those who look after accounts: training.
 
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -88,6 +89,36 @@ fn untrained(gateway: &Gateway, person: &str) {
     assert!(told && said.contains("access refused (reference"), "{said}");
 }
 
+/// Checks the roster, and what the trail says, when Ann is overdue.
+fn told_of(gateway: &Gateway) {
+    let roster = json(&done(gateway, "tess", &["training", "roster", "--json"]));
+    let states: Vec<(String, String)> = roster
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|line| (text(line, "person"), text(line, "state")))
+        .collect();
+    let expected = [("ann", "overdue"), ("ben", "valid"), ("cat", "not-needed")];
+    assert_eq!(states, expected.map(|(person, state)| (person.to_owned(), state.to_owned())));
+    let diff = json(&done(gateway, "tess", &["training", "roster", "--diff", "--json"]));
+    assert_eq!(text(&diff["access_without_training"][0], "person"), "ann");
+    assert_eq!(text(&diff["access_without_training"][0], "refused"), "true");
+    assert_eq!(text(&diff["training_without_access"][0], "person"), "cat");
+
+    let trail = entries(gateway);
+    let refused = of(&trail, "session-opened", "ann");
+    assert!(refused.iter().any(|entry| entry["policies"] == serde_json::json!(["training.privacy-basics"])));
+    let entered = trail.iter().any(|entry| {
+        text(entry, "command") == "training complete"
+            && text(entry, "person_name") == "tess"
+            && text(entry, "phase") == "settled"
+    });
+    assert!(entered, "the completion is not in the trail");
+    let asked =
+        trail.iter().any(|entry| text(entry, "detail") == "training `privacy-basics` is asked of ann, ben");
+    assert!(asked, "that it was asked of them is not in the trail");
+}
+
 // About 15 s: two sign-ins by password for each step, and one end of a session.
 #[test]
 fn row_38_whoever_has_not_learnt_is_warned_then_refused() {
@@ -141,32 +172,7 @@ fn row_38_whoever_has_not_learnt_is_warned_then_refused() {
     other.ask("select count(*) from patients").expect("somebody else's session goes on");
     untrained(&gateway, "ann");
 
-    let roster = json(&done(&gateway, "tess", &["training", "roster", "--json"]));
-    let states: Vec<(String, String)> = roster
-        .as_array()
-        .expect("a list")
-        .iter()
-        .map(|line| (text(line, "person"), text(line, "state")))
-        .collect();
-    let expected = [("ann", "overdue"), ("ben", "valid"), ("cat", "not-needed")];
-    assert_eq!(states, expected.map(|(person, state)| (person.to_owned(), state.to_owned())));
-    let diff = json(&done(&gateway, "tess", &["training", "roster", "--diff", "--json"]));
-    assert_eq!(text(&diff["access_without_training"][0], "person"), "ann");
-    assert_eq!(text(&diff["access_without_training"][0], "refused"), "true");
-    assert_eq!(text(&diff["training_without_access"][0], "person"), "cat");
-
-    let trail = entries(&gateway);
-    let refused = of(&trail, "session-opened", "ann");
-    assert!(refused.iter().any(|entry| entry["policies"].to_string() == "[\"training.privacy-basics\"]"));
-    let entered = trail.iter().any(|entry| {
-        text(entry, "command") == "training complete"
-            && text(entry, "person_name") == "tess"
-            && text(entry, "phase") == "settled"
-    });
-    assert!(entered, "the completion is not in the trail");
-    let asked =
-        trail.iter().any(|entry| text(entry, "detail") == "training `privacy-basics` is asked of ann, ben");
-    assert!(asked, "that it was asked of them is not in the trail");
+    told_of(&gateway);
 }
 
 const REVIEWED: &str = r#"
@@ -185,6 +191,51 @@ fn roles(gateway: &Gateway, person: &str) -> String {
 fn decisions(campaign: &Value) -> Vec<(String, String, String)> {
     let rights = campaign["rights"].as_array().expect("a list");
     rights.iter().map(|right| (text(right, "person"), text(right, "role"), text(right, "decision"))).collect()
+}
+
+/// Lets the reviewers, and others, decide about some rights.
+fn decide(gateway: &Gateway) {
+    // 1: ann nurse, 2: ben billing, 3: ben clerk, 4: cat billing, 5: lea lead.
+    let because = ["--reason", "looked at the rota", "--json"];
+    let decide = |who: &str, what: &[&str], why: Option<&str>| {
+        let arguments = [&["recertify"], what, &because[..]].concat();
+        match why {
+            Some(why) => not_done(gateway, who, &arguments, why),
+            None => drop(done(gateway, who, &arguments)),
+        }
+    };
+    decide("ben", &["confirm", "1", "2"], Some("is for `lea` to look at"));
+    decide("lea", &["confirm", "1", "5"], Some("is for `kim` to look at"));
+    decide("lea", &["confirm", "1", "1"], None);
+    decide("lea", &["revoke", "1", "1"], Some("decided before"));
+    decide("lea", &["change", "1", "2", "--to", "nobody"], Some("no role"));
+    decide("lea", &["change", "1", "2", "--to", "nurse"], None);
+}
+
+/// Checks the report and the trail of a campaign that is over.
+fn reported(gateway: &Gateway, folder: &Path, expected: &[(String, String, String)]) {
+    let report = folder.join("report").display().to_string();
+    gateway.cli(&["recertify", "report", "1", "--output", &report]).expect("a report");
+    let (written, note) =
+        (std::fs::read_to_string(format!("{report}.json")), std::fs::read_to_string(format!("{report}.txt")));
+    assert_eq!(decisions(&json(&written.expect("a file"))), *expected);
+    let note = note.expect("a file");
+    assert!(note.contains("unanswered by os:wardline") && note.contains("\u{2014} test "), "{note}");
+    for (command, by) in [
+        ("recertify start", "lea"),
+        ("recertify change", "lea"),
+        ("recertify lapse", "os:wardline"),
+        ("recertify close", "os:wardline"),
+    ] {
+        // That it was done is recorded after it is.
+        wait_for(command, || {
+            entries(gateway).iter().any(|entry| {
+                text(entry, "command") == command
+                    && text(entry, "person_name") == by
+                    && text(entry, "phase") == "settled"
+            })
+        });
+    }
 }
 
 // About 20 s: what is not answered is taken away when the clock is set on; and a kill in between.
@@ -225,21 +276,7 @@ fn row_37_rights_that_nobody_answers_for_are_taken_away() {
         "not about oneself"
     );
 
-    // 1: ann nurse, 2: ben billing, 3: ben clerk, 4: cat billing, 5: lea lead.
-    let because = ["--reason", "looked at the rota", "--json"];
-    let decide = |who: &str, what: &[&str], why: Option<&str>| {
-        let arguments = [&["recertify"], what, &because[..]].concat();
-        match why {
-            Some(why) => not_done(&gateway, who, &arguments, why),
-            None => drop(done(&gateway, who, &arguments)),
-        }
-    };
-    decide("ben", &["confirm", "1", "2"], Some("is for `lea` to look at"));
-    decide("lea", &["confirm", "1", "5"], Some("is for `kim` to look at"));
-    decide("lea", &["confirm", "1", "1"], None);
-    decide("lea", &["revoke", "1", "1"], Some("decided before"));
-    decide("lea", &["change", "1", "2", "--to", "nobody"], Some("no role"));
-    decide("lea", &["change", "1", "2", "--to", "nurse"], None);
+    decide(&gateway);
     assert_eq!(roles(&gateway, "ben"), "[\"clerk\",\"nurse\"]");
     let held = Held::open("127.0.0.1", &gateway.conninfo("cat", HOSPITAL).expect("a person"));
     held.ask("select count(*) from claims").expect("an answer");
@@ -265,26 +302,7 @@ fn row_37_rights_that_nobody_answers_for_are_taken_away() {
     assert_eq!((roles(&gateway, "ben"), roles(&gateway, "cat")), ("[\"nurse\"]".to_owned(), "[]".to_owned()));
     stage::answer(&gateway.conninfo("ann", HOSPITAL).expect("a person"), "select count(*) from patients");
 
-    let report = folder.path().join("report").display().to_string();
-    gateway.cli(&["recertify", "report", "1", "--output", &report]).expect("a report");
-    let (written, note) =
-        (std::fs::read_to_string(format!("{report}.json")), std::fs::read_to_string(format!("{report}.txt")));
-    assert_eq!(decisions(&json(&written.expect("a file"))), expected.map(named));
-    let note = note.expect("a file");
-    assert!(note.contains("unanswered by os:wardline") && note.contains("\u{2014} test "), "{note}");
-    for (command, by) in [
-        ("recertify start", "lea"),
-        ("recertify change", "lea"),
-        ("recertify lapse", "os:wardline"),
-        ("recertify close", "os:wardline"),
-    ] {
-        let found = entries(&gateway).iter().any(|entry| {
-            text(entry, "command") == command
-                && text(entry, "person_name") == by
-                && text(entry, "phase") == "settled"
-        });
-        assert!(found, "the trail has no `{command}` by {by}");
-    }
+    reported(&gateway, folder.path(), &expected.map(named));
 }
 
 #[test]
@@ -404,6 +422,26 @@ fn delegated(gateway: &Gateway, person: &str, more: &[&str]) -> (testbed::Connin
     (conninfo.with_user("scribe", &text(&answer, "token")), text(&answer["delegation"], "number"))
 }
 
+/// Ends a delegation, the person, and the agent, while sessions are open.
+fn ends_with_either(gateway: &Gateway, ann: &testbed::Conninfo, (ben, number): (&testbed::Conninfo, &str)) {
+    // Whatever ends of the two, ends the session.
+    let first = Held::open("127.0.0.1", ann);
+    let second = Held::open("127.0.0.1", ben);
+    let sessions = gateway.cli(&["session", "list", "--json"]).expect("a list");
+    assert!(sessions.contains("\"agent\":\"scribe\""), "{sessions}");
+    done(gateway, "ben", &["agent", "end", number, "--reason", "it is done"]);
+    wait_for("the end of ben's session", || second.ask("").is_err());
+    first.ask("select count(*) from patients").expect("ann's goes on");
+    assert!(!psql(ben, "select 1").status.success(), "an ended delegation lets in");
+    gateway.cli(&["user", "disable", "ann"]).expect("disabled");
+    wait_for("the end of ann's session", || first.ask("").is_err());
+    assert!(!psql(ann, "select 1").status.success());
+    gateway.cli(&["user", "enable", "ann"]).expect("enabled");
+    let third = Held::open("127.0.0.1", ann);
+    gateway.cli(&["user", "disable", "scribe"]).expect("disabled");
+    wait_for("the end of the agent's session", || third.ask("").is_err());
+}
+
 #[test]
 fn row_3_an_agent_may_do_what_both_may_and_is_recorded_with_its_person() {
     let cluster = stage::hospital();
@@ -462,20 +500,222 @@ fn row_3_an_agent_may_do_what_both_may_and_is_recorded_with_its_person() {
     let policies = read["policies"].to_string();
     assert!(policies.contains("role.nurse.1.read") && policies.contains("role.robot.1.read"), "{policies}");
 
-    // Whatever ends of the two, ends the session.
-    let first = Held::open("127.0.0.1", &ann);
-    let second = Held::open("127.0.0.1", &ben);
-    let sessions = gateway.cli(&["session", "list", "--json"]).expect("a list");
-    assert!(sessions.contains("\"agent\":\"scribe\""), "{sessions}");
-    done(&gateway, "ben", &["agent", "end", &number, "--reason", "it is done"]);
-    wait_for("the end of ben's session", || second.ask("").is_err());
-    first.ask("select count(*) from patients").expect("ann's goes on");
-    assert!(!psql(&ben, "select 1").status.success(), "an ended delegation lets in");
-    gateway.cli(&["user", "disable", "ann"]).expect("disabled");
-    wait_for("the end of ann's session", || first.ask("").is_err());
-    assert!(!psql(&ann, "select 1").status.success());
-    gateway.cli(&["user", "enable", "ann"]).expect("enabled");
-    let third = Held::open("127.0.0.1", &ann);
-    gateway.cli(&["user", "disable", "scribe"]).expect("disabled");
-    wait_for("the end of the agent's session", || third.ask("").is_err());
+    ends_with_either(&gateway, &ann, (&ben, &number));
+}
+
+/// Opens two sessions of a person at once from two addresses; the second may be refused.
+fn from_two(second_device: &str) -> (Gateway, Option<Held>, Held, Cluster) {
+    let cluster = stage::hospital();
+    let gateway = stage::gateway(&cluster)
+        .toml(&format!("[sign_in]\nsecond_device = \"{second_device}\""))
+        .person("ann", &["nurse"])
+        .start()
+        .expect("it starts");
+    let ann = gateway.conninfo("ann", HOSPITAL).expect("a person");
+    let first = Held::open("127.0.0.2", &ann);
+    (gateway, Held::try_open("127.0.0.3", &ann), first, cluster)
+}
+
+#[test]
+fn row_6_two_devices_at_once_can_be_an_incident_or_refused() {
+    let (gateway, second, first, _cluster) = from_two("incident");
+    second.expect("it is let in").ask("select count(*) from patients").expect("an answer");
+    drop(first);
+    let trail = entries(&gateway);
+    let sessions: Vec<String> =
+        of(&trail, "session-opened", "ann").iter().map(|entry| text(entry, "session")).collect();
+    let incidents = of(&trail, "incident", "ann");
+    let said: Vec<String> = incidents.iter().map(|entry| text(entry, "detail")).collect();
+    let expected = format!(
+        "used from two devices at once: 127.0.0.3 (session {}) and 127.0.0.2 (session {})",
+        sessions[1], sessions[0]
+    );
+    assert_eq!(said, [expected]);
+
+    let (gateway, second, first, _cluster) = from_two("refuse");
+    assert!(second.is_none(), "the second device was let in");
+    first.ask("select count(*) from patients").expect("the first goes on");
+    drop(first);
+    let ann = gateway.conninfo("ann", HOSPITAL).expect("a person");
+    wait_for("room for another device", || Held::try_open("127.0.0.3", &ann).is_some());
+    let trail = entries(&gateway);
+    let refused = of(&trail, "session-opened", "ann").iter().any(|entry| {
+        text(entry, "detail").starts_with("refused: also connected from 127.0.0.2 (session ")
+            && text(entry, "outcome") == "refused"
+    });
+    assert!(refused, "the refusal does not say why");
+}
+
+const EXAMPLES: &str = r#"
+[people.ann]
+roles = ["nurse"]
+[people.ben]
+roles = ["billing"]
+disabled = true
+[people.scribe]
+roles = ["clerk"]
+
+[[example]]
+name = "nurses read notes"
+who = "ann"
+resource = "hospital"
+action = "Read"
+object = "public.notes"
+expect = "allow"
+because = ["role.nurse.1.read"]
+
+[[example]]
+name = "who left reads nothing"
+who = "ben"
+resource = "hospital"
+action = "Read"
+object = "public.claims"
+expect = "deny"
+because = ["wardline.disabled"]
+
+[[example]]
+name = "names are masked for nurses"
+who = "ann"
+resource = "hospital"
+column = "public.patients.ssn"
+expect = "mask"
+
+[[example]]
+name = "an agent may not what its person may not"
+who = "ann"
+agent = "scribe"
+resource = "hospital"
+action = "Read"
+object = "public.claims"
+expect = "deny"
+"#;
+
+#[test]
+fn row_2_examples_and_past_days_are_answered_by_the_engine_of_the_gateway() {
+    let cluster = stage::hospital();
+    let phi = "[resource.hospital.phi]\nclean = [\"public.notes.*\", \"public.claims.*\", \"public.patients.id\", \"public.patients.name\"]\n[resource.hospital.phi.columns]\n\"public.patients.ssn\" = { class = \"ssn\" }\n";
+    let gateway = stage::gateway(&cluster)
+        .toml(phi)
+        .person("ann", &["nurse"])
+        .person("ben", &["billing"])
+        .start()
+        .expect("it starts");
+    let folder = tempfile::tempdir().expect("a folder");
+    let examples = folder.path().join("examples.toml");
+    let judge = |text: &str| {
+        std::fs::write(&examples, text).expect("a file");
+        gateway.cli_output(&["policy", "test", &examples.display().to_string()]).expect("it runs")
+    };
+    let holds = judge(EXAMPLES);
+    assert!(holds.status.success(), "{} {}", stage::out(&holds), stage::err(&holds));
+    assert!(stage::out(&holds).contains("4 examples, 0 do not hold"), "{}", stage::out(&holds));
+    let wrong = judge(&EXAMPLES.replace("expect = \"mask\"", "expect = \"allow\""));
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(
+        stage::out(&wrong).contains("WRONG names are masked for nurses: expected allow, got mask"),
+        "{}",
+        stage::out(&wrong)
+    );
+
+    let who_can = |more: &[&str]| {
+        let arguments = [&["policy", "who-can", "read", "public.patients", "--json"], more].concat();
+        let answer = json(&gateway.cli(&arguments).expect("an answer"));
+        let allowed = answer["allowed"].as_array().expect("a list").clone();
+        allowed.iter().map(|line| text(line, "person")).collect::<Vec<_>>()
+    };
+    assert_eq!(who_can(&[]), ["ann"]);
+    let activated = |trail: &[Value]| {
+        of(trail, "policy-activated", "").last().map(|entry| text(entry, "at")).expect("a policy")
+    };
+    let then = activated(&entries(&gateway));
+    gateway.cli(&["user", "roles", "ben", "--role", "nurse"]).expect("changed");
+    gateway.cli(&["user", "delete", "ann"]).expect("deleted");
+    let now = activated(&entries(&gateway));
+    assert_eq!(who_can(&[]), ["ben"]);
+    assert_eq!(who_can(&["--at", &then]), ["ann"], "as of {then}");
+    assert_eq!(who_can(&["--at", &now]), ["ben"], "as of {now}");
+    let unknown = gateway.cli_output(&["policy", "who-can", "Read", "--at", "2020-01-01"]).expect("it runs");
+    assert!(
+        stage::err(&unknown).contains("not known: no policy was in force before"),
+        "{}",
+        stage::err(&unknown)
+    );
+    let what =
+        json(&gateway.cli(&["policy", "what-can", "ann", "--at", &then, "--json"]).expect("an answer"));
+    assert!(what.to_string().contains("\"object\":\"public.notes\""), "{what}");
+    // The answer is that of `access matrix`, and of what is decided.
+    let matrix = json(
+        &gateway.cli(&["access", "matrix", "--relation", "public.patients", "--json"]).expect("a matrix"),
+    );
+    let may = matrix["decisions"].as_array().expect("a list").iter().filter(|cell| {
+        text(cell, "action") == "Read"
+            && text(cell, "object") == "public.patients"
+            && text(cell, "allowed") == "true"
+    });
+    assert_eq!(may.map(|cell| text(cell, "person")).collect::<Vec<_>>(), ["ben"]);
+}
+
+/// Sends a statement of xAPI, with a name and a token; returns the status.
+fn tell(port: u16, name: &str, token: &str, statement: &str) -> String {
+    const SCRIPT: &str = r#"
+import base64, ssl, sys, urllib.error, urllib.request
+port, name, token, body = sys.argv[1:]
+basic = base64.b64encode(f"{name}:{token}".encode()).decode()
+headers = {"Authorization": f"Basic {basic}", "Content-Type": "application/json", "X-Experience-API-Version": "1.0.3"}
+request = urllib.request.Request(f"https://127.0.0.1:{port}/xapi/statements", body.encode(), headers, method="POST")
+context = ssl._create_unverified_context()
+try:
+    print(urllib.request.urlopen(request, context=context).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+"#;
+    let port = port.to_string();
+    let output = Command::new("python3").args(["-c", SCRIPT, &port, name, token, statement]).output();
+    let output = output.expect("python3");
+    assert!(output.status.success(), "{}", stage::err(&output));
+    stage::out(&output)
+}
+
+#[test]
+fn row_38_a_learning_system_tells_of_completions() {
+    let cluster = stage::hospital();
+    let port = testbed::free_port().expect("a port");
+    let training = TRAINING.replace(
+        "title = \"Privacy basics\"",
+        "title = \"Privacy basics\"\nactivity = \"https://learn.example/basics\"",
+    );
+    let gateway = stage::gateway(&cluster)
+        .role("teacher", HOSPITAL, "read = [\"public.claims\"]")
+        .toml(&format!("{training}\n[web]\naddress = \"127.0.0.1:{port}\""))
+        .person("ann", &["nurse"])
+        .person("cat", &["billing"])
+        .person("lms", &["teacher"])
+        .start()
+        .expect("it starts");
+    gateway.cli(&["account", "describe", "lms", "--kind", "service", "--owner", "cat"]).expect("described");
+    let token = |name: &str| gateway.conninfo_token(name, HOSPITAL).expect("a token").password;
+    let (lms, cat) = (token("lms"), token("cat"));
+    let statement = |verb: &str, person: &str| {
+        format!(
+            r#"{{"id": "0c2a7e0e-6b7b-4a55-9d6c-000000000001",
+            "actor": {{"account": {{"homePage": "https://hr.example", "name": "{person}"}}}},
+            "verb": {{"id": "http://adlnet.gov/expapi/verbs/{verb}"}},
+            "object": {{"id": "https://learn.example/basics"}}}}"#
+        )
+    };
+    untrained(&gateway, "ann");
+    assert_eq!(tell(port, "lms", "not a token", &statement("completed", "ann")), "401");
+    assert_eq!(tell(port, "ann", &lms, &statement("completed", "ann")), "401", "a token of somebody else");
+    assert_eq!(tell(port, "cat", &cat, &statement("completed", "ann")), "403");
+    assert_eq!(tell(port, "lms", &lms, &statement("completed", "nobody")), "403");
+    assert_eq!(tell(port, "lms", &lms, "{}"), "400");
+    assert_eq!(tell(port, "lms", &lms, &statement("attempted", "ann")), "200");
+    untrained(&gateway, "ann");
+    assert_eq!(tell(port, "lms", &lms, &statement("completed", "ann")), "200");
+    stage::answer(&gateway.conninfo("ann", HOSPITAL).expect("a person"), "select count(*) from patients");
+    let entered = json(&gateway.cli(&["training", "list", "--json"]).expect("a list"));
+    assert_eq!(
+        (text(&entered[0], "person"), text(&entered[0], "source"), text(&entered[0], "recorded_by")),
+        ("ann".to_owned(), "xapi".to_owned(), "lms".to_owned())
+    );
 }

@@ -6,7 +6,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use model::{Action, Context, Need, Object, Principal, ResourceId, Verdict};
+use model::{Action, Context, Need, Object, Principal, ResourceId, Shown, Verdict};
 use registry::{Emergency, Over};
 use serde::{Deserialize, Serialize};
 use trail::Folder;
@@ -173,10 +173,11 @@ impl Node {
             name: emergency.person_name.as_str().into(),
             roles: Vec::new().into(),
             agent: None,
+            shown: Shown::alone("drill"),
         };
         let resource = ResourceId(emergency.resource.as_str().into());
         let address = std::net::Ipv4Addr::LOCALHOST.into();
-        let context = Context { address, at: self.now(), purpose: None };
+        let context = Context { address, at: self.now(), purpose: None, factor_at: Some(self.now()) };
         let needs = [Need { action: Action::Connect, object: Object::Resource }];
         let decision = self.snapshot().decide(&principal, &resource, &needs, &context);
         let by = format!("role.emergency.{}.", emergency.number);

@@ -30,7 +30,13 @@ impl Control for OnePerson {
         if secret.expose() != PASSWORD {
             return Err(Reason::WrongPassword);
         }
-        Ok(Principal { id: PersonId(1), name: name.into(), roles: Arc::new([]), agent: None })
+        Ok(Principal {
+            id: PersonId(1),
+            name: name.into(),
+            roles: Arc::new([]),
+            agent: None,
+            shown: model::Shown::alone("password"),
+        })
     }
 
     fn sign_in_certificate(
@@ -58,6 +64,7 @@ impl Control for OnePerson {
             password: None,
             scram: Some(verifier),
             failures: identity::Failures::default(),
+            has_factor: false,
         };
         ScramSignIn::start(name, Some(account), Vec::new(), &salts, mechanism, binding, client_first)
     }

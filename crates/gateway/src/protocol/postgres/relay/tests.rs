@@ -121,6 +121,7 @@ fn policy_of(version: u64, all: bool, disabled: bool, unmasks: bool, cedar: &[Ce
         unmask: if unmasks { vec!["*".to_owned()] } else { Vec::new() },
         purposes: Vec::new(),
         until: None,
+        step_up_s: None,
         place: place.clone(),
     };
     let roles = [Role { name: "nurse".into(), rules: vec![rule], place }];
@@ -137,6 +138,7 @@ fn policy_of(version: u64, all: bool, disabled: bool, unmasks: bool, cedar: &[Ce
         cedar,
         people: &[nora],
         locks: &[],
+        factors: &[],
         resources: &resources,
         classes: &[],
         purposes: &PURPOSES.map(Into::into),
@@ -313,12 +315,13 @@ impl Scene {
                 name: "nora".into(),
                 roles: ["nurse".into()].into(),
                 agent: None,
+                shown: model::Shown::alone("password"),
             },
             resource: upstream.id.clone(),
             peer,
             client: "test".into(),
             since: Micros(1),
-            pulse: Pulse::since(Micros(1)),
+            pulse: Pulse::since(Micros(1), None),
             certificate: None,
             purpose: crate::session::Stated::first(None),
         });

@@ -243,7 +243,7 @@ fn unmapped(event: &Event<'_>) -> Value {
     put("purpose", record.purpose.as_ref().map(|purpose| json!(purpose)));
     put("source", record.source.as_ref().map(|source| json!(source)));
     put("source_event", record.source_event.as_ref().map(|event| json!(event)));
-    put("emergency", record.emergency.map(|number| json!(number)));
     put("sign_in", record.sign_in.as_ref().map(|how| json!(how)));
+    put("emergency", record.emergency.map(|number| json!(number)));
     Value::Object(object)
 }

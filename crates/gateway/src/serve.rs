@@ -410,9 +410,9 @@ async fn durable<C: Control>(control: &C, record: &Record<'_>) -> Result<u64, Fa
 async fn refuse(stream: &mut Stream, denial: &Denial, began: Instant) -> Result<Ending, Failure> {
     let error = match denial {
         Denial::Refused { reference, emergencies } => {
-            let hint = "Check the name, the password or token, and the database; where a second factor is asked for, sign in with a \
-                        token of `wardline login`. If you lack the right: `wardline access request`, or ask your administrator, with \
-                        the reference.";
+            let hint = "Check the name, the password or token, and the database; where a second factor is asked for, sign in \
+                        with a token of `wardline login`. If you lack the right: `wardline access request`, or ask your \
+                        administrator, with the reference.";
             // The same for everybody and every resource, or it would tell who may and what there is.
             let emergency = " Those who may take emergency access: `wardline break-glass begin --help`.";
             let hint = format!("{hint}{}", if *emergencies { emergency } else { "" });

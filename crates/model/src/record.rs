@@ -318,10 +318,10 @@ pub struct Record<'a> {
     pub source: Option<Cow<'a, str>>,
     /// What that system calls the event.
     pub source_event: Option<Cow<'a, str>>,
-    /// The number of the emergency access that it is about, or that its person had on the resource.
-    pub emergency: Option<u64>,
     /// How the person showed who they are, such as `password+totp`.
     pub sign_in: Option<Cow<'a, str>>,
+    /// The number of the emergency access that it is about, or that its person had on the resource.
+    pub emergency: Option<u64>,
     /// The program that acted on the person's behalf, and by which delegation of theirs: `ID:NAME:DELEGATION`.
     pub agent: Option<Cow<'a, str>>,
     /// The certificate by which a program signed in, or tried to.
@@ -363,8 +363,8 @@ impl Record<'_> {
             purpose: None,
             source: None,
             source_event: None,
-            emergency: None,
             sign_in: None,
+            emergency: None,
             agent: None,
             certificate: None,
         }

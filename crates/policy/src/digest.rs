@@ -90,6 +90,18 @@ impl Hash {
         }
     }
 
+    fn factors(&mut self, factors: &[FactorRule]) {
+        let mut factors: Vec<_> =
+            factors.iter().map(|rule| (rule.resource.as_str(), rule.role.as_deref())).collect();
+        factors.sort_unstable();
+        self.count(factors.len());
+        for (resource, role) in factors {
+            self.text(resource);
+            self.count(usize::from(role.is_some()));
+            self.text(role.unwrap_or_default());
+        }
+    }
+
     fn emergencies(&mut self, emergencies: &Emergencies) {
         self.names(emergencies.initiators.iter().map(String::as_str));
         self.names(emergencies.resources.iter().map(String::as_str));
@@ -101,18 +113,6 @@ impl Hash {
             self.0.update(&person.0.to_be_bytes());
             self.text(resource);
             self.0.update(&until.0.to_be_bytes());
-        }
-    }
-
-    fn factors(&mut self, factors: &[FactorRule]) {
-        let mut factors: Vec<_> =
-            factors.iter().map(|rule| (rule.resource.as_str(), rule.role.as_deref())).collect();
-        factors.sort_unstable();
-        self.count(factors.len());
-        for (resource, role) in factors {
-            self.text(resource);
-            self.count(usize::from(role.is_some()));
-            self.text(role.unwrap_or_default());
         }
     }
 

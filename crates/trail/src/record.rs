@@ -18,7 +18,7 @@ const VERSION_1: u8 = 1;
 const VERSION_2: u8 = 2;
 /// With purposes, and with what other systems told.
 const VERSION_3: u8 = 3;
-/// With how somebody signed in, emergencies, the certificates of programs, and agents.
+/// With how somebody signed in, with emergencies, the certificates of programs, and agents.
 const VERSION_4: u8 = 4;
 /// The longest record. A statement text or sealed parameters of many megabytes must fit, an endless one not.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
@@ -232,8 +232,7 @@ fn has_fields_of_version_4(record: &Record<'_>) -> bool {
     let Record { kind, sign_in, emergency, certificate, agent, .. } = record;
     let of_emergencies =
         matches!(kind, Kind::EmergencyBegun | Kind::EmergencyEnded | Kind::EmergencyReviewed);
-    let of_people = sign_in.is_some() || certificate.is_some() || agent.is_some();
-    of_emergencies || of_people || emergency.is_some()
+    of_emergencies || sign_in.is_some() || emergency.is_some() || certificate.is_some() || agent.is_some()
 }
 
 fn kind_is_of_version_3(kind: Kind) -> bool {
@@ -398,8 +397,8 @@ fn read_field(record: &mut Record<'static>, number: u64, input: &mut Input<'_>) 
         field::PURPOSE => record.purpose = Some(input.text(number, name)?),
         field::SOURCE => record.source = Some(input.text(number, name)?),
         field::SOURCE_EVENT => record.source_event = Some(input.text(number, name)?),
-        field::EMERGENCY => record.emergency = Some(input.varint()?),
         field::SIGN_IN => record.sign_in = Some(input.text(number, name)?),
+        field::EMERGENCY => record.emergency = Some(input.varint()?),
         field::AGENT => record.agent = Some(input.text(number, name)?),
         field::CERTIFICATE => record.certificate = Some(CertificateId(input.array()?)),
         _ => return Err(DecodeError::Field(number)),

@@ -8,6 +8,7 @@ mod access;
 mod accounts;
 mod agents;
 pub(crate) mod breakglass;
+pub(crate) mod entries;
 pub(crate) mod exceptions;
 mod factors;
 mod fill;
@@ -122,6 +123,7 @@ impl Node {
             Request::KeyRotateCheckpoint { overlap_days } => {
                 self.key_rotate_checkpoint(actor, overlap_days).await
             }
+            Request::Entries { asked } => self.entries(actor, asked).await,
             Request::KeyEscrow { key_id, custodians } => self.key_escrow(actor, &key_id, custodians).await,
             Request::HoldAdd { hold } => self.hold_add(actor, hold).await,
             Request::HoldList {} => self.hold_list().await,
@@ -651,6 +653,7 @@ impl Node {
         match request {
             // These are about the trail, the vault and the resources.
             Request::TrailView { .. }
+            | Request::Entries { .. }
             | Request::ExportFile { .. }
             | Request::InboundAdd { .. }
             | Request::InboundRemove { .. }
@@ -742,6 +745,7 @@ fn is_looked_at(request: &Request) -> bool {
             | Request::UserFactors { .. }
             | Request::AccessMatrix { .. }
             | Request::TrailView { .. }
+            | Request::Entries { .. }
             | Request::ExportFile { .. }
             | Request::InboundList {}
             | Request::ArchiveManifest { .. }

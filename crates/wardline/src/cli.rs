@@ -487,7 +487,7 @@ Examples:
     },
 }
 
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Filter {
     /// Only entries of this login name
     #[arg(long, value_name = "NAME")]

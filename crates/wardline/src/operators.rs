@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use identity::Means;
 use model::{Action, Kind, Outcome, Phase, Record, Verdict};
 
-use crate::admin::{ActingPerson, Actor, AgentAsk, Claim, RecertifyAsk, Refusal, Reply, Request, RightsView};
+use crate::admin::{
+    ActingPerson, Actor, AgentAsk, AskedEntries, Claim, RecertifyAsk, Refusal, Reply, Request, RightsView,
+};
 use crate::changes::{breakglass, exceptions};
 use crate::node::{DETAIL_BYTES_MAX, Node};
 use crate::output;
@@ -179,8 +181,12 @@ fn needed(request: &Request) -> Needed {
         | Request::AccessMatrix { .. }
         | Request::SessionList {}
         | Request::LockList {} => (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review),
-        Request::TrailView { sealed: false, .. } => (&[&[Auditor]], Action::Review),
-        Request::TrailView { sealed: true, .. } => (&[&[Auditor], &[PrivacyOfficer]], Action::Review),
+        Request::TrailView { sealed: false, .. }
+        | Request::Entries { asked: AskedEntries { sealed: false, .. } } => (&[&[Auditor]], Action::Review),
+        Request::TrailView { sealed: true, .. }
+        | Request::Entries { asked: AskedEntries { sealed: true, .. } } => {
+            (&[&[Auditor], &[PrivacyOfficer]], Action::Review)
+        }
     };
     Needed { rights, action }
 }
@@ -195,6 +201,7 @@ pub(crate) fn needed_in_words(request: &Request) -> String {
 fn what(request: &Request) -> (Kind, &'static str, String) {
     let change = |command: &'static str| (Kind::AdminChange, command, command.to_owned());
     match request {
+        Request::Entries { asked } => (Kind::TrailViewed, "trail", asked.words()),
         Request::TrailView { what, .. } => (Kind::TrailViewed, "trail", what.clone()),
         Request::ExportFile { what, .. } => (Kind::Exported, "export file", what.clone()),
         Request::InboundAdd { source } => named("inbound add", source),

@@ -226,13 +226,13 @@ fn vector_records() -> [(&'static str, Record<'static>); 10] {
     reported.person_name = Some("reported:dr.who".into());
     reported.source = Some("ehr".into());
     reported.source_event = Some("e-1".into());
-    let mut emergency = Record::new(Kind::EmergencyBegun, at);
-    emergency.person_name = Some("nurse.joy".into());
-    emergency.emergency = Some(3);
     let mut signed_in = Record::new(Kind::SignIn, at);
     signed_in.person_name = Some("nurse.joy".into());
     signed_in.outcome = Some(Outcome::Completed);
     signed_in.sign_in = Some("password+totp".into());
+    let mut emergency = Record::new(Kind::EmergencyBegun, at);
+    emergency.person_name = Some("nurse.joy".into());
+    emergency.emergency = Some(3);
     let mut program = Record::new(Kind::SignIn, at);
     program.person_name = Some("workload:billing".into());
     program.outcome = Some(Outcome::Completed);
@@ -249,8 +249,8 @@ fn vector_records() -> [(&'static str, Record<'static>); 10] {
         ("read with patients", patients),
         ("read for a purpose", purpose),
         ("reported", reported),
-        ("emergency begun", emergency),
         ("sign-in with two factors", signed_in),
+        ("emergency begun", emergency),
         ("sign-in by certificate", program),
         ("sign-in of an agent", agent),
     ]

@@ -28,7 +28,7 @@ pub(crate) mod report;
 pub(crate) mod retention;
 pub(crate) mod search;
 pub(crate) mod sessions;
-mod trail;
+pub(crate) mod trail;
 pub(crate) mod training;
 mod verify;
 pub(crate) mod witness;

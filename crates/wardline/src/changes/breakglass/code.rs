@@ -159,10 +159,15 @@ impl Node {
         emergency: &registry::Emergency,
     ) -> Result<TokenView, Refusal> {
         let at = self.now();
-        let parameters = self.scram_parameters(&person.name);
-        // Two halves, of two custodians, are more than one factor.
-        let how = Shown::with_factor("sealed-code", at);
-        let (secret, stored) = token::issue(person.id, how, at, emergency.duration, parameters.as_ref());
+        // Both halves of a code are two people's: they count as a second factor.
+        let shown = Shown::with_factor("sealed-code", at);
+        let (secret, stored) = token::issue(
+            person.id,
+            shown,
+            at,
+            emergency.duration,
+            self.scram_parameters(&person.name).as_ref(),
+        );
         let mut record = Record::new(Kind::SignIn, at);
         record.client = Some("wardline break-glass".into());
         record.person = Some(person.id);

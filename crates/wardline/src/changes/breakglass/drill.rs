@@ -173,7 +173,7 @@ impl Node {
             name: emergency.person_name.as_str().into(),
             roles: Vec::new().into(),
             agent: None,
-            shown: Shown::alone("drill"),
+            shown: Shown::with_factor("drill", self.now()),
         };
         let resource = ResourceId(emergency.resource.as_str().into());
         let address = std::net::Ipv4Addr::LOCALHOST.into();

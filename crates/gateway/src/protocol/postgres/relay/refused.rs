@@ -149,16 +149,16 @@ impl<C: Control> Relay<C> {
     }
 
     /// Returns the answer to what policy refuses. Whoever may take emergency access is told that there is such a thing.
+    /// Where a fresh second factor would do, it says so.
     pub(super) fn denied(&self) -> WireError {
-        let asking = match self.gate.fresh_factor_would_do() {
-            true => {
+        if self.gate.fresh_factor_would_do() {
+            return WireError::new(Severity::Error, b"42501", "refused by policy").hint(
                 "This takes a second factor shown a short while ago: confirm this session on Wardline's page, or sign in again \
-                 with one; then repeat it."
-            }
-            false => {
-                "Ask for a role with `wardline access request`; this session goes on with it once it is granted."
-            }
-        };
+                 with one; then repeat it.",
+            );
+        }
+        let asking =
+            "Ask for a role with `wardline access request`; this session goes on with it once it is granted.";
         let hint = match self.gate.may_take_emergency() {
             true => format!(
                 "{asking} In an emergency: `wardline --as NAME break-glass begin {} --reason-code … --reason …`.",

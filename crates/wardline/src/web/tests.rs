@@ -50,6 +50,7 @@ fn missing(error: &str) -> Option<String> {
 fn guesses() -> Vec<Value> {
     vec![
         json!(ANY),
+        json!({ "do": ANY }),
         json!(1),
         json!([]),
         json!(false),
@@ -57,7 +58,6 @@ fn guesses() -> Vec<Value> {
         json!([ANY, ANY]),
         json!({ "person": "x" }),
         json!({ "reason": "x", "patient": null, "person": null, "resource": null, "from_us": null, "to_us": null }),
-        json!({ "do": ANY }),
         json!({}),
     ]
 }

@@ -150,31 +150,6 @@ fn power_cuts_while_sealing_lose_nothing_and_leave_no_half_object() {
     }
 }
 
-/// A store that answers with errors is no proof of damage: readers say that they could not read, and read when they can.
-#[test]
-fn a_store_that_cannot_be_read_is_no_damage() {
-    let (disk, shelf) = (MemoryDisk::default(), MemoryDisk::default());
-    let store = store_on(&shelf);
-    let trail = open_with(&disk, &store).unwrap();
-    fill(&trail, 1, 45);
-    seal_all(&trail, &*store);
-    while trail.drop_sealed(&*store, 1).unwrap() == 0 {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    trail.close().unwrap();
-    let both: Arc<dyn Disk> = Arc::new(WithStore::new(Arc::new(disk.clone()), Arc::clone(&store)));
-    shelf.set_faults(Faults { power_cut_in: Some(0), ..Faults::default() });
-    let reader = Reader::open_on(Arc::clone(&both), &root()).unwrap();
-    let read = reader.entries(0).and_then(|mut entries| entries.next().transpose());
-    assert!(matches!(read, Err(Error::Io { .. })), "{read:?}");
-    let with_key = VerifyOptions { root_key: Some(&root()), ..VerifyOptions::default() };
-    let verified = verify_on(&*both, with_key);
-    assert!(matches!(verified, Err(Error::Io { .. })), "{verified:?}");
-    shelf.set_faults(Faults::default());
-    assert_eq!(whole(&*both), []);
-    assert!(reader.entries(0).unwrap().all(|entry| entry.is_ok()), "the same reader goes on");
-}
-
 #[test]
 fn what_is_not_archived_is_not_dropped() {
     let (disk, shelf) = (MemoryDisk::default(), MemoryDisk::default());

@@ -168,12 +168,15 @@ fn years_a_clock_away_from_its_reference_is_an_incident() {
 /// A command of another account: with the program where that account may run it.
 fn as_nobody(gateway: &Gateway, program: &Path, arguments: &[&str]) -> std::process::Output {
     let mut command = std::process::Command::new(program);
-    command.arg("--config").arg(gateway.config()).args(arguments);
+    command.arg("--config").arg(gateway.folder().join(OPERATORS_FILE)).args(arguments);
     command.env_clear().env("NO_COLOR", "1").current_dir("/");
     std::os::unix::process::CommandExt::uid(&mut command, NOBODY);
     std::os::unix::process::CommandExt::gid(&mut command, NOBODY);
     command.output().expect("it runs")
 }
+
+/// The server's own file names keys that others may not read; an operator's names the node and its socket.
+const OPERATORS_FILE: &str = "operators.toml";
 
 /// `nobody` and `nogroup` of Debian.
 const NOBODY: u32 = 65_534;
@@ -192,8 +195,16 @@ fn years_entries_are_served_to_an_account_that_cannot_read_the_folder() {
     };
     let program = gateway.folder().join("wardline");
     std::fs::copy(testbed::gateway::program().expect("a program"), &program).expect("a copy");
+    let folder = shown(gateway.folder());
+    let own = format!(
+        "node = \"test\"\ndata = \"{}\"\n[listener.postgres]\naddress = \"127.0.0.1:1\"\n\
+         [operators]\nsocket = \"{folder}/operators.sock\"\n[operators.rights]\n\"os:root\" = [\"admin\"]\n",
+        shown(&gateway.data())
+    );
+    let operators = gateway.folder().join(OPERATORS_FILE);
+    std::fs::write(&operators, own).expect("a file");
     open(gateway.folder(), 0o755);
-    open(&gateway.config(), 0o644);
+    open(&operators, 0o644);
     let nobody = |arguments: &[&str]| as_nobody(&gateway, &program, arguments);
     let tail = nobody(&["trail", "tail", "-n", "5", "--json"]);
     let words = String::from_utf8_lossy(&tail.stderr).into_owned();

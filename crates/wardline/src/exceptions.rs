@@ -97,7 +97,8 @@ pub(crate) fn start(node: &Arc<Node>) -> JoinHandle<()> {
 /// What was last told.
 #[derive(Default)]
 struct Told {
-    red: Vec<Weakened>,
+    /// Each protection that is red, with the last exception that excused it: one that came and went between two looks counts.
+    red: Vec<(Weakened, Option<u64>)>,
     at: Option<Micros>,
 }
 
@@ -115,12 +116,17 @@ impl Told {
         metrics::gauge!("wardline_protections_red")
             .set(f64::from(u32::try_from(red.len()).unwrap_or(u32::MAX)));
         let again = self.at.is_none_or(|at| now.0.abs_diff(at.0) >= TELL_AGAIN_US);
-        let more = red.iter().any(|one| !self.red.contains(one));
+        let excused = |control: &str| {
+            let approved = exceptions.iter().filter(|one| one.control == control && one.approved.is_some());
+            approved.map(|one| one.number).max()
+        };
+        let keyed: Vec<_> = red.iter().map(|one| (one.clone(), excused(&one.control))).collect();
+        let more = keyed.iter().any(|one| !self.red.contains(one));
         if more || (again && !red.is_empty()) {
             tell(node, &red).await;
             self.at = Some(now);
         }
-        self.red = red;
+        self.red = keyed;
     }
 }
 

@@ -18,6 +18,7 @@ use crate::admin::{
 };
 use crate::config::Config;
 use crate::node::{Node, load_root_key};
+use crate::operators::Right;
 use crate::output::{self, hex};
 
 const FORMAT: &str = "wardline/recertification/v1";
@@ -51,7 +52,7 @@ impl Node {
             }
             RecertifyAsk::List {} => self.campaign_list().await,
             RecertifyAsk::Show { campaign } => {
-                let report = self.campaign_report(campaign).await?;
+                let report = self.campaign_for(actor, campaign).await?;
                 Ok(Reply::Recertify(RecertifyReply::Campaign(report.into())))
             }
             RecertifyAsk::Decide { campaign, items, verdict, reason } => {
@@ -156,7 +157,7 @@ impl Node {
             self.publish(&self.config.load_full()).await?;
         }
         self.close_decided(campaign).await?;
-        Ok(Reply::Recertify(RecertifyReply::Campaign(self.campaign_report(campaign).await?.into())))
+        Ok(Reply::Recertify(RecertifyReply::Campaign(self.campaign_for(actor, campaign).await?.into())))
     }
 
     /// Returns the rights, if this person may decide about all of them.
@@ -312,6 +313,22 @@ impl Node {
             views.push(campaign_view(&campaign, &rights.map_err(|error| Refusal::because(&error))?));
         }
         Ok(Reply::Recertify(RecertifyReply::Campaigns(views)))
+    }
+
+    /// Returns a campaign: whole for who oversees rights, otherwise what somebody is to look at themselves.
+    async fn campaign_for(&self, actor: &Actor, number: u64) -> Result<CampaignReport, Refusal> {
+        let mut report = self.campaign_report(number).await?;
+        let oversee = [Right::Admin, Right::Auditor, Right::PrivacyOfficer, Right::Approver];
+        if oversee.iter().any(|right| self.rights_of(actor).contains(right)) {
+            return Ok(report);
+        }
+        let name = actor.shown();
+        report.rights.retain(|right| right.reviewer == name);
+        if report.rights.is_empty() {
+            return Err(Refusal::new("there is nothing in this campaign for you to look at")
+                .help("who holds `auditor` or another right over rights sees all of it"));
+        }
+        Ok(report)
     }
 
     async fn campaign_report(&self, number: u64) -> Result<CampaignReport, Refusal> {

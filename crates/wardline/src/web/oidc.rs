@@ -33,6 +33,7 @@ pub(super) fn routes() -> OpenApiRouter<Desk> {
 #[utoipa::path(
     get,
     path = "/oidc/{provider}/begin",
+    extensions(("x-right" = json!("open"))),
     params(("provider" = String, Path, description = "Name of `[oidc.NAME]`")),
     responses(
         (status = 303, description = "To the provider"),
@@ -71,6 +72,7 @@ struct Answer {
 #[utoipa::path(
     get,
     path = "/oidc/{provider}/callback",
+    extensions(("x-right" = json!("open"))),
     params(("provider" = String, Path, description = "Name of `[oidc.NAME]`"), Answer),
     responses(
         (status = 200, description = "A token, as text", content_type = "text/plain", body = String),

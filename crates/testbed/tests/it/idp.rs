@@ -54,7 +54,7 @@ impl House {
     fn gateway(&self, cluster: &Cluster) -> Builder {
         let (ca, certificate, key) = (&self.ca, &self.pair.certificate, &self.pair.key);
         stage::gateway(cluster).person("boss", &["nurse"]).toml(&format!(
-            "[web]\naddress = \"127.0.0.1:{}\"\nurl = \"https://localhost:{}\"\n\
+            "[web]\naddress = \"127.0.0.1:{}\"\nurl = \"https://localhost:{}\"\nrequests_per_minute_max = 100000\n\
              tls = {{ certificate = {certificate:?}, key = {key:?} }}\n\
              [oidc.hospital]\nissuer = \"https://localhost:{}\"\nclient_id = \"wardline\"\nca = {ca:?}\n\
              scopes = [\"profile\", \"groups\"]\nprovision = true\nfactor_amr = [\"mfa\"]\n\

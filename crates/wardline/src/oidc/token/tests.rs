@@ -1,3 +1,5 @@
+//! What is believed and what is not: tokens made by a key of the test, each wrong in one way.
+
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};

@@ -166,6 +166,7 @@ fn objects(event: &Event<'_>, xml: &mut String) {
         ("agent", record.agent.as_ref().map(ToString::to_string)),
         ("source-event", record.source_event.as_ref().map(ToString::to_string)),
         ("sign-in", record.sign_in.as_ref().map(ToString::to_string)),
+        ("emergency", record.emergency.map(|number| number.to_string())),
     ];
     details.extend(facts.into_iter().filter_map(|(name, value)| Some((name, value?))));
     let named: Vec<&str> = record.objects.iter().map(AsRef::as_ref).collect();

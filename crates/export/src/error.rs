@@ -47,6 +47,8 @@ pub(crate) enum NotTaken {
     Answer,
     #[error("it refused event {number} of the batch with {status}")]
     Event { number: usize, status: String },
+    #[error("the mail server did not take it")]
+    Mail(#[source] Box<lettre::transport::smtp::Error>),
     #[error("it did not answer in time")]
     Late,
 }

@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use model::{Action, Kind, Outcome, PatientToken, Phase, Record, Verdict};
 use trail::{Entry, OpenedPatients};
 
+use crate::notice::Topics;
+
 /// Patients of operations under way that are remembered. Beyond, the event that settles an operation names nobody; the
 /// one before it, of the same operation, did.
 const REMEMBERED_PATIENTS_MAX: usize = 65_536;
@@ -83,7 +85,9 @@ impl About {
             Kind::SignIn => Some(About::SignIn),
             Kind::SessionOpened | Kind::SessionClosed => Some(About::Session),
             Kind::Operation => Some(About::Operation),
-            Kind::AdminChange => Some(About::Administration),
+            Kind::AdminChange | Kind::EmergencyBegun | Kind::EmergencyEnded | Kind::EmergencyReviewed => {
+                Some(About::Administration)
+            }
             Kind::Incident => Some(About::Incident),
             Kind::TrailViewed | Kind::Exported | Kind::BackedUp | Kind::Restored => Some(About::Trail),
             Kind::Reported => Some(About::Reported),
@@ -276,6 +280,14 @@ impl Subjects {
     /// Returns all events.
     pub fn events<'e>(&'e self, origin: &'e str, entry: &'e Entry) -> impl Iterator<Item = Event<'e>> {
         (0..self.count()).map(move |number| self.event(origin, entry, number))
+    }
+}
+
+impl Subjects {
+    /// Returns the one event of an entry that people are told of, about no patient; `None` when they are not.
+    pub(crate) fn of_notice(record: &Record<'_>, topics: Topics) -> Option<Subjects> {
+        let about = About::of(record.kind).filter(|_| topics.concern(record))?;
+        Some(Subjects { about, patients: Vec::new() })
     }
 }
 

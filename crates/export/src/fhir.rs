@@ -317,6 +317,7 @@ fn details(event: &Event<'_>) -> Value {
         ("source", record.source.as_ref().map(ToString::to_string)),
         ("source-event", record.source_event.as_ref().map(ToString::to_string)),
         ("sign-in", record.sign_in.as_ref().map(ToString::to_string)),
+        ("emergency", record.emergency.map(|number| number.to_string())),
     ];
     details.extend(facts.into_iter().filter_map(|(name, value)| Some(text(name, &value?))));
     if let Some(statement) = record.statement.as_deref().filter(|statement| !statement.is_empty()) {

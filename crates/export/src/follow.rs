@@ -194,7 +194,12 @@ impl Follower {
     fn fill(&self, reader: &Reader, source: &mut Source<'_>) -> Result<Vec<Line>, Error> {
         let mut batch = Vec::new();
         let mut bytes = 0;
-        while batch.len() < BATCH_EVENTS_MAX && bytes < BATCH_BYTES_MAX {
+        let events_max = match self.plan.format {
+            // One message that is sent twice is better than a batch of them.
+            Format::Notice(_) => 1,
+            Format::Fhir | Format::Atna | Format::Ocsf | Format::CloudEvents => BATCH_EVENTS_MAX,
+        };
+        while batch.len() < events_max && bytes < BATCH_BYTES_MAX {
             if let Some(at_hand) = &mut source.at_hand {
                 let AtHand { entry, subjects, sent } = at_hand;
                 let event = subjects.event(self.reader.origin(), entry, *sent);
@@ -213,7 +218,13 @@ impl Follower {
                 Shown::Tokens => None,
                 Shown::Identifiers => reader.open_patients(&entry.record)?,
             };
-            match source.mapper.subjects(&entry, opened.as_ref()) {
+            let subjects = match self.plan.format {
+                Format::Notice(topics) => Subjects::of_notice(&entry.record, topics),
+                Format::Fhir | Format::Atna | Format::Ocsf | Format::CloudEvents => {
+                    source.mapper.subjects(&entry, opened.as_ref())
+                }
+            };
+            match subjects {
                 Some(subjects) => source.at_hand = Some(AtHand { entry, subjects, sent: 0 }),
                 None => source.done = Some(Mark::of(&entry)?),
             }

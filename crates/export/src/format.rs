@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::event::Event;
+use crate::notice::{self, Topics};
 use crate::{atna, cloud, fhir, ocsf};
 
 /// A format that other systems take.
@@ -16,10 +17,12 @@ pub enum Format {
     Ocsf,
     /// CloudEvents 1.0 in JSON, with OCSF inside.
     CloudEvents,
+    /// Messages to people about what they must hear of at once; no format of other systems.
+    Notice(Topics),
 }
 
 impl Format {
-    /// All formats.
+    /// All formats of other systems.
     pub const ALL: [Format; 4] = [Format::Fhir, Format::Atna, Format::Ocsf, Format::CloudEvents];
 
     /// Returns the word of the command line and the configuration.
@@ -29,6 +32,7 @@ impl Format {
             Format::Atna => "atna",
             Format::Ocsf => "ocsf",
             Format::CloudEvents => "cloudevents",
+            Format::Notice(_) => "notice",
         }
     }
 
@@ -45,6 +49,7 @@ impl Format {
             Format::Atna => atna::syslog(event),
             Format::Ocsf => json(ocsf::event(event)),
             Format::CloudEvents => json(cloud::event(event)),
+            Format::Notice(_) => json(notice::message(event)),
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Hands batches over by HTTPS. A batch is taken when the answer says so: a status of success, for FHIR one for each
 //! event.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::hmac;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -11,8 +14,8 @@ use serde_json::Value;
 
 use crate::error::NotTaken;
 use crate::format::Format;
-use crate::receiver::{Line, Peer};
-use crate::text::at;
+use crate::receiver::{Bearer, Line, Peer};
+use crate::text::{at, hex};
 
 /// The longest answer that is read: one for each event of a batch.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -25,6 +28,8 @@ pub struct Http {
     host: String,
     format: Format,
     bearer: Option<HeaderValue>,
+    /// With which each request is signed, where it is.
+    secret: Option<hmac::Key>,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
@@ -33,7 +38,12 @@ impl Http {
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         let host = uri.authority().map(|authority| authority.as_str().to_owned());
         let host = host.unwrap_or_else(|| peer.host.clone());
-        Http { peer, path, host, format, bearer, connection: None }
+        Http { peer, path, host, format, bearer, secret: None, connection: None }
+    }
+
+    /// Signs each request from now on.
+    pub(crate) fn signed(self, secret: &Bearer) -> Http {
+        Http { secret: Some(hmac::Key::new(hmac::HMAC_SHA256, secret.0.as_bytes())), ..self }
     }
 
     pub(crate) async fn take(&mut self, lines: &[Line]) -> Result<(), NotTaken> {
@@ -70,6 +80,7 @@ impl Http {
 
     fn request(&self, lines: &[Line]) -> Request<Full<Bytes>> {
         let (kind, body) = body(self.format, lines);
+        let signature = self.secret.as_ref().map(|secret| signature(secret, SystemTime::now(), &body));
         let mut request = Request::new(Full::new(Bytes::from(body)));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.path.parse().unwrap_or_default();
@@ -84,11 +95,22 @@ impl Http {
         if self.format == Format::Fhir {
             headers.insert("prefer", HeaderValue::from_static("return=minimal"));
         }
+        if let Some(signature) = signature.and_then(|value| HeaderValue::from_str(&value).ok()) {
+            headers.insert("wardline-signature", signature);
+        }
         if let Some(bearer) = &self.bearer {
             headers.insert(AUTHORIZATION, bearer.clone());
         }
         request
     }
+}
+
+/// Returns the time in seconds, and HMAC-SHA-256 over it, a dot and the body: whoever knows the secret can tell that a
+/// message is ours, and not an old one.
+fn signature(secret: &hmac::Key, at: SystemTime, body: &str) -> String {
+    let seconds = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let tag = hmac::sign(secret, format!("{seconds}.{body}").as_bytes());
+    format!("t={seconds},v1={}", hex(tag.as_ref()))
 }
 
 /// Returns a batch in the form that the receiver takes, and the name of the form.
@@ -114,6 +136,7 @@ fn body(format: Format, lines: &[Line]) -> (&'static str, String) {
             ("application/fhir+json", bundle)
         }
         Format::CloudEvents => ("application/cloudevents-batch+json", format!("[{}]", texts.join(","))),
+        Format::Notice(_) => ("application/json", texts.join("\n")),
         Format::Ocsf | Format::Atna => ("application/x-ndjson", texts.join("\n") + "\n"),
     }
 }
@@ -148,6 +171,17 @@ mod tests {
         check(r#"{"resourceType":"Bundle","entry":[{"response":{"status":"422"}}]}"#, false);
         check(r#"{"resourceType":"Bundle","entry":[]}"#, false);
         check("ok", false);
+    }
+
+    /// The vector of docs/formats/notice.md.
+    #[test]
+    fn a_message_is_signed_over_its_time() {
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, b"a secret of both");
+        let at = UNIX_EPOCH + std::time::Duration::from_secs(1_795_428_000);
+        assert_eq!(
+            signature(&secret, at, "{}"),
+            "t=1795428000,v1=55277bde866f6be5d2e404c6604d781b2ba25fe312b2e2b3bde8321eb9fc7268"
+        );
     }
 
     #[test]

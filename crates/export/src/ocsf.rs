@@ -244,5 +244,6 @@ fn unmapped(event: &Event<'_>) -> Value {
     put("source", record.source.as_ref().map(|source| json!(source)));
     put("source_event", record.source_event.as_ref().map(|event| json!(event)));
     put("sign_in", record.sign_in.as_ref().map(|how| json!(how)));
+    put("emergency", record.emergency.map(|number| json!(number)));
     Value::Object(object)
 }

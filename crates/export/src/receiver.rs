@@ -17,6 +17,8 @@ use tokio_rustls::client::TlsStream;
 use crate::error::{Error, NotTaken};
 use crate::format::Format;
 use crate::http::Http;
+use crate::mail::{Mail, MailAddress};
+use crate::notice::Topics;
 use crate::syslog::Syslog;
 
 /// The port of syslog over TLS (RFC 5425).
@@ -94,6 +96,9 @@ pub enum Receiver {
     /// Syslog over TLS.
     #[doc(hidden)]
     Syslog(Syslog),
+    /// By mail.
+    #[doc(hidden)]
+    Mail(Box<Mail>),
 }
 
 impl Receiver {
@@ -107,7 +112,7 @@ impl Receiver {
         let scheme = uri.scheme_str().unwrap_or_default();
         let (wanted, port) = match format {
             Format::Atna => ("tls", SYSLOG_PORT),
-            Format::Fhir | Format::Ocsf | Format::CloudEvents => ("https", HTTPS_PORT),
+            Format::Fhir | Format::Ocsf | Format::CloudEvents | Format::Notice(_) => ("https", HTTPS_PORT),
         };
         if scheme != wanted {
             let format = format.name();
@@ -120,11 +125,30 @@ impl Receiver {
         let peer = Peer { name, connector, port: uri.port_u16().unwrap_or(port), host };
         match format {
             Format::Atna => Ok(Receiver::Syslog(Syslog::new(peer))),
-            Format::Fhir | Format::Ocsf | Format::CloudEvents => {
+            Format::Fhir | Format::Ocsf | Format::CloudEvents | Format::Notice(_) => {
                 let bearer = address.bearer.as_ref().map(header).transpose()?;
                 Ok(Receiver::Http(Box::new(Http::new(peer, &uri, format, bearer))))
             }
         }
+    }
+
+    /// Prepares the way to somebody who is told by HTTPS; each message is signed with the secret.
+    ///
+    /// # Errors
+    /// As [`Receiver::new`].
+    pub fn webhook(address: &Address, topics: Topics, secret: &Bearer) -> Result<Receiver, Error> {
+        match Receiver::new(Format::Notice(topics), address)? {
+            Receiver::Http(http) => Ok(Receiver::Http(Box::new(http.signed(secret)))),
+            other @ (Receiver::Syslog(_) | Receiver::Mail(_)) => Ok(other),
+        }
+    }
+
+    /// Prepares the way to somebody who is told by mail.
+    ///
+    /// # Errors
+    /// When an address or a certificate cannot be used.
+    pub fn mail(address: &MailAddress) -> Result<Receiver, Error> {
+        Ok(Receiver::Mail(Box::new(Mail::new(address)?)))
     }
 
     /// Hands a batch over; returns when the receiver took it.
@@ -132,6 +156,7 @@ impl Receiver {
         match self {
             Receiver::Http(http) => http.take(lines).await,
             Receiver::Syslog(syslog) => syslog.take(lines).await,
+            Receiver::Mail(mail) => mail.take(lines).await,
         }
     }
 }

@@ -10,6 +10,8 @@ pub enum Denial {
     Refused {
         /// The entry of the trail that says why.
         reference: u64,
+        /// Emergency access is configured, for whomever and whatever: the answer says how to ask.
+        emergencies: bool,
     },
     /// Somebody who proved who they are has not learnt what they must.
     Untrained {

@@ -94,6 +94,8 @@ pub struct Permit {
     since: Instant,
     /// What the session was for when it was decided.
     purpose: Purpose,
+    /// The emergency access that its person had then.
+    emergency: Option<u64>,
     /// An entry of this operation is on the trail already.
     recorded: bool,
 }
@@ -302,6 +304,15 @@ impl Gate {
         self.sight = None;
     }
 
+    /// Tells whether the session's person may take emergency access to its resource.
+    pub(crate) fn may_take_emergency(&self) -> bool {
+        self.snapshot.may_take_emergency(self.session.principal.id, &self.session.resource)
+    }
+
+    fn emergency(&self, at: Micros) -> Option<u64> {
+        self.snapshot.emergency(self.session.principal.id, &self.session.resource, at)
+    }
+
     /// Decides what would be answered if the session were for another purpose.
     pub(crate) fn decide_for(&self, purpose: &Purpose, needs: &[Need], at: Micros) -> Decision {
         decide(&self.snapshot, &self.session, needs, purpose, at)
@@ -401,6 +412,7 @@ impl Gate {
         self.operations += 1;
         let mut record = self.session.record(Kind::Operation, at);
         record.purpose = self.purpose.as_deref().map(Into::into);
+        record.emergency = self.emergency(at);
         record.operation = Some(OperationId(self.operations));
         record.phase = Some(Phase::Refused);
         record.command = Some(command.into());
@@ -424,7 +436,8 @@ impl Gate {
         self.operations += 1;
         let id = OperationId(self.operations);
         let purpose = self.purpose.clone();
-        let mut permit = Permit { id, operation, decision, since: Instant::now(), purpose, recorded: false };
+        let (since, emergency) = (Instant::now(), self.emergency(at));
+        let mut permit = Permit { id, operation, decision, since, purpose, emergency, recorded: false };
         match permit.decision.verdict {
             Verdict::Deny => {
                 self.note_denied(needs, at);
@@ -492,6 +505,7 @@ impl Gate {
         let Operation { subject, parameters, changes: _, about } = &permit.operation;
         let mut record = self.session.record(Kind::Operation, at);
         record.purpose = permit.purpose.as_deref().map(Into::into);
+        record.emergency = permit.emergency;
         record.operation = Some(permit.id);
         record.phase = Some(phase);
         record.patients = patients;

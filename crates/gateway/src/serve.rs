@@ -133,7 +133,10 @@ async fn open<C: Control>(
     };
     let target = match target {
         Ok(target) => target,
-        Err(None) => return refuse(&mut greeted.stream, &Denial::Refused { reference }, began).await,
+        Err(None) => {
+            let emergencies = control.snapshot().offers_emergencies();
+            return refuse(&mut greeted.stream, &Denial::Refused { reference, emergencies }, began).await;
+        }
         Err(Some(remedy)) => {
             return refuse(&mut greeted.stream, &Denial::Untrained { reference, remedy }, began).await;
         }
@@ -177,6 +180,7 @@ async fn announce<C: Control>(
     let allowed = decision.verdict == Verdict::Allow && target.is_some() && alone;
     sign_in_record(control, session, session.principal.name.to_string(), None).await?;
     let mut record = session.record_stated(Kind::SessionOpened, at);
+    record.emergency = snapshot.emergency(session.principal.id, &session.resource, at);
     record.action = Some(Action::Connect);
     record.verdict = Some(if allowed { Verdict::Allow } else { Verdict::Deny });
     record.policies = decision.reasons.iter().map(|p| (&*p.0).into()).collect();
@@ -345,7 +349,10 @@ async fn refuse_sign_in<C: Control>(
     session.certificate = certificate;
     let name = greeted_name(&greeted);
     match sign_in_record(&*shared.control, &session, name, Some(reason)).await {
-        Ok(reference) => refuse(&mut greeted.stream, &Denial::Refused { reference }, began).await,
+        Ok(reference) => {
+            let emergencies = shared.control.snapshot().offers_emergencies();
+            refuse(&mut greeted.stream, &Denial::Refused { reference, emergencies }, began).await
+        }
         Err(failure) => {
             refuse(&mut greeted.stream, &Denial::TrailLost, began).await?;
             Err(failure)
@@ -402,15 +409,19 @@ async fn durable<C: Control>(control: &C, record: &Record<'_>) -> Result<u64, Fa
 /// Says no: the same words and the same time for every reason.
 async fn refuse(stream: &mut Stream, denial: &Denial, began: Instant) -> Result<Ending, Failure> {
     let error = match denial {
-        Denial::Refused { reference } => {
-            WireError::new(Severity::Fatal, b"28P01", format!("access refused (reference {reference})")).hint(
-                "Check the name, the password or token, and the database; where a second factor is asked for, sign in with a \
-                 token of `wardline login`. If you lack the right: `wardline access request`, or ask your administrator, with \
-                 the reference.",
-            )
+        Denial::Refused { reference, emergencies } => {
+            let hint = "Check the name, the password or token, and the database; where a second factor is asked for, sign in \
+                        with a token of `wardline login`. If you lack the right: `wardline access request`, or ask your \
+                        administrator, with the reference.";
+            // The same for everybody and every resource, or it would tell who may and what there is.
+            let emergency = " Those who may take emergency access: `wardline break-glass begin --help`.";
+            let hint = format!("{hint}{}", if *emergencies { emergency } else { "" });
+            WireError::new(Severity::Fatal, b"28P01", format!("access refused (reference {reference})"))
+                .hint(hint)
         }
         Denial::Untrained { reference, remedy } => {
-            WireError::new(Severity::Fatal, b"28000", format!("access refused (reference {reference})")).hint(remedy)
+            WireError::new(Severity::Fatal, b"28000", format!("access refused (reference {reference})"))
+                .hint(remedy)
         }
         Denial::TrailLost => {
             WireError::new(Severity::Fatal, b"58030", "access is stopped: the trail cannot record")

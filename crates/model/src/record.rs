@@ -50,6 +50,12 @@ pub enum Kind {
     Incident = 40,
     /// Somebody read the trail.
     TrailViewed = 41,
+    /// Emergency access is about to be taken: who, what of, why, until when.
+    EmergencyBegun = 42,
+    /// Emergency access is over; `detail` says how.
+    EmergencyEnded = 43,
+    /// Somebody else looked at what was done under emergency access; `detail` is the finding.
+    EmergencyReviewed = 44,
     /// Another system told of an access there; nothing of it was seen here.
     Reported = 50,
     /// Entries are handed over to another system, or were written to a file for one.
@@ -58,7 +64,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Kind; 22] = [
+    pub const ALL: [Kind; 25] = [
         Kind::NodeStarted,
         Kind::NodeStopped,
         Kind::Heartbeat,
@@ -79,6 +85,9 @@ impl Kind {
         Kind::AdminChange,
         Kind::Incident,
         Kind::TrailViewed,
+        Kind::EmergencyBegun,
+        Kind::EmergencyEnded,
+        Kind::EmergencyReviewed,
         Kind::Reported,
         Kind::Exported,
     ];
@@ -106,6 +115,9 @@ impl Kind {
             Kind::AdminChange => "admin-change",
             Kind::Incident => "incident",
             Kind::TrailViewed => "trail-viewed",
+            Kind::EmergencyBegun => "emergency-begun",
+            Kind::EmergencyEnded => "emergency-ended",
+            Kind::EmergencyReviewed => "emergency-reviewed",
             Kind::Reported => "reported",
             Kind::Exported => "exported",
         }
@@ -308,6 +320,8 @@ pub struct Record<'a> {
     pub source_event: Option<Cow<'a, str>>,
     /// How the person showed who they are, such as `password+totp`.
     pub sign_in: Option<Cow<'a, str>>,
+    /// The number of the emergency access that it is about, or that its person had on the resource.
+    pub emergency: Option<u64>,
     /// The program that acted on the person's behalf, and by which delegation of theirs: `ID:NAME:DELEGATION`.
     pub agent: Option<Cow<'a, str>>,
     /// The certificate by which a program signed in, or tried to.
@@ -350,6 +364,7 @@ impl Record<'_> {
             source: None,
             source_event: None,
             sign_in: None,
+            emergency: None,
             agent: None,
             certificate: None,
         }

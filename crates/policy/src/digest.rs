@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::pattern::Pattern;
-use crate::sources::{Course, Delegation, FactorRule, Lock, Locked, Person, Rule, Sources};
+use crate::sources::{
+    Course, Delegation, Emergencies, Emergency, FactorRule, Lock, Locked, Person, Rule, Sources,
+};
 use crate::vocabulary::{BUILTIN_TEXT, SCHEMA_TEXT};
 
 /// Says what the bytes below mean; changes when they do.
@@ -29,6 +31,7 @@ pub(crate) fn of(sources: &Sources<'_>) -> [u8; 32] {
     resources.dedup();
     hash.texts(resources.into_iter());
     hash.names(sources.purposes.iter().map(|purpose| &**purpose));
+    hash.emergencies(sources.emergencies);
     hash.training(sources);
     hash.delegations(sources.delegations);
     let mut bytes = [0; 32];
@@ -96,6 +99,20 @@ impl Hash {
             self.text(resource);
             self.count(usize::from(role.is_some()));
             self.text(role.unwrap_or_default());
+        }
+    }
+
+    fn emergencies(&mut self, emergencies: &Emergencies) {
+        self.names(emergencies.initiators.iter().map(String::as_str));
+        self.names(emergencies.resources.iter().map(String::as_str));
+        let mut taken: Vec<_> = emergencies.taken.iter().collect();
+        taken.sort_by_key(|emergency| emergency.number);
+        self.count(taken.len());
+        for Emergency { number, person, resource, until } in taken {
+            self.0.update(&number.to_be_bytes());
+            self.0.update(&person.0.to_be_bytes());
+            self.text(resource);
+            self.0.update(&until.0.to_be_bytes());
         }
     }
 

@@ -27,7 +27,7 @@ mod vocabulary;
 pub use pattern::{Pattern, PatternError};
 pub use snapshot::{Cell, Snapshot};
 pub use sources::{
-    CedarFile, Course, Delegation, Diagnostic, Due, FactorRule, Lock, Locked, Person, Place, Role, Rule,
-    Sources,
+    CedarFile, Course, Delegation, Diagnostic, Due, Emergencies, Emergency, FactorRule, Lock, Locked, Person,
+    Place, Role, Rule, Sources,
 };
 pub use training::Lesson;

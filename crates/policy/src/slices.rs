@@ -373,7 +373,7 @@ mod tests {
                             person.uid(),
                             action_uid(action).clone(),
                             target.uid(),
-                            vocabulary::circumstances(&now, &[]).unwrap(),
+                            vocabulary::circumstances(&now, &[], false).unwrap(),
                             Some(&vocabulary::SCHEMA),
                         ).unwrap();
                         let entities = Entities::from_entities([person.clone(), target.clone()], None).unwrap();

@@ -12,7 +12,7 @@ use model::{
 
 use crate::catalogue::{self, UNKNOWN_SCHEMA};
 use crate::slices::{self, Found, Slice, Slices};
-use crate::sources::{Delegation, Diagnostic, Sources};
+use crate::sources::{Delegation, Diagnostic, Emergencies, Sources};
 use crate::training::{self, Lesson};
 use crate::{cedar, digest, reason, roles, vocabulary};
 
@@ -31,6 +31,8 @@ pub struct Snapshot {
     purposes: Box<[Arc<str>]>,
     /// Those where a policy may forbid something of a relation, to whomever.
     forbidding: HashSet<Arc<str>>,
+    /// Who may take emergency access, and who has it.
+    emergencies: Emergencies,
     /// By whose leave agents act, by number.
     delegations: HashMap<u64, Delegation>,
     /// The moments, in seconds since 1970, from which decisions are others although nothing was changed.
@@ -38,7 +40,9 @@ pub struct Snapshot {
 }
 
 struct Member {
+    id: PersonId,
     name: Arc<str>,
+    roles: Box<[Arc<str>]>,
     disabled: bool,
     uid: EntityUid,
     /// The person alone: what a need names is added when it is asked.
@@ -95,7 +99,9 @@ impl Snapshot {
             let roles: HashSet<&Arc<str>> = person.roles.iter().collect();
             let entity = vocabulary::principal(person);
             let member = Member {
+                id: person.id,
                 name: Arc::clone(&person.name),
+                roles: person.roles.as_slice().into(),
                 disabled: person.disabled,
                 uid: entity.uid(),
                 entities: Entities::from_entities([entity], None)
@@ -117,6 +123,7 @@ impl Snapshot {
             resources: resources.collect(),
             purposes: sources.purposes.into(),
             forbidding,
+            emergencies: sources.emergencies.clone(),
             delegations: sources.delegations.iter().map(|one| (one.number, one.clone())).collect(),
             turns: sources
                 .dues
@@ -145,6 +152,30 @@ impl Snapshot {
     /// Returns the purposes that people may state, as the configuration orders them.
     pub fn purposes(&self) -> &[Arc<str>] {
         &self.purposes
+    }
+
+    /// Returns the number of the emergency access that a person has to a resource at that time; of several the last.
+    pub fn emergency(&self, person: PersonId, resource: &ResourceId, at: Micros) -> Option<u64> {
+        self.emergency_on(person, &resource.0, at)
+    }
+
+    fn emergency_on(&self, person: PersonId, resource: &str, at: Micros) -> Option<u64> {
+        let taken = self.emergencies.taken.iter();
+        let theirs = taken.filter(|taken| taken.person == person && taken.resource == resource);
+        theirs.filter(|taken| at < taken.until).map(|taken| taken.number).max()
+    }
+
+    /// Tells whether there is such a thing as emergency access, for anybody to anything.
+    pub fn offers_emergencies(&self) -> bool {
+        !self.emergencies.resources.is_empty() && !self.emergencies.initiators.is_empty()
+    }
+
+    /// Tells whether this person may take emergency access to the resource.
+    pub fn may_take_emergency(&self, person: PersonId, resource: &ResourceId) -> bool {
+        let initiates = |role: &Arc<str>| self.emergencies.initiators.iter().any(|known| **known == **role);
+        let member = self.people.get(&person).filter(|member| !member.disabled);
+        let offered = self.emergencies.resources.iter().any(|offered| **offered == *resource.0);
+        offered && member.is_some_and(|member| member.roles.iter().any(initiates))
     }
 
     /// Decides whether a person may do all that an operation needs; without needs, whether they may Connect.
@@ -398,7 +429,9 @@ impl<'a> Case<'a> {
             true => {
                 let overdue = member.overdue(seconds(context.at));
                 let missing: Vec<&str> = overdue.map(|lesson| &*lesson.course.name).collect();
-                vocabulary::circumstances(context, &missing)?
+                let uid = resource.uid();
+                let emergency = snapshot.emergency_on(member.id, uid.id().unescaped(), context.at);
+                vocabulary::circumstances(context, &missing, emergency.is_some())?
             }
             false => cedar_policy::Context::empty(),
         };

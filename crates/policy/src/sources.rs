@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use model::{PersonId, ResourceId};
+use model::{Micros, PersonId, ResourceId};
 
 use crate::Pattern;
 
@@ -26,12 +26,38 @@ pub struct Sources<'a> {
     pub classes: &'a [&'a str],
     /// The purposes that people may state.
     pub purposes: &'a [Arc<str>],
+    /// Who has emergency access, and who may take it.
+    pub emergencies: &'a Emergencies,
     /// What people must have learnt.
     pub courses: &'a [Course],
     /// Until when who has learnt what they must.
     pub dues: &'a [Due],
     /// By whose leave agents act.
     pub delegations: &'a [Delegation],
+}
+
+/// Emergency access: who may take it, and who has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Emergencies {
+    /// The roles whose people may take it.
+    pub initiators: Vec<String>,
+    /// The resources on which it may be taken.
+    pub resources: Vec<String>,
+    /// What was taken and is not over.
+    pub taken: Vec<Emergency>,
+}
+
+/// Emergency access that a person has to a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Emergency {
+    /// Its number.
+    pub number: u64,
+    /// Whose it is.
+    pub person: PersonId,
+    /// To what.
+    pub resource: String,
+    /// When it ends.
+    pub until: Micros,
 }
 
 /// Something that must be learnt, and again from time to time.

@@ -131,8 +131,12 @@ pub(crate) fn object(resource: &EntityUid, object: &Object) -> Option<Entity> {
     Some(entity(uid(kind, &name::id(resource_id, schema, Some(name))), attributes, parents))
 }
 
-/// Returns the circumstances as Cedar's context, with the courses that are overdue.
-pub(crate) fn circumstances(context: &Context, missing: &[&str]) -> Option<cedar_policy::Context> {
+/// Returns the circumstances as Cedar's context, with the courses that are overdue, and whether it is an emergency.
+pub(crate) fn circumstances(
+    context: &Context,
+    missing: &[&str],
+    emergency: bool,
+) -> Option<cedar_policy::Context> {
     let (at, hour, weekday) = calendar(context.at);
     let number = RestrictedExpression::new_long;
     let mut pairs = vec![
@@ -141,6 +145,7 @@ pub(crate) fn circumstances(context: &Context, missing: &[&str]) -> Option<cedar
         ("hour".to_owned(), number(hour)),
         ("weekday".to_owned(), number(weekday)),
         ("purpose".to_owned(), text(context.purpose.as_deref().unwrap_or_default())),
+        ("emergency".to_owned(), RestrictedExpression::new_bool(emergency)),
         ("training_valid".to_owned(), RestrictedExpression::new_bool(missing.is_empty())),
         ("training_missing".to_owned(), RestrictedExpression::new_set(missing.iter().map(|name| text(name)))),
     ];
@@ -239,7 +244,7 @@ mod tests {
                 factor_at,
             });
             for (context, missing) in contexts.iter().zip([&[][..], &["basics", "advanced"], &["basics"]]) {
-                let context = circumstances(context, missing).unwrap();
+                let context = circumstances(context, missing, missing.is_empty()).unwrap();
                 context.validate(&SCHEMA, action_uid(Action::Read)).unwrap();
             }
         }

@@ -135,7 +135,7 @@ impl Registry {
 
     /// Returns all agreements, the oldest first.
     pub async fn agreements(&self) -> Result<Vec<AgreementRow>, Error> {
-        let rows = sqlx::query("SELECT * FROM agreements ORDER BY id").fetch_all(&self.readers).await?;
+        let rows = sqlx::query("SELECT * FROM agreements ORDER BY id").fetch_all(&self.readers()).await?;
         rows.iter().map(agreement).collect()
     }
 
@@ -165,7 +165,7 @@ impl Registry {
 
     /// Returns the holds, also those that ended.
     pub async fn holds(&self) -> Result<Vec<HoldRow>, Error> {
-        let rows = sqlx::query("SELECT * FROM holds ORDER BY id").fetch_all(&self.readers).await?;
+        let rows = sqlx::query("SELECT * FROM holds ORDER BY id").fetch_all(&self.readers()).await?;
         rows.iter().map(hold).collect()
     }
 }

@@ -43,10 +43,10 @@ impl Registry {
     /// Writes a copy of the database, as of one moment, into a file that is new or empty. Others go on meanwhile.
     pub async fn copy_to(&self, path: &Path) -> Result<(), Error> {
         private_file(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
-        match &self.home {
+        match self.home() {
             Home::File(_) => {
                 let named = path.display().to_string();
-                sqlx::query("VACUUM INTO $1").bind(named).execute(&self.writer).await?;
+                sqlx::query("VACUUM INTO $1").bind(named).execute(&self.writer()).await?;
                 Ok(())
             }
             Home::Postgres(_) => self.copy_out(path).await,

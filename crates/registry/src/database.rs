@@ -5,16 +5,17 @@ use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use model::{Micros, PersonId};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
-use sqlx::{AnyConnection, ConnectOptions as _, Connection as _, Row};
+use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Row};
 
-use crate::Registry;
 use crate::error::Error;
 use crate::migrations::{Dialect, migrations};
 use crate::server::Server;
+use crate::{Pools, Registry};
 
 /// A transaction on either database.
 pub(crate) type Transaction = sqlx::Transaction<'static, sqlx::Any>;
@@ -70,7 +71,7 @@ impl Registry {
         let writer = pool(1, &WRITER_PRAGMAS).connect_with(file_options(path, "rw")?).await?;
         let readers = pool(READERS_MAX, &[]).connect_with(file_options(path, "ro")?).await?;
         first.close().await?;
-        Ok(Registry { writer, readers, home: Home::File(path.to_owned()), change: None })
+        Ok(Registry::of(Pools { writer, readers, home: Home::File(path.to_owned()) }))
     }
 
     /// Opens the database on a server, making its tables or bringing them up to date where needed. One program at a
@@ -84,7 +85,7 @@ impl Registry {
         alone.close().await?;
         let writer = pool(1, &[TAKE_REGISTRY]).connect_with(server.options(false)).await?;
         let readers = pool(READERS_MAX, &[]).connect_with(server.options(true)).await?;
-        Ok(Registry { writer, readers, home: Home::Postgres(server.clone()), change: None })
+        Ok(Registry::of(Pools { writer, readers, home: Home::Postgres(server.clone()) }))
     }
 
     /// Opens whichever it is.
@@ -96,14 +97,40 @@ impl Registry {
     }
 
     /// Returns where it is.
-    pub fn home(&self) -> &Home {
-        &self.home
+    pub fn home(&self) -> Home {
+        self.pools().home
+    }
+
+    fn of(pools: Pools) -> Registry {
+        Registry { pools: Arc::new(RwLock::new(pools)), change: None }
+    }
+
+    /// Returns the connections as they are now; they are cheap to clone.
+    fn pools(&self) -> Pools {
+        self.pools.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn writer(&self) -> AnyPool {
+        self.pools().writer
+    }
+
+    pub(crate) fn readers(&self) -> AnyPool {
+        self.pools().readers
+    }
+
+    /// Puts another registry in the place of this one, for all clones of this one, and returns what was there before. The
+    /// other one goes on too, as the same.
+    #[must_use]
+    pub fn replace(&self, other: &Registry) -> Registry {
+        let pools = other.pools();
+        let mut held = self.pools.write().unwrap_or_else(PoisonError::into_inner);
+        Registry::of(std::mem::replace(&mut held, pools))
     }
 
     /// Closes the database, after what is under way.
     pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
+        self.readers().close().await;
+        self.writer().close().await;
     }
 
     /// Returns the same registry, whose writes are the change of this number: the number is kept with what is written,
@@ -115,7 +142,7 @@ impl Registry {
 
     /// Returns the number of the last change; 0 where none was numbered.
     pub async fn change(&self) -> Result<u64, Error> {
-        let row = sqlx::query("SELECT number FROM changes WHERE one = 1").fetch_one(&self.readers).await?;
+        let row = sqlx::query("SELECT number FROM changes WHERE one = 1").fetch_one(&self.readers()).await?;
         Reader(&row).number("number")
     }
 
@@ -126,10 +153,11 @@ impl Registry {
 
     /// Begins a write. It takes the lock at once, so that what it reads stays true until it commits.
     pub(crate) async fn begin(&self) -> Result<Transaction, Error> {
-        let mut transaction = match &self.home {
-            Home::File(_) => self.writer.begin_with("BEGIN IMMEDIATE").await?,
+        let mut transaction = match self.home() {
+            Home::File(_) => self.writer().begin_with("BEGIN IMMEDIATE").await?,
             Home::Postgres(_) => {
-                let mut transaction = self.writer.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+                let mut transaction =
+                    self.writer().begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
                 // Also against whoever came past the lock of the connection, such as through a pooler.
                 let sql = "SELECT number FROM changes WHERE one = 1 FOR UPDATE";
                 sqlx::query(sql).fetch_one(&mut *transaction).await?;
@@ -145,10 +173,10 @@ impl Registry {
 
     /// Begins a read of one state of the database.
     pub(crate) async fn begin_read(&self) -> Result<Transaction, Error> {
-        Ok(match &self.home {
-            Home::File(_) => self.readers.begin().await?,
+        Ok(match self.home() {
+            Home::File(_) => self.readers().begin().await?,
             Home::Postgres(_) => {
-                self.readers.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?
+                self.readers().begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?
             }
         })
     }

@@ -68,6 +68,24 @@ pub enum Error {
         /// How many may be.
         max: usize,
     },
+    /// There is no emergency access of that number.
+    #[error("there is no such emergency access")]
+    UnknownEmergency,
+    /// Emergency access is not in a state for that.
+    #[error("emergency access {number} is not in a state for that")]
+    EmergencyState {
+        /// Its number.
+        number: u64,
+    },
+    /// The person has it already.
+    #[error("the person has emergency access to this resource already")]
+    EmergencyTaken,
+    /// Nobody reviews their own.
+    #[error("nobody reviews their own emergency access")]
+    OwnEmergency,
+    /// There is no exception of that number.
+    #[error("there is no such exception")]
+    UnknownException,
     /// The subject of the provider is another person.
     #[error("it is bound to another person already")]
     IdentityTaken,

@@ -22,7 +22,9 @@ mod copy;
 mod database;
 mod delegations;
 mod departures;
+mod emergencies;
 mod error;
+mod exceptions;
 mod factors;
 mod identities;
 mod locks;
@@ -37,6 +39,8 @@ mod sign_in;
 mod tokens;
 mod training;
 
+use std::sync::{Arc, RwLock};
+
 use sqlx::AnyPool;
 
 pub use access::{Closed, NewRequest, REQUESTS_PER_PERSON_MAX, RequestRow};
@@ -48,7 +52,9 @@ pub use campaigns::{
 pub use database::Home;
 pub use delegations::{DELEGATIONS_PER_AGENT_MAX, DelegationRow, NewDelegation};
 pub use departures::{DEPARTURES_SHOWN_MAX, DepartureRow, NewDeparture};
+pub use emergencies::{Emergency, Finding, Over, Review};
 pub use error::Error;
+pub use exceptions::{Exception, NewException, peek_change, peek_exceptions};
 pub use factors::{FactorUsed, FactorsRow, PASSKEYS_PER_PERSON_MAX, PasskeyRow};
 pub use locks::{LOCKS_MAX, LockRow, LockedRow, NewLock};
 pub use names::{NAME_BYTES_MAX, name_fits, role_fits};
@@ -61,12 +67,19 @@ pub use training::{CompletionRow, NewCompletion, Source, Training};
 /// also a bound on that work.
 pub const TOKENS_PER_PERSON_MAX: usize = 16;
 
-/// The control database, open. Clones share it.
+/// The connections to one database.
 #[derive(Clone, Debug)]
-pub struct Registry {
+struct Pools {
     writer: AnyPool,
     readers: AnyPool,
     home: Home,
+}
+
+/// The control database, open. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    /// Shared by all clones, and replaced for all of them together.
+    pools: Arc<RwLock<Pools>>,
     /// The change that writes through this handle are.
     change: Option<u64>,
 }

@@ -109,7 +109,7 @@ impl Registry {
     pub async fn locks_in_force(&self) -> Result<Vec<LockRow>, Error> {
         let sql = "SELECT number, kind, name, person, reason, placed_by, placed_at FROM locks \
                    WHERE lifted_at IS NULL ORDER BY number";
-        let rows = sqlx::query(sql).fetch_all(&self.readers).await?;
+        let rows = sqlx::query(sql).fetch_all(&self.readers()).await?;
         rows.iter().map(|row| lock_row(&Reader(row))).collect()
     }
 }

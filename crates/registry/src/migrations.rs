@@ -15,6 +15,8 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "agreements", include_str!("../migrations/0003_agreements.sql")),
     (4, "locks", include_str!("../migrations/0004_locks.sql")),
     (5, "access", include_str!("../migrations/0005_access.sql")),
+    (6, "emergencies", include_str!("../migrations/0006_emergencies.sql")),
+    (7, "exceptions", include_str!("../migrations/0007_exceptions.sql")),
     (8, "factors", include_str!("../migrations/0008_factors.sql")),
     (10, "departures", include_str!("../migrations/0010_departures.sql")),
     (11, "identities", include_str!("../migrations/0011_identities.sql")),

@@ -110,7 +110,7 @@ impl Registry {
     /// Returns whose sign-in is locked at that time, and until when.
     pub async fn locks(&self, at: Micros) -> Result<HashMap<PersonId, Micros>, Error> {
         let sql = "SELECT person, locked_until FROM failures WHERE locked_until > $1";
-        let rows = sqlx::query(sql).bind(time(at)).fetch_all(&self.readers).await?;
+        let rows = sqlx::query(sql).bind(time(at)).fetch_all(&self.readers()).await?;
         rows.iter()
             .map(|row| Ok((Reader(row).person("person")?, Reader(row).time("locked_until")?)))
             .collect()

@@ -72,7 +72,7 @@ impl Registry {
     pub async fn tokens(&self, person: PersonId, at: Micros) -> Result<Vec<TokenRow>, Error> {
         let sql = "SELECT id, person, digest, scram, issued_at, expires_at, revoked_at, sign_in, factor_at FROM tokens \
                    WHERE person = $1 AND revoked_at IS NULL AND expires_at > $2 ORDER BY expires_at DESC, id";
-        let rows = sqlx::query(sql).bind(id(person)).bind(time(at)).fetch_all(&self.readers).await?;
+        let rows = sqlx::query(sql).bind(id(person)).bind(time(at)).fetch_all(&self.readers()).await?;
         rows.iter().map(|row| token_row(&Reader(row))).collect()
     }
 
@@ -80,14 +80,14 @@ impl Registry {
     pub async fn token_holder(&self, token: [u8; 16]) -> Result<Option<String>, Error> {
         let sql = "SELECT people.name AS name FROM tokens JOIN people ON people.id = tokens.person \
                    WHERE tokens.id = $1 AND people.deleted_at IS NULL";
-        let row = sqlx::query(sql).bind(token.to_vec()).fetch_optional(&self.readers).await?;
+        let row = sqlx::query(sql).bind(token.to_vec()).fetch_optional(&self.readers()).await?;
         row.map(|row| Reader(&row).text("name")).transpose()
     }
 
     /// Returns the token with that id, whatever its state.
     pub async fn token(&self, token: [u8; 16]) -> Result<Option<TokenRow>, Error> {
         let sql = "SELECT id, person, digest, scram, issued_at, expires_at, revoked_at, sign_in, factor_at FROM tokens WHERE id = $1";
-        let row = sqlx::query(sql).bind(token.to_vec()).fetch_optional(&self.readers).await?;
+        let row = sqlx::query(sql).bind(token.to_vec()).fetch_optional(&self.readers()).await?;
         row.map(|row| token_row(&Reader(&row))).transpose()
     }
 }

@@ -7,6 +7,8 @@ mod it {
     mod database;
     mod departures;
     mod duty;
+    mod emergencies;
+    mod exceptions;
     mod factors;
     mod locks;
     mod people;

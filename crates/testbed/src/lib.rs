@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod alarms;
 pub mod bench;
 pub mod browser;
 pub mod bucket;

@@ -10,8 +10,8 @@ use aws_lc_rs::aead::RandomizedNonceKey;
 use aws_lc_rs::digest;
 use model::Record;
 use tlog::{
-    Bundle, Checkpoint, Hash, KeyChange, NoteVerifier, OfflineProof, SignedNote, Succession, Tile,
-    decode_bundle, leaf_hash,
+    Bundle, Checkpoint, Hash, KeyChange, NoteVerifier, OfflineProof, SignedNote, Succession, decode_bundle,
+    leaf_hash,
 };
 
 use crate::error::{DamageKind, Error};
@@ -21,11 +21,12 @@ use crate::keys::{
     seal_behind,
 };
 use crate::leaf::{Leaf, commitment};
+use crate::published::inclusion;
 use crate::read::Reader;
 use crate::record::{self, TooLarge};
 use crate::scan::{Scan, damage, segments};
 use crate::segment::segment_file;
-use crate::tree::{CHECKPOINT_FILE, read_bundle, read_tile, tree_file};
+use crate::tree::{CHECKPOINT_FILE, read_bundle, tree_file};
 
 /// What a sealed piece of a file is longer than what was sealed.
 pub const FILE_SEAL_BYTES: usize = NONCE_BYTES + TAG_BYTES;
@@ -396,11 +397,7 @@ impl Reader {
     /// # Errors
     /// When the entry is not below it, or a tile of the tree cannot be read.
     pub fn prove(&self, index: u64, note: &SignedNote, size: u64) -> Result<OfflineProof, Error> {
-        let read = |tile: Tile| -> std::io::Result<Vec<u8>> {
-            read_tile(self.disk(), tile)?.ok_or_else(|| std::io::ErrorKind::NotFound.into())
-        };
-        let bad = |_| Error::Damaged(damage("tree".to_owned(), None, Some(index), DamageKind::Tile));
-        let hashes = tlog::prove_inclusion(index, size, &read).map_err(bad)?;
+        let hashes = inclusion(self.disk(), index, size)?;
         Ok(OfflineProof { index, hashes, extra: None, checkpoint: note.clone() })
     }
 }

@@ -346,8 +346,8 @@ pub fn sign_text(disk: &dyn Disk, root: &RootKey, text: String) -> Result<String
         return Err(Error::Option { name: "text", problem: "its first line must hold a space" });
     }
     let verifier = read_verifier(disk)?;
-    let signer = Keys::new(root, verifier.name()).checkpoint_signer(disk)?;
-    let note = SignedNote::sign(text, &[&signer]);
+    let signers = Keys::new(root, verifier.name()).checkpoint_signers(disk)?;
+    let note = SignedNote::sign(text, &signers.iter().collect::<Vec<_>>());
     let note = note.map_err(|_| Error::Option { name: "text", problem: "it is not the text of a note" })?;
     Ok(note.to_string())
 }

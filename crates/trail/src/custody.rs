@@ -16,7 +16,6 @@ use crate::keys::{
     CHECKPOINT_KEY_FILE, Class, Key, Keys, NONCE_BYTES, class_of_file, month_of, next_generation, open_in,
     period_of, seal_behind, wrapping_of,
 };
-use crate::signers::changes_count;
 
 /// What a key's file is called while it waits for its root key.
 const NEXT: &str = ".next";
@@ -47,13 +46,8 @@ impl Trail {
         let core = &self.handle.core;
         let month = month_of(core.now());
         let mut rows = rows(&*core.disk, &core.keys)?;
-        let signs = changes_count(&*core.disk)?;
         for row in &mut rows {
             let class = match row.class {
-                "checkpoint" => {
-                    row.current = row.generation == signs;
-                    continue;
-                }
                 "record" => Class::Record,
                 "literal" => Class::Literal,
                 _ => continue,

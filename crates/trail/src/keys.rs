@@ -207,6 +207,20 @@ impl Keys {
         self.class(disk, Class::Checkpoint, number).and_then(|seed| self.signer(&seed))
     }
 
+    /// Reads the checkpoint keys that sign now: the one in force, and the one before while it is kept.
+    pub(crate) fn checkpoint_signers(&self, disk: &dyn Disk) -> Result<Vec<NoteSigner>, Error> {
+        let number = changes_count(disk)?;
+        let mut signers = vec![self.checkpoint_signer_of(disk, generation(number))?];
+        if let Some(before) = number.checked_sub(1) {
+            match self.checkpoint_signer_of(disk, generation(before)) {
+                Ok(signer) => signers.push(signer),
+                Err(Error::Damaged(damage)) if damage.kind == DamageKind::Missing => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(signers)
+    }
+
     /// Makes a further checkpoint key, which nothing names yet.
     pub(crate) fn create_signer(&self, disk: &dyn Disk, number: u32) -> Result<NoteSigner, Error> {
         self.create(disk, Class::Checkpoint, number).and_then(|seed| self.signer(&seed))

@@ -110,7 +110,7 @@ impl Published {
     /// # Errors
     /// When `old` is above `new`, or a tile is missing.
     pub fn prove_consistency(&self, old: u64, new: u64) -> Result<Vec<Hash>, Error> {
-        tlog::prove_consistency(old, new, &|tile| self.tile(tile)).map_err(unproven)
+        tlog::prove_consistency(old, new, &|tile| whole_tile(&*self.disk, tile)).map_err(unproven)
     }
 
     /// Returns the proof that an entry is in the log, up to the newest checkpoint that witnesses signed, or else to the
@@ -125,7 +125,7 @@ impl Published {
             None => self.checkpoint()?,
         };
         let size = checkpoint.size();
-        let hashes = tlog::prove_inclusion(index, size, &|tile| self.tile(tile)).map_err(unproven)?;
+        let hashes = inclusion(&*self.disk, index, size)?;
         let extra = Some(self.leaf(index, size)?);
         Ok(OfflineProof { index, hashes, extra, checkpoint: note })
     }
@@ -140,10 +140,6 @@ impl Published {
         let bytes = bytes.ok_or_else(|| bad(DamageKind::Missing))?;
         let at = usize::try_from(index % 256).unwrap_or(usize::MAX).saturating_mul(LEAF_BYTES + 2) + 2;
         bytes.get(at..at + LEAF_BYTES).map(<[u8]>::to_vec).ok_or_else(|| bad(DamageKind::Bundle))
-    }
-
-    fn tile(&self, tile: Tile) -> io::Result<Vec<u8>> {
-        read_tile(&*self.disk, tile)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     }
 
     fn read(&self, file: &str) -> Result<Option<SignedCheckpoint>, Error> {
@@ -162,6 +158,15 @@ impl Published {
             .open_note(&*self.disk, note)
             .map_err(|_| Error::Damaged(damage(file.to_owned(), None, None, DamageKind::Checkpoint)))
     }
+}
+
+/// Returns the hashes that lead from an entry to the root of a tree of this size.
+pub(crate) fn inclusion(disk: &dyn Disk, index: u64, size: u64) -> Result<Vec<Hash>, Error> {
+    tlog::prove_inclusion(index, size, &|tile| whole_tile(disk, tile)).map_err(unproven)
+}
+
+fn whole_tile(disk: &dyn Disk, tile: Tile) -> io::Result<Vec<u8>> {
+    read_tile(disk, tile)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
 }
 
 fn unproven(error: tlog::ReadError<io::Error>) -> Error {

@@ -210,8 +210,8 @@ impl Reader {
     /// # Errors
     /// When the key cannot be read, or the facts cannot stand in a note.
     pub fn sign_export(&self, facts: &str) -> Result<String, Error> {
-        let signer = self.keys.checkpoint_signer(&*self.disk)?;
-        let note = SignedNote::sign(crate::statement::text(facts), &[&signer]);
+        let signers = self.keys.checkpoint_signers(&*self.disk)?;
+        let note = SignedNote::sign(crate::statement::text(facts), &signers.iter().collect::<Vec<_>>());
         let problem = "they cannot stand in a signed note";
         note.map(|note| note.to_string()).map_err(|_| Error::Option { name: "facts", problem })
     }

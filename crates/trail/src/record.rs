@@ -18,7 +18,7 @@ const VERSION_1: u8 = 1;
 const VERSION_2: u8 = 2;
 /// With purposes, and with what other systems told.
 const VERSION_3: u8 = 3;
-/// With how somebody signed in, with the certificates of programs, and with agents.
+/// With how somebody signed in, with emergencies, the certificates of programs, and agents.
 const VERSION_4: u8 = 4;
 /// The longest record. A statement text or sealed parameters of many megabytes must fit, an endless one not.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
@@ -111,6 +111,7 @@ mod field {
     pub(super) const SOURCE_EVENT: u64 = 37;
     pub(super) const SIGN_IN: u64 = 38;
     pub(super) const AGENT: u64 = 39;
+    pub(super) const EMERGENCY: u64 = 40;
     pub(super) const CERTIFICATE: u64 = 41;
 }
 
@@ -207,6 +208,7 @@ fn write(record: &Record<'_>, out: &mut Vec<u8>) {
     text(out, field::SOURCE_EVENT, record.source_event.as_deref());
     text(out, field::SIGN_IN, record.sign_in.as_deref());
     text(out, field::AGENT, record.agent.as_deref());
+    number(out, field::EMERGENCY, record.emergency);
     if let Some(CertificateId(id)) = record.certificate {
         varint(out, field::CERTIFICATE);
         out.extend_from_slice(&id);
@@ -227,8 +229,10 @@ fn version(record: &Record<'_>) -> u8 {
 }
 
 fn has_fields_of_version_4(record: &Record<'_>) -> bool {
-    let Record { sign_in, certificate, agent, .. } = record;
-    sign_in.is_some() || certificate.is_some() || agent.is_some()
+    let Record { kind, sign_in, emergency, certificate, agent, .. } = record;
+    let of_emergencies =
+        matches!(kind, Kind::EmergencyBegun | Kind::EmergencyEnded | Kind::EmergencyReviewed);
+    of_emergencies || sign_in.is_some() || emergency.is_some() || certificate.is_some() || agent.is_some()
 }
 
 fn kind_is_of_version_3(kind: Kind) -> bool {
@@ -394,6 +398,7 @@ fn read_field(record: &mut Record<'static>, number: u64, input: &mut Input<'_>) 
         field::SOURCE => record.source = Some(input.text(number, name)?),
         field::SOURCE_EVENT => record.source_event = Some(input.text(number, name)?),
         field::SIGN_IN => record.sign_in = Some(input.text(number, name)?),
+        field::EMERGENCY => record.emergency = Some(input.varint()?),
         field::AGENT => record.agent = Some(input.text(number, name)?),
         field::CERTIFICATE => record.certificate = Some(CertificateId(input.array()?)),
         _ => return Err(DecodeError::Field(number)),

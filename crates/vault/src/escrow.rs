@@ -254,7 +254,7 @@ mod tests {
     fn what_was_altered_does_not_open() {
         let root = RootKey::new([7; 32]);
         let text = Escrow::seal(&root, "gw1", &secrets(&[FIRST])).expect("sealed").to_string();
-        for (from, to) in [("node gw1", "node gw2"), (" t=3 ", " t=2 "), ("key ", "key 0")] {
+        for (from, to) in [("node gw1", "node gw2"), (" t=3 ", " t=2 "), ("\nkey ", "\nkey 0")] {
             let altered: Escrow = text.replacen(from, to, 1).parse().expect("of the form");
             assert_eq!(altered.open(&secrets(&[FIRST])).err(), Some(EscrowError::Closed), "{to}");
         }

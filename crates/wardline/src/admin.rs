@@ -16,6 +16,8 @@ use model::{Micros, PersonId, Record, Secret};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
+use crate::changes::breakglass::{Act, ByCodeView, DrilledView, EmergencyView, SheetView, TimelineView};
+use crate::changes::exceptions::{self, ExceptionView};
 pub(crate) use accounts::{AccountAsk, AccountView, AgentAsk, AgentReply, DelegationView};
 pub(crate) use policy::{PolicyAsk, PolicyView};
 pub(crate) use recertify::{
@@ -166,6 +168,10 @@ pub(crate) enum Request {
     AccessRevoke { number: u64, reason: String },
     /// List requests and grants.
     AccessList { also_closed: bool },
+    /// Something about emergency access.
+    BreakGlass { act: Act },
+    /// Something about the register of exceptions.
+    Exception { act: exceptions::Act },
     /// What people must learn, and did.
     Training(TrainingAsk),
     /// Campaigns in which people look at the rights of others.
@@ -184,6 +190,8 @@ pub(crate) enum Request {
     KeyRotate {},
     /// Let another key sign checkpoints.
     KeyRotateCheckpoint { overlap_days: u32 },
+    /// Entries, for an account that cannot read the trail itself.
+    Entries { asked: AskedEntries },
     /// The root key is sealed for the day when its file is lost.
     KeyEscrow { key_id: String, custodians: u8 },
     /// Keep entries beyond their time.
@@ -318,6 +326,18 @@ pub(crate) enum Reply {
     Locks(Vec<LockView>),
     /// Requests and grants.
     Requests(Vec<RequestView>),
+    /// Emergency access.
+    Emergencies(Vec<EmergencyView>),
+    /// What was done under emergency access.
+    Timeline(Box<TimelineView>),
+    /// Emergency access by a sealed code, and the token that goes with it.
+    ByCode(Box<ByCodeView>),
+    /// Sealed codes.
+    Sheet(SheetView),
+    /// What a drill of emergency access showed.
+    Drilled(Box<DrilledView>),
+    /// Exceptions, and protections without one.
+    Exceptions(Vec<ExceptionView>),
     /// About training.
     Training(TrainingReply),
     /// About campaigns.
@@ -342,6 +362,8 @@ pub(crate) enum Reply {
     Rights(RightsView),
     /// Keys.
     Keys(Vec<KeyView>),
+    /// Entries as they are shown, one a text; and whether there were more than an answer takes.
+    Entries { lines: Vec<String>, more: bool },
     /// Another key signs.
     KeyChanged(KeyChangeView),
     /// Holds.
@@ -372,6 +394,43 @@ pub(crate) struct KeyView {
     pub(crate) generation: u32,
     pub(crate) id: String,
     pub(crate) current: bool,
+}
+
+/// Which entries are asked for.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AskedEntries {
+    /// This one; otherwise the last ones.
+    pub(crate) index: Option<u64>,
+    pub(crate) count: u32,
+    pub(crate) person: Option<String>,
+    pub(crate) resource: Option<String>,
+    /// The name of a kind.
+    pub(crate) kind: Option<String>,
+    /// With literals and identifiers, which takes another right.
+    pub(crate) sealed: bool,
+    pub(crate) json: bool,
+}
+
+impl AskedEntries {
+    /// Returns what is recorded of it.
+    pub(crate) fn words(&self) -> String {
+        let mut words = match self.index {
+            Some(index) => format!("show {index}"),
+            None => format!("tail {}", self.count),
+        };
+        let filters = [("person", &self.person), ("resource", &self.resource), ("kind", &self.kind)];
+        for (name, value) in filters {
+            if let Some(value) = value {
+                words.push_str(&format!(" {name} {value}"));
+            }
+        }
+        words.push_str(", over the operators' socket");
+        if self.sealed {
+            words.push_str(", sealed values opened");
+        }
+        words
+    }
 }
 
 /// A change of the key that signs checkpoints.

@@ -8,7 +8,10 @@ mod access;
 mod accounts;
 mod agents;
 pub(crate) mod arrivals;
+pub(crate) mod breakglass;
 mod directory;
+pub(crate) mod entries;
+pub(crate) mod exceptions;
 mod factors;
 mod fill;
 pub(crate) mod leavers;
@@ -60,11 +63,13 @@ pub(crate) struct Change<'a> {
     pub(crate) what: String,
     /// Its number, where it is one of the registry and about to be made.
     pub(crate) number: Option<u64>,
+    /// The emergency access that it is about.
+    pub(crate) emergency: Option<u64>,
 }
 
 impl<'a> Change<'a> {
     pub(crate) fn new(actor: &'a Actor, command: &'static str, what: String) -> Change<'a> {
-        Change { actor, command, what, number: None }
+        Change { actor, command, what, number: None, emergency: None }
     }
 }
 
@@ -127,6 +132,7 @@ impl Node {
             Request::KeyRotateCheckpoint { overlap_days } => {
                 self.key_rotate_checkpoint(actor, overlap_days).await
             }
+            Request::Entries { asked } => self.entries(actor, asked).await,
             Request::KeyEscrow { key_id, custodians } => self.key_escrow(actor, &key_id, custodians).await,
             Request::HoldAdd { hold } => self.hold_add(actor, hold).await,
             Request::HoldList {} => self.hold_list().await,
@@ -165,6 +171,8 @@ impl Node {
                 self.access_close(actor, number, Closed::Revoked, &reason).await
             }
             Request::AccessList { also_closed } => self.access_list(also_closed).await,
+            Request::BreakGlass { act } => self.break_glass(actor, act).await,
+            Request::Exception { act } => self.exception_act(actor, act).await,
             Request::SurveyBegin { resource, what } => self.survey_begin(actor, &resource, what).await,
             Request::SurveyEnd { resource, what, rows, failed } => {
                 self.survey_end(actor, &resource, what, rows, failed).await
@@ -636,15 +644,26 @@ impl Node {
         record.command = Some(change.command.into());
         record.detail = Some(detail(&change.what));
         record.operation = change.number.map(OperationId);
+        record.emergency = change.emergency;
         record
     }
 
-    /// Refuses what depends on a registry that is not the one the trail knows.
+    /// Refuses what depends on a registry that is not the one the trail knows, or that is gone.
     fn check_standing(&self, request: &Request) -> Result<(), Refusal> {
+        if self.emergency_mode.is_in_force() && !breakglass::goes_on(request) {
+            self.without_registry(request, || self.refused_in_emergency_mode())?;
+        }
         let Standing::Older { registry, trail } = self.standing() else { return Ok(()) };
+        self.without_registry(request, || older_registry(&self.registry.home(), registry, trail))
+    }
+
+    /// Refuses what needs the registry.
+    #[expect(clippy::too_many_lines, reason = "a flat match: each request and whether it takes the registry")]
+    fn without_registry(&self, request: &Request, refusal: impl FnOnce() -> Refusal) -> Result<(), Refusal> {
         match request {
             // These are about the trail, the vault and the resources.
             Request::TrailView { .. }
+            | Request::Entries { .. }
             | Request::ExportFile { .. }
             | Request::InboundAdd { .. }
             | Request::InboundRemove { .. }
@@ -711,8 +730,10 @@ impl Node {
             | Request::AccessWithdraw { .. }
             | Request::AccessRevoke { .. }
             | Request::AccessList { .. }
+            | Request::BreakGlass { .. }
+            | Request::Exception { .. }
             | Request::Explain { .. }
-            | Request::AccessMatrix { .. } => Err(older_registry(self.registry.home(), registry, trail)),
+            | Request::AccessMatrix { .. } => Err(refusal()),
         }
     }
 }
@@ -720,6 +741,7 @@ impl Node {
 /// Tells whether a request changes something that another one looks at.
 fn waits_for_turn(request: &Request) -> bool {
     match request {
+        Request::BreakGlass { act } => breakglass::waits_for_turn(act),
         Request::Training(ask) => ask.changes(),
         Request::Recertify(ask) => ask.changes(),
         Request::Account(ask) => ask.changes(),
@@ -738,6 +760,7 @@ fn is_looked_at(request: &Request) -> bool {
             | Request::UserFactors { .. }
             | Request::AccessMatrix { .. }
             | Request::TrailView { .. }
+            | Request::Entries { .. }
             | Request::ExportFile { .. }
             | Request::InboundList {}
             | Request::ArchiveManifest { .. }
@@ -761,6 +784,7 @@ fn is_looked_at(request: &Request) -> bool {
             | Request::HoldList {}
             | Request::RetentionPlan {}
             | Request::Agreements {}
+            | Request::Exception { act: exceptions::Act::List {} }
     )
 }
 

@@ -25,7 +25,8 @@ Examples:
   wardline serve                         starts the gateway
   wardline trail tail -f                 follows what is being accessed
 
-Exit codes: 0 done, 1 refused or damage found, 2 could not run, 3 the trail failed.")]
+Exit codes: 0 done, 1 refused or damage found, 2 could not run, 3 the trail failed, 4 a protection is switched off without
+an exception.")]
 pub(crate) struct Cli {
     /// Configuration file
     #[arg(long, global = true, value_name = "FILE", default_value = "wardline.toml")]
@@ -112,6 +113,12 @@ pub(crate) enum Command {
     /// Who may do what
     #[command(subcommand)]
     Access(Access),
+    /// Emergency access: taken, told to others, over by itself, reviewed
+    #[command(subcommand)]
+    BreakGlass(crate::commands::breakglass::BreakGlass),
+    /// Protections that are switched off, and why that is allowed
+    #[command(subcommand)]
+    Exception(crate::commands::exception::ExceptionCommand),
     /// Programs that sign in by themselves
     #[command(subcommand)]
     Workload(crate::commands::workload::WorkloadCommand),
@@ -164,7 +171,7 @@ Examples:
   wardline --config new.toml check --json
   wardline check --fields
 
-Exit codes: 0 it would start, 1 it would not.")]
+Exit codes: 0 it would start, 1 it would not, 4 it would, and a protection is switched off without an exception.")]
 pub(crate) struct Check {
     /// Write JSON
     #[arg(long)]
@@ -506,7 +513,7 @@ Examples:
     },
 }
 
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Filter {
     /// Only entries of this login name
     #[arg(long, value_name = "NAME")]
@@ -542,6 +549,9 @@ pub(crate) enum KindName {
     AdminChange,
     Incident,
     TrailViewed,
+    EmergencyBegun,
+    EmergencyEnded,
+    EmergencyReviewed,
     Reported,
     Exported,
 }

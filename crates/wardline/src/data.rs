@@ -102,6 +102,16 @@ impl DataFolder {
         self.path.join("vault.json")
     }
 
+    /// Copies of the registry, and what stands for it while it is gone.
+    pub(crate) fn emergency(&self) -> PathBuf {
+        self.path.join("emergency")
+    }
+
+    /// Digests of the sealed codes of emergency access.
+    pub(crate) fn codes(&self) -> PathBuf {
+        self.path.join("break-glass.json")
+    }
+
     /// Who may report events, with their tokens' digests.
     pub(crate) fn inbound(&self) -> PathBuf {
         self.path.join("inbound.json")

@@ -27,6 +27,11 @@ pub(crate) struct Exports {
 }
 
 impl Exports {
+    /// Takes followers that run already.
+    pub(crate) fn of(stop: watch::Sender<bool>, threads: Vec<JoinHandle<()>>) -> Exports {
+        Exports { stop, threads }
+    }
+
     /// Starts to hand over to every receiver of the configuration.
     pub(crate) fn start(node: &Arc<Node>, config: &Config) -> anyhow::Result<Exports> {
         let (stop, stopped) = watch::channel(false);

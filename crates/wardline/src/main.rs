@@ -12,10 +12,13 @@ mod backup;
 mod changes;
 mod cli;
 mod clock;
+mod codes;
 mod commands;
 mod config;
 mod control;
 mod data;
+mod emergency;
+mod exceptions;
 mod exports;
 mod gate;
 mod hashing;
@@ -26,6 +29,7 @@ mod ldap;
 mod leavers;
 mod logging;
 mod node;
+mod notify;
 mod oidc;
 mod operators;
 mod output;
@@ -58,6 +62,8 @@ const EXIT_REFUSED: u8 = 1;
 const EXIT_CANNOT_RUN: u8 = 2;
 /// The trail failed while serving: nothing may be done that cannot be recorded.
 const EXIT_TRAIL_FAILED: u8 = 3;
+/// It would start, or was shown; but a protection is switched off without an exception.
+const EXIT_RED: u8 = 4;
 
 fn main() -> ExitCode {
     // Asked of the words themselves, because what cannot be parsed is to be told in the same form.

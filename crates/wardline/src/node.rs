@@ -17,7 +17,10 @@ use model::{Kind, Micros, OperationId, PersonId, Record, ResourceId};
 use parking_lot::Mutex;
 use phi::operator::KeyId;
 use phi::{Class, Keys};
-use policy::{Delegation, Due, Lock as PolicyLock, Locked, Person, Role, Rule, Snapshot, Sources};
+use policy::{
+    Delegation, Due, Emergencies, Emergency, Lock as PolicyLock, Locked, Person, Role, Rule, Snapshot,
+    Sources,
+};
 use registry::{
     AccountKind, DelegationRow, Details, Home, LockRow, LockedRow, PersonRow, Registry, RequestRow, Training,
 };
@@ -29,6 +32,7 @@ use crate::accounts::Uses;
 use crate::admin::{Actor, Refusal};
 use crate::config::Config;
 use crate::data::{DataFolder, Lock};
+use crate::emergency::mode::Mode;
 use crate::hashing::Hashing;
 use crate::keep::{self, Begin, Kept};
 use crate::oidc::Oidc;
@@ -94,6 +98,10 @@ pub(crate) struct Node {
     pub(crate) held_change: AtomicU64,
     /// How many entries were durable when the last change was last repeated in the trail.
     repeated_at: AtomicU64,
+    /// Whether the registry is gone, and its last copy stands for it.
+    pub(crate) emergency_mode: Mode,
+    /// Where the registry is, also while it is gone.
+    pub(crate) home: Home,
     /// One change at a time: what is checked before the record is still true after it.
     pub(crate) turn: tokio::sync::Mutex<()>,
     /// When accounts were last used.
@@ -123,7 +131,8 @@ impl Node {
             Some(server) => Home::Postgres(server),
             None => Home::File(folder.registry()),
         };
-        let registry = Registry::open_at(&home).await.with_context(|| format!("the registry {home}"))?;
+        let opened = crate::emergency::mode::open(&config, &home).await;
+        let (registry, emergency_mode) = opened.with_context(|| format!("the registry {home}"))?;
         let subjects = Subjects::read(&registry).await?;
         let snapshot = compile(&config, &subjects, version_after(0))?;
         let keys = Keys::derive(&root, KeyId::new(PHI_KEYS).expect("from 1 to 99"));
@@ -142,6 +151,8 @@ impl Node {
             last_change: AtomicU64::new(held.max(known.admitted)),
             held_change: AtomicU64::new(held),
             repeated_at: AtomicU64::new(0),
+            emergency_mode,
+            home,
             salts: Salts::new(&root),
             browsers: Browsers::default(),
             approvals: Approvals::default(),
@@ -284,7 +295,12 @@ impl Node {
 
     /// Puts the people as they are now, under this configuration, into force.
     pub(crate) async fn publish(&self, config: &Config) -> Result<(), Refusal> {
-        let subjects = Subjects::read(&self.registry).await.map_err(|error| Refusal::because(&error))?;
+        let mut subjects = Subjects::read(&self.registry).await.map_err(|error| Refusal::because(&error))?;
+        if self.emergency_mode.is_over() {
+            // Nobody is known any more.
+            subjects =
+                Subjects { people: Vec::new(), grants: Vec::new(), emergencies: Vec::new(), ..subjects };
+        }
         let version = version_after(self.policy.load().version());
         let (snapshot, kept) =
             compile_kept(config, &subjects, version).map_err(|error| Refusal::new(error.to_string()))?;
@@ -357,25 +373,78 @@ pub(crate) struct Subjects {
     locks: Vec<LockRow>,
     /// In force when they were read.
     grants: Vec<RequestRow>,
+    /// Emergency access in force then.
+    emergencies: Vec<registry::Emergency>,
     training: Training,
     accounts: HashMap<PersonId, Details>,
     delegations: Vec<DelegationRow>,
 }
 
+/// A role that somebody has on one resource for a time: by a grant, or by emergency access.
+#[derive(Debug)]
+struct Given {
+    /// What its own role is called in the policy: a name with a dot cannot be given to people.
+    name: String,
+    person: PersonId,
+    role: String,
+    resource: String,
+    /// What it was asked for; emergency access holds for whatever purpose.
+    purpose: Option<String>,
+    /// From when on its rules do not hold any more, whether or not somebody has ended it.
+    until: Option<Micros>,
+}
+
+impl Given {
+    fn by_grant(grant: &RequestRow) -> Given {
+        Given {
+            name: format!("grant.{}", grant.number),
+            person: grant.person,
+            role: grant.role.clone(),
+            resource: grant.resource.clone(),
+            purpose: Some(grant.purpose.clone()),
+            until: None,
+        }
+    }
+
+    fn by_emergency(emergency: &registry::Emergency) -> Given {
+        Given {
+            name: format!("emergency.{}", emergency.number),
+            person: emergency.person,
+            role: emergency.role.clone(),
+            resource: emergency.resource.clone(),
+            purpose: None,
+            until: emergency.taken.map(|(_, until)| until),
+        }
+    }
+}
+
+fn taken(emergency: &registry::Emergency) -> Option<Emergency> {
+    let (_, until) = emergency.taken?;
+    let (person, resource) = (emergency.person, emergency.resource.clone());
+    Some(Emergency { number: emergency.number, person, resource, until })
+}
+
 impl Subjects {
     /// Reads them as they are now.
     pub(crate) async fn read(registry: &Registry) -> Result<Subjects, registry::Error> {
-        let mut grants = registry.access_requests(false).await?;
         let now = now();
+        let mut grants = registry.access_requests(false).await?;
+        let mut emergencies = registry.emergencies(false).await?;
+        emergencies.retain(|emergency| emergency.is_in_force(now));
         grants.retain(|grant| grant.is_in_force(now));
         Ok(Subjects {
             people: registry.people().await?,
             locks: registry.locks_in_force().await?,
             grants,
+            emergencies,
             training: registry.training().await?,
             accounts: registry.account_details().await?,
             delegations: registry.delegations(false).await?,
         })
+    }
+
+    fn granted(&self) -> Granted<'_> {
+        Granted { grants: &self.grants, emergencies: &self.emergencies }
     }
 
     /// Returns the locks as policy sees them.
@@ -426,13 +495,13 @@ impl Subjects {
 /// Compiles the policy of a configuration for these people and locks.
 pub(crate) fn compile(config: &Config, subjects: &Subjects, version: u64) -> anyhow::Result<Snapshot> {
     let terms = subjects.terms(config, now());
-    compile_with(config, &subjects.people, &subjects.grants, &subjects.locks(), &terms, version)
+    compile_with(config, &subjects.people, subjects.granted(), &subjects.locks(), &terms, version)
 }
 
 /// The same, and what it was made from, to be kept.
 fn compile_kept(config: &Config, subjects: &Subjects, version: u64) -> anyhow::Result<(Snapshot, Vec<u8>)> {
     let terms = subjects.terms(config, now());
-    with_sources(config, &subjects.people, &subjects.grants, &subjects.locks(), &terms, |sources| {
+    with_sources(config, &subjects.people, subjects.granted(), &subjects.locks(), &terms, |sources| {
         Ok((compile_sources(sources, version)?, past::Kept::of(sources).to_bytes()?))
     })
 }
@@ -444,43 +513,64 @@ pub(crate) struct Terms {
     pub(crate) delegations: Vec<Delegation>,
 }
 
-/// Returns a grant as a role of its own: what the role it is of allows, on its resource alone and, where purposes are
-/// stated, for its purpose alone. Denials and permits name it as `role.grant.N`; a name with a dot cannot be given to people.
-fn granted_role(config: &Config, grant: &RequestRow) -> Option<Role> {
-    let role = config.roles.iter().find(|role| role.name == grant.role)?;
-    let rules = role.rules.iter().filter(|rule| rule.resource == "*" || rule.resource == grant.resource);
+/// Returns what is given as a role of its own: what the role it is of allows, on its resource alone and, where purposes are
+/// stated, for its purpose alone. Denials and permits name it as `role.grant.N` or `role.emergency.N`.
+fn granted_role(config: &Config, given: &Given) -> Option<Role> {
+    let role = config.roles.iter().find(|role| role.name == given.role)?;
+    let rules = role.rules.iter().filter(|rule| rule.resource == "*" || rule.resource == given.resource);
+    // Whole seconds: never longer than it was given for.
+    let end = given.until.map(|until| i64::try_from(until.0 / 1_000_000).unwrap_or(i64::MAX));
     let rules = rules.filter_map(|rule| {
-        let purposes = match config.purposes.is_empty() {
-            true => Vec::new(),
+        let purposes = match &given.purpose {
+            None => rule.purposes.clone(),
+            Some(_) if config.purposes.is_empty() => Vec::new(),
             // A purpose that is no longer on the list is nobody's: the rule then allows nothing.
-            false if !config.purposes.iter().any(|known| **known == *grant.purpose) => return None,
-            false if rule.purposes.is_empty() || rule.purposes.contains(&grant.purpose) => {
-                vec![grant.purpose.clone()]
+            Some(purpose) if !config.purposes.iter().any(|known| **known == **purpose) => return None,
+            Some(purpose) if rule.purposes.is_empty() || rule.purposes.contains(purpose) => {
+                vec![purpose.clone()]
             }
-            false => return None,
+            Some(_) => return None,
         };
-        Some(Rule { resource: grant.resource.clone(), purposes, ..rule.clone() })
+        let until = rule.until.into_iter().chain(end).min();
+        Some(Rule { resource: given.resource.clone(), purposes, until, ..rule.clone() })
     });
     let rules = rules.collect();
-    config.resources.contains_key(&grant.resource).then(|| Role {
-        name: format!("grant.{}", grant.number),
+    config.resources.contains_key(&given.resource).then(|| Role {
+        name: given.name.clone(),
         rules,
         place: role.place.clone(),
     })
 }
 
-/// The same for given grants and locks.
+/// What people have for a time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Granted<'a> {
+    pub(crate) grants: &'a [RequestRow],
+    pub(crate) emergencies: &'a [registry::Emergency],
+}
+
+/// Returns who may take emergency access, and who has it.
+fn emergencies(config: &Config, had: &[registry::Emergency]) -> Emergencies {
+    let configured = config.emergency.break_glass.as_ref();
+    Emergencies {
+        initiators: configured.map(|glass| glass.initiators.clone()).unwrap_or_default(),
+        resources: configured.map(|glass| glass.resources.clone()).unwrap_or_default(),
+        taken: had.iter().filter_map(taken).collect(),
+    }
+}
+
+/// The same for what is given, and locks.
 ///
 /// A role that somebody holds and nobody defines any more grants nothing; it must not stop a reload that removes it.
 pub(crate) fn compile_with(
     config: &Config,
     people: &[PersonRow],
-    grants: &[RequestRow],
+    granted: Granted<'_>,
     locks: &[PolicyLock],
     terms: &Terms,
     version: u64,
 ) -> anyhow::Result<Snapshot> {
-    with_sources(config, people, grants, locks, terms, |sources| compile_sources(sources, version))
+    with_sources(config, people, granted, locks, terms, |sources| compile_sources(sources, version))
 }
 
 fn compile_sources(sources: &Sources<'_>, version: u64) -> anyhow::Result<Snapshot> {
@@ -494,7 +584,7 @@ fn compile_sources(sources: &Sources<'_>, version: u64) -> anyhow::Result<Snapsh
 fn with_sources<T>(
     config: &Config,
     people: &[PersonRow],
-    grants: &[RequestRow],
+    granted: Granted<'_>,
     locks: &[PolicyLock],
     terms: &Terms,
     make: impl FnOnce(&Sources<'_>) -> T,
@@ -503,10 +593,12 @@ fn with_sources<T>(
     // A lock on a role is on whoever has it by a grant, too: their role has another name here.
     let locked =
         |role: &str| locks.iter().any(|lock| matches!(&lock.what, Locked::Role(name) if name == role));
-    let given = grants
+    let all = granted.grants.iter().map(Given::by_grant);
+    let all: Vec<Given> = all.chain(granted.emergencies.iter().map(Given::by_emergency)).collect();
+    let given = all
         .iter()
-        .filter(|grant| !locked(&grant.role))
-        .filter_map(|grant| Some((grant.person, granted_role(config, grant)?)));
+        .filter(|given| !locked(&given.role))
+        .filter_map(|given| Some((given.person, granted_role(config, given)?)));
     let given: Vec<(PersonId, Role)> = given.collect();
     let roles: Vec<Role> =
         config.roles.iter().cloned().chain(given.iter().map(|(_, role)| role.clone())).collect();
@@ -530,7 +622,7 @@ fn with_sources<T>(
     let resources: Vec<ResourceId> = config.resource_ids();
     let classes = Class::ALL.map(Class::name);
     let courses: Vec<_> = config.courses.iter().map(|(name, course)| course.of_policy(name)).collect();
-    let renamed = grants.iter().map(|grant| (grant.role.as_str(), format!("grant.{}", grant.number)));
+    let renamed = all.iter().map(|given| (given.role.as_str(), given.name.clone()));
     let factors = config.factor_rules(&renamed.collect::<Vec<_>>());
     let sources = Sources {
         factors: &factors,
@@ -541,6 +633,7 @@ fn with_sources<T>(
         resources: &resources,
         classes: &classes,
         purposes: &config.purposes,
+        emergencies: &emergencies(config, granted.emergencies),
         courses: &courses,
         dues: &terms.dues,
         delegations: &terms.delegations,

@@ -10,7 +10,10 @@ use std::path::PathBuf;
 use identity::Means;
 use model::{Action, Kind, Outcome, Phase, Record, Verdict};
 
-use crate::admin::{ActingPerson, Actor, AgentAsk, Claim, RecertifyAsk, Refusal, Reply, Request, RightsView};
+use crate::admin::{
+    ActingPerson, Actor, AgentAsk, AskedEntries, Claim, RecertifyAsk, Refusal, Reply, Request, RightsView,
+};
+use crate::changes::{breakglass, exceptions};
 use crate::node::{DETAIL_BYTES_MAX, Node};
 use crate::output;
 use crate::standing::Standing;
@@ -97,6 +100,7 @@ struct Needed {
 }
 
 /// Says what a request takes. A new request does not compile until somebody decided that.
+#[expect(clippy::too_many_lines, reason = "a flat match: each request and what it takes")]
 fn needed(request: &Request) -> Needed {
     use Right::{Admin, Approver, Auditor, KeyAdmin, PrivacyOfficer, Trainer};
     let (rights, action): (&[&[Right]], Action) = match request {
@@ -143,6 +147,8 @@ fn needed(request: &Request) -> Needed {
         Request::AccessList { .. } => {
             (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review)
         }
+        Request::BreakGlass { act } => breakglass::needed(act),
+        Request::Exception { act } => exceptions::needed(act),
         Request::Training(ask) if ask.changes() => (&[&[Trainer, Admin]], Action::Administer),
         Request::Training(_) => (&[&[Trainer, Admin, Auditor, PrivacyOfficer, Approver]], Action::Review),
         // A reviewer need hold nothing; that it is the one who was named is checked where it is done.
@@ -181,8 +187,12 @@ fn needed(request: &Request) -> Needed {
         | Request::AccessMatrix { .. }
         | Request::SessionList {}
         | Request::LockList {} => (&[&[Admin, Auditor, KeyAdmin, PrivacyOfficer, Approver]], Action::Review),
-        Request::TrailView { sealed: false, .. } => (&[&[Auditor]], Action::Review),
-        Request::TrailView { sealed: true, .. } => (&[&[Auditor], &[PrivacyOfficer]], Action::Review),
+        Request::TrailView { sealed: false, .. }
+        | Request::Entries { asked: AskedEntries { sealed: false, .. } } => (&[&[Auditor]], Action::Review),
+        Request::TrailView { sealed: true, .. }
+        | Request::Entries { asked: AskedEntries { sealed: true, .. } } => {
+            (&[&[Auditor], &[PrivacyOfficer]], Action::Review)
+        }
     };
     Needed { rights, action }
 }
@@ -194,9 +204,11 @@ pub(crate) fn needed_in_words(request: &Request) -> String {
 }
 
 /// Says what somebody wants to do, for the entry that they may not.
+#[expect(clippy::too_many_lines, reason = "a flat match: each request and what it is called")]
 fn what(request: &Request) -> (Kind, &'static str, String) {
     let change = |command: &'static str| (Kind::AdminChange, command, command.to_owned());
     match request {
+        Request::Entries { asked } => (Kind::TrailViewed, "trail", asked.words()),
         Request::TrailView { what, .. } => (Kind::TrailViewed, "trail", what.clone()),
         Request::ExportFile { what, .. } => (Kind::Exported, "export file", what.clone()),
         Request::InboundAdd { source } => named("inbound add", source),
@@ -228,6 +240,8 @@ fn what(request: &Request) -> (Kind, &'static str, String) {
         Request::AccessWithdraw { .. } => change("access withdraw"),
         Request::AccessRevoke { .. } => change("access revoke"),
         Request::AccessList { .. } => change("access list"),
+        Request::BreakGlass { act } => breakglass::what(act),
+        Request::Exception { act } => exceptions::what(act),
         Request::Training(ask) => change(ask.command()),
         Request::Recertify(ask) => change(ask.command()),
         Request::Account(ask) => change(ask.command()),

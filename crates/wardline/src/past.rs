@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use model::{Object, PersonId, ResourceId};
+use model::{Micros, Object, PersonId, ResourceId};
 use phi::Class;
 use policy::{
-    CedarFile, Course, Delegation, Due, FactorRule, Lock, Locked, Person, Place, Role, Rule, Snapshot,
-    Sources,
+    CedarFile, Course, Delegation, Due, Emergencies, Emergency, FactorRule, Lock, Locked, Person, Place,
+    Role, Rule, Snapshot, Sources,
 };
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,16 @@ pub(crate) struct Kept {
     courses: Vec<KeptCourse>,
     dues: Vec<(String, String, i64)>,
     delegations: Vec<KeptDelegation>,
+    #[serde(default)]
+    emergencies: KeptEmergencies,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct KeptEmergencies {
+    initiators: Vec<String>,
+    resources: Vec<String>,
+    /// Number, person, resource, end.
+    taken: Vec<(u64, String, String, u64)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -98,6 +108,29 @@ struct KeptDelegation {
     until: i64,
 }
 
+fn kept_emergencies(emergencies: &Emergencies) -> KeptEmergencies {
+    let taken = emergencies.taken.iter();
+    KeptEmergencies {
+        initiators: emergencies.initiators.clone(),
+        resources: emergencies.resources.clone(),
+        taken: taken
+            .map(|one| (one.number, one.person.to_string(), one.resource.clone(), one.until.0))
+            .collect(),
+    }
+}
+
+fn emergencies(kept: &KeptEmergencies) -> anyhow::Result<Emergencies> {
+    let taken = kept.taken.iter().map(|(number, person, resource, until)| {
+        let (number, until, resource) = (*number, Micros(*until), resource.clone());
+        anyhow::Ok(Emergency { number, person: id(person)?, resource, until })
+    });
+    Ok(Emergencies {
+        initiators: kept.initiators.clone(),
+        resources: kept.resources.clone(),
+        taken: taken.collect::<Result<_, _>>()?,
+    })
+}
+
 impl Kept {
     /// Takes down what a policy is made from.
     pub(crate) fn of(sources: &Sources<'_>) -> Kept {
@@ -148,6 +181,7 @@ impl Kept {
                     until: one.until,
                 })
                 .collect(),
+            emergencies: kept_emergencies(sources.emergencies),
         }
     }
 
@@ -225,6 +259,7 @@ impl Kept {
             courses: &courses.collect::<Vec<_>>(),
             dues: &dues.collect::<Result<Vec<_>, _>>()?,
             delegations: &delegations.collect::<Result<Vec<_>, _>>()?,
+            emergencies: &emergencies(&self.emergencies)?,
         };
         Snapshot::compile(&sources, version).map_err(|faults| {
             let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
@@ -381,6 +416,16 @@ mod tests {
                 Lock { number: 4, what: Locked::Address("10.0.0.0/8".to_owned()) },
             ],
             resources: &[ResourceId("hospital".into())],
+            emergencies: &Emergencies {
+                initiators: vec!["nurse".to_owned()],
+                resources: vec!["hospital".to_owned()],
+                taken: vec![Emergency {
+                    number: 3,
+                    person: PersonId(1),
+                    resource: "hospital".to_owned(),
+                    until: Micros(9),
+                }],
+            },
             classes: &Class::ALL.map(Class::name),
             purposes: &["research".into()],
             courses: &[Course {

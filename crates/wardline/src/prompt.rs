@@ -45,6 +45,21 @@ pub(crate) fn known_password(from_standard_input: bool, whose: &str) -> anyhow::
     if from_standard_input { from_stdin() } else { ask(&format!("Password for {whose}: ")) }
 }
 
+/// Returns the two halves of a sealed code: asked one after the other, or the first two lines of standard input.
+pub(crate) fn two_halves() -> anyhow::Result<[Secret; 2]> {
+    if io::stdin().is_terminal() {
+        return Ok([ask("First half of the code: ")?, ask("Second half of the code: ")?]);
+    }
+    let mut text = Zeroizing::new(String::new());
+    io::stdin().lock().take(LINE_BYTES_MAX).read_to_string(&mut text).context("reading the code")?;
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let halves = [lines.next(), lines.next()];
+    let [Some(first), Some(second)] = halves else {
+        bail!("standard input holds no two lines with the halves of a code")
+    };
+    Ok([first, second].map(|half| Secret::new(half.to_owned())))
+}
+
 /// Tells whether somebody can be asked.
 pub(crate) fn is_terminal() -> bool {
     io::stdin().is_terminal()

@@ -147,6 +147,7 @@ pub(crate) fn json(entry: &Entry, opened: Option<&Opened>) -> Value {
     }
     put("source", record.source.as_ref().map(|source| json!(source)));
     put("source_event", record.source_event.as_ref().map(|event| json!(event)));
+    put("emergency", record.emergency.map(|number| json!(number)));
     put("agent", record.agent.as_ref().map(|agent| json!(agent)));
     put("sign_in", record.sign_in.as_ref().map(|how| json!(how)));
     put("certificate", record.certificate.map(|id| json!(id.to_string())));
@@ -185,6 +186,7 @@ pub(crate) fn text(entry: &Entry, opened: Option<&Opened>, paint: Paint) -> Stri
     line("resource", resource(record));
     line("agent", record.agent.as_ref().map(|agent| printable(agent)));
     line("purpose", record.purpose.as_ref().map(|purpose| printable(purpose)));
+    line("emergency", record.emergency.map(|number| number.to_string()));
     line("command", record.command.as_ref().map(|command| printable(command)));
     line("statement", record.statement.as_ref().map(|statement| printable(statement)));
     line("values", values(record, opened));
@@ -245,6 +247,9 @@ fn title(kind: Kind) -> &'static str {
         Kind::AdminChange => "change by an administrator",
         Kind::Incident => "INCIDENT",
         Kind::TrailViewed => "trail read",
+        Kind::EmergencyBegun => "EMERGENCY ACCESS",
+        Kind::EmergencyEnded => "emergency access is over",
+        Kind::EmergencyReviewed => "emergency access reviewed",
         Kind::Reported => "access, as another system reported it",
         Kind::Exported => "handed over",
     }

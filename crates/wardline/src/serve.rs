@@ -30,7 +30,10 @@ use crate::keep::{self, Begin};
 use crate::node::Node;
 use crate::standing::Standing;
 use crate::web::Web;
-use crate::{EXIT_TRAIL_FAILED, clock, ldap, leavers, logging, output, reload, rotation, tls, witness};
+use crate::{
+    EXIT_TRAIL_FAILED, clock, emergency, exceptions, ldap, leavers, logging, notify, output, reload,
+    rotation, tls, witness,
+};
 
 /// Sessions get their error within this, after the trail failed.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -134,7 +137,7 @@ async fn check_registry(node: &Node, accepted: Option<&str>) -> anyhow::Result<(
             node.accept_older_registry(&Actor::ourselves(), reason).await
         }
         (Standing::Older { registry, trail }, None) => {
-            Err(older_registry(node.registry.home(), registry, trail).into())
+            Err(older_registry(&node.registry.home(), registry, trail).into())
         }
     }
 }
@@ -147,6 +150,7 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     let config = node.config.load_full();
     warn_of_missing_credentials(node, &config);
     let exports = Exports::start(node, &config)?;
+    let notices = notify::start(node, &config)?;
     let inbound = Inbound::start(node, &config).await?;
     let web = Web::start(node, &config).await?;
     let workers = Workers::start(std::thread::available_parallelism().map_or(1, Into::into))?;
@@ -156,8 +160,10 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     let repeats = repeat_changes(node);
     let watches = [
         expire_access(node),
+        emergency::start(node),
+        emergency::mode::start(node),
+        exceptions::start(node),
         ldap::start(node),
-        leavers::start(node),
         keep_time(node),
         rotation::start(node),
         leavers::start(node),
@@ -180,6 +186,7 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
     control.close();
     let code = finish(end, node, listener, config.drain_timeout).await;
     exports.stop().await;
+    notices.stop().await;
     tokio::task::spawn_blocking(move || workers.stop()).await?;
     code
 }

@@ -11,7 +11,7 @@ use identity::token::{self, StoredToken, TokenId};
 use identity::totp::Sealer;
 use identity::{Account, Factor, Failures, Proof, Reason, Rules, ScramSignIn, recovery};
 use model::{Micros, PersonId, Secret, Shown};
-use registry::{AccountRow, FactorUsed, FactorsRow, FailuresRow, SignIn, TokenRow, Wanted};
+use registry::{AccountRow, FactorUsed, FactorsRow, FailuresRow, SignIn, TokenRow, Verifiers, Wanted};
 use tokio::time::Instant;
 
 use crate::node::Node;
@@ -219,8 +219,14 @@ impl Node {
         name: &str,
         wanted: Wanted,
     ) -> Result<(Option<Account>, Vec<StoredToken>), Reason> {
-        let SignIn { account, tokens } =
+        let SignIn { mut account, mut tokens } =
             self.registry.sign_in(name, wanted).await.map_err(|error| unavailable(&error))?;
+        let closed = !self.config.load().emergency.mode.sign_in;
+        if let Some(since) = self.emergency_mode.since().filter(|_| closed) {
+            // What was given since then was given for sealed codes.
+            tokens.retain(|token| token.issued_at >= since);
+            account.iter_mut().for_each(|account| account.verifiers = Verifiers::default());
+        }
         let account = account.map(self::account).transpose()?;
         let tokens = tokens.into_iter().map(stored_token).collect::<Result<_, _>>()?;
         Ok((account, tokens))
@@ -228,7 +234,7 @@ impl Node {
 }
 
 /// Holds a failure back until the moment at which all failures are answered.
-pub(crate) async fn answer_together<T>(began: Instant, verdict: Result<T, Reason>) -> Result<T, Reason> {
+pub(crate) async fn answer_together<T, E>(began: Instant, verdict: Result<T, E>) -> Result<T, E> {
     if verdict.is_err() {
         let spent = began.elapsed().as_nanos() / FAILURE_ANSWER.as_nanos();
         let steps = u32::try_from(spent + 1).unwrap_or(u32::MAX);

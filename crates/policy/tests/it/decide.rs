@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use model::{Action, Context, Micros, Need, PersonId};
-use policy::{Locked, Rule, Snapshot};
+use model::{Action, Context, Micros, Need, PersonId, ResourceId};
+use policy::{Emergencies, Emergency, Locked, Rule, Snapshot};
 
 use crate::world::{
-    World, check, check_at, context, need, patterns, principal, read, resource, rule, shown, unmask,
+    MONDAY, World, check, check_at, context, need, patterns, principal, read, resource, rule, shown, unmask,
 };
 
 fn nurse() -> Rule {
@@ -622,4 +622,49 @@ fn a_rule_names_configured_purposes_only() {
         crate::world::lines(&faults),
         "wardline.toml:2:1: role `study` names the purpose `marketing`, which is not configured"
     );
+}
+
+#[test]
+fn an_emergency_is_a_circumstance_of_one_person_on_one_resource_until_its_end() {
+    let text = r#"@id("in-an-emergency")
+        permit (principal, action == Action::"Read", resource in Resource::"hospital") when { context.emergency };"#;
+    let taken = |number, until| Emergency {
+        number,
+        person: PersonId(1),
+        resource: "hospital".to_owned(),
+        until: Micros(MONDAY.0 + until),
+    };
+    let mut world = World::new()
+        .role("nurse", &[read("lab", &["*"])])
+        .person("ann", &["nurse"])
+        .person("ben", &[])
+        .cedar(text);
+    world.emergencies = Emergencies {
+        initiators: vec!["nurse".to_owned()],
+        resources: vec!["hospital".to_owned()],
+        taken: vec![taken(7, 2), taken(8, 1)],
+    };
+    let snapshot = world.snapshot();
+    let (hospital, lab) = (ResourceId("hospital".into()), ResourceId("lab".into()));
+    let at = |after| Micros(MONDAY.0 + after);
+    for (person, resource, after, number) in [
+        (1, &hospital, 0, Some(8)),
+        (1, &hospital, 1, Some(7)),
+        (1, &hospital, 2, None),
+        (1, &lab, 0, None),
+        (2, &hospital, 0, None),
+    ] {
+        assert_eq!(snapshot.emergency(PersonId(person), resource, at(after)), number, "{person} {after}");
+    }
+    check(&snapshot, 1, "Read public.notes", "allow in-an-emergency");
+    check(&snapshot, 2, "Read public.notes", "deny");
+    let over = Context { at: at(2), ..context() };
+    check_at(&snapshot, 1, "hospital", "Read public.notes", &over, "deny");
+    let may = |person, resource| snapshot.may_take_emergency(PersonId(person), resource);
+    assert_eq!(
+        [may(1, &hospital), may(1, &lab), may(2, &hospital), may(3, &hospital)],
+        [true, false, false, false]
+    );
+    assert!(snapshot.offers_emergencies() && !World::new().snapshot().offers_emergencies());
+    assert_ne!(snapshot.digest(), World { emergencies: Emergencies::default(), ..world }.snapshot().digest());
 }

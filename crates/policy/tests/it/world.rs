@@ -6,8 +6,8 @@ use model::{
     Action, Context, Decision, Micros, Need, Object, PersonId, Principal, ResourceId, Shown, Verdict,
 };
 use policy::{
-    CedarFile, Course, Delegation, Diagnostic, Due, FactorRule, Lock, Locked, Pattern, Person, Place, Role,
-    Rule, Snapshot, Sources,
+    CedarFile, Course, Delegation, Diagnostic, Due, Emergencies, FactorRule, Lock, Locked, Pattern, Person,
+    Place, Role, Rule, Snapshot, Sources,
 };
 
 /// The classes of protected values that there are.
@@ -27,6 +27,7 @@ pub(crate) struct World {
     pub(crate) locks: Vec<Lock>,
     pub(crate) factors: Vec<FactorRule>,
     pub(crate) resources: Vec<ResourceId>,
+    pub(crate) emergencies: Emergencies,
     pub(crate) courses: Vec<Course>,
     pub(crate) dues: Vec<Due>,
     pub(crate) delegations: Vec<Delegation>,
@@ -43,6 +44,7 @@ impl World {
             locks: Vec::new(),
             factors: Vec::new(),
             resources,
+            emergencies: Emergencies::default(),
             courses: Vec::new(),
             dues: Vec::new(),
             delegations: Vec::new(),
@@ -94,6 +96,7 @@ impl World {
             resources: &self.resources,
             classes: CLASSES,
             purposes: &PURPOSES.map(Arc::from),
+            emergencies: &self.emergencies,
             courses: &self.courses,
             dues: &self.dues,
             delegations: &self.delegations,

@@ -60,7 +60,7 @@ async fn what_was_written_is_there_after_opening_again_and_only_one_program_has_
     registry.close().await;
     let again = Registry::open_at(&Home::Postgres(server.clone())).await.unwrap();
     assert_eq!(again.people().await.unwrap(), before);
-    assert_eq!(again.home(), &Home::Postgres(server));
+    assert_eq!(again.home(), Home::Postgres(server));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

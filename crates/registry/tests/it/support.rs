@@ -32,13 +32,13 @@ impl Opened {
     /// The same opened again, by the only program that has it.
     pub(super) async fn again(&self) -> Registry {
         self.registry.close().await;
-        Registry::open_at(self.registry.home()).await.unwrap()
+        Registry::open_at(&self.registry.home()).await.unwrap()
     }
 
     /// As another program, where two may be at it.
     pub(super) async fn beside(&self) -> Registry {
         match self.registry.home() {
-            Home::File(path) => Registry::open(path).await.unwrap(),
+            Home::File(path) => Registry::open(&path).await.unwrap(),
             Home::Postgres(_) => self.registry.clone(),
         }
     }

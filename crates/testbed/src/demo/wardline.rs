@@ -39,7 +39,13 @@ impl Wardline {
             self.done(&["init", "--node", node], None)?;
         }
         std::fs::write(self.file(), toml).context("cannot write wardline.toml")?;
-        self.done(&["check"], None).map(|_| ())
+        // It may start although a protection is switched off without an exception.
+        let output = self.output(&["check"], None)?;
+        if !matches!(output.status.code(), Some(0 | 4)) {
+            let said = [output.stdout, output.stderr].concat();
+            bail!("`wardline check` ended with {}: {}", output.status, String::from_utf8_lossy(&said));
+        }
+        Ok(())
     }
 
     /// Puts the credential of a resource into the vault.

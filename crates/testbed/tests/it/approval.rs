@@ -57,7 +57,7 @@ pub(crate) fn gateway(cluster: &Cluster, port: u16) -> Gateway {
         .toml(&format!(
             "[web]\naddress = \"127.0.0.1:{port}\"\nurl = \"https://localhost:{port}\"\n\
              tls = {{ certificate = \"listener.crt\", key = \"listener.key\" }}\n\
-             [sign_in]\napproval = \"browser\"\nsecond_factor = \"required\"\napproval_timeout_s = 100\n\
+             [sign_in]\napproval = \"browser\"\nsecond_factor = \"required\"\napproval_timeout_s = 600\n\
              [resource.hospital.phi.columns]\n\"public.patients.ssn\" = {{ class = \"ssn\" }}"
         ))
         .person("ann", &["nurse"])
@@ -143,7 +143,7 @@ fn a_session_waits_for_its_person_in_the_browser() {
     let output =
         command.args(["-X", "-A", "-t", "-c", "select count(*) from patients"]).output().expect("psql");
     assert_eq!(stage::out(&output), "200", "{}", stage::err(&output));
-    signed_out(&https, &cookie, &token.to_owned());
+    signed_out(&https, &cookie, token);
     let _ = answer;
 }
 

@@ -8,6 +8,8 @@
 mod access;
 #[path = "conformance/duty.rs"]
 mod duty;
+#[path = "conformance/emergency.rs"]
+mod emergency;
 #[path = "conformance/factors.rs"]
 mod factors;
 #[path = "conformance/handover.rs"]

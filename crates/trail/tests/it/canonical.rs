@@ -70,7 +70,7 @@ fn patients() -> impl Strategy<Value = Option<Patients<'static>>> {
 prop_compose! {
     fn any_record()(
         record in what(), verdict in prop::option::of(prop::sample::select(vec![Verdict::Allow, Verdict::Deny])),
-        policies in prop::collection::vec(any::<String>(), 0..4), numbers in prop::array::uniform4(any::<Option<u64>>()),
+        policies in prop::collection::vec(any::<String>(), 0..4), numbers in prop::array::uniform5(any::<Option<u64>>()),
         outcome in outcome(), patients in patients(), unresolved in any::<Option<u64>>(),
         columns in prop::array::uniform2(prop::collection::vec(any::<String>(), 0..3)),
         purpose in any::<Option<String>>(),
@@ -87,7 +87,7 @@ prop_compose! {
         [record.masked, record.unmasked] = columns.map(|list| list.into_iter().map(Into::into).collect());
         record.verdict = verdict;
         record.policies = policies.into_iter().map(Into::into).collect();
-        [record.policy_version, record.rows, record.bytes, record.duration_us] = numbers;
+        [record.policy_version, record.rows, record.bytes, record.duration_us, record.emergency] = numbers;
         record.outcome = outcome;
         record
     }
@@ -148,6 +148,11 @@ fn refusals_say_what_is_wrong() {
     let base = [3, 1, 3, 2, 0, 0, 0, 0, 0, 0, 0, 0];
     assert_eq!(decode(&base), Err(DecodeError::Version(3)));
     assert_eq!(decode(&[&base[..], &[36, 1, b'a']].concat()).unwrap().source.as_deref(), Some("a"));
+    let base = [4, 1, 3, 2, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(decode(&base), Err(DecodeError::Version(4)));
+    assert_eq!(decode(&[&base[..], &[40, 7]].concat()).unwrap().emergency, Some(7));
+    let begun = [3, 1, 42, 2, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(decode(&begun), Err(DecodeError::Version(3)));
     let reported = [1, 1, 50, 2, 0, 0, 0, 0, 0, 0, 0, 0];
     assert_eq!(decode(&reported), Err(DecodeError::Version(1)));
     let base = [2, 1, 3, 2, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -202,7 +207,7 @@ fn the_documented_vectors_hold() {
     }
 }
 
-fn vector_records() -> [(&'static str, Record<'static>); 9] {
+fn vector_records() -> [(&'static str, Record<'static>); 10] {
     let at = Micros(1_795_428_000_000_000);
     let mut refused = Record::new(Kind::SignIn, at);
     refused.person_name = Some("nurse.joy".into());
@@ -225,6 +230,9 @@ fn vector_records() -> [(&'static str, Record<'static>); 9] {
     signed_in.person_name = Some("nurse.joy".into());
     signed_in.outcome = Some(Outcome::Completed);
     signed_in.sign_in = Some("password+totp".into());
+    let mut emergency = Record::new(Kind::EmergencyBegun, at);
+    emergency.person_name = Some("nurse.joy".into());
+    emergency.emergency = Some(3);
     let mut program = Record::new(Kind::SignIn, at);
     program.person_name = Some("workload:billing".into());
     program.outcome = Some(Outcome::Completed);
@@ -242,6 +250,7 @@ fn vector_records() -> [(&'static str, Record<'static>); 9] {
         ("read for a purpose", purpose),
         ("reported", reported),
         ("sign-in with two factors", signed_in),
+        ("emergency begun", emergency),
         ("sign-in by certificate", program),
         ("sign-in of an agent", agent),
     ]

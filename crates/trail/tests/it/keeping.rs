@@ -151,6 +151,25 @@ fn power_cuts_while_sealing_lose_nothing_and_leave_no_half_object() {
 }
 
 #[test]
+fn what_is_not_archived_is_not_dropped() {
+    let (disk, shelf) = (MemoryDisk::default(), MemoryDisk::default());
+    let store = store_on(&shelf);
+    let trail = open_with(&disk, &store).unwrap();
+    fill(&trail, 1, 45);
+    let sealed = seal_all(&trail, &*store);
+    let second = &sealed[1];
+    for (below, dropped) in [(0, 0), (second.first, 1), (second.first + second.count - 1, 0), (u64::MAX, 2)] {
+        while Reader::open_on(Arc::new(disk.clone()), &root()).unwrap().durable_at_least().unwrap()
+            < trail.durable()
+        {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(trail.drop_sealed_below(&*store, 1, below).unwrap(), dropped, "below {below}");
+    }
+    trail.close().unwrap();
+}
+
+#[test]
 fn a_full_store_is_told_and_tried_again() {
     let (disk, shelf) = (MemoryDisk::default(), MemoryDisk::default());
     let store = store_on(&shelf);

@@ -74,7 +74,7 @@ pub(crate) enum Answered {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum RecertifyReply {
     Campaigns(Vec<CampaignView>),
-    Campaign(CampaignReport),
+    Campaign(Box<CampaignReport>),
     /// The report as bytes of JSON, and the signed text about them.
     Signed {
         json: String,

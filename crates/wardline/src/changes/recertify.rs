@@ -52,7 +52,7 @@ impl Node {
             RecertifyAsk::List {} => self.campaign_list().await,
             RecertifyAsk::Show { campaign } => {
                 let report = self.campaign_report(campaign).await?;
-                Ok(Reply::Recertify(RecertifyReply::Campaign(report)))
+                Ok(Reply::Recertify(RecertifyReply::Campaign(report.into())))
             }
             RecertifyAsk::Decide { campaign, items, verdict, reason } => {
                 self.campaign_decide(actor, command, campaign, &items, &verdict, &reason).await
@@ -70,7 +70,7 @@ impl Node {
         let what = format!("{}, {} rights", change.what, new.rights.len());
         let (change, registry) = self.admitted_numbered(Change { what, ..change }).await?;
         let number = self.done(&change, registry.start_campaign(&new, self.now()).await).await?;
-        Ok(Reply::Recertify(RecertifyReply::Campaign(self.campaign_report(number).await?)))
+        Ok(Reply::Recertify(RecertifyReply::Campaign(self.campaign_report(number).await?.into())))
     }
 
     /// Makes the list of rights, each with somebody who looks at it.
@@ -156,7 +156,7 @@ impl Node {
             self.publish(&self.config.load_full()).await?;
         }
         self.close_decided(campaign).await?;
-        Ok(Reply::Recertify(RecertifyReply::Campaign(self.campaign_report(campaign).await?)))
+        Ok(Reply::Recertify(RecertifyReply::Campaign(self.campaign_report(campaign).await?.into())))
     }
 
     /// Returns the rights, if this person may decide about all of them.

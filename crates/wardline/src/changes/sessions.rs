@@ -202,10 +202,9 @@ fn known<'a>(noun: &str, name: &str, all: impl Iterator<Item = &'a str> + Clone)
 /// Refuses what is no address or range, by asking the policy language that will have to understand it.
 fn check_range(config: &Config, range: &str) -> Result<(), Refusal> {
     let lock = policy::Lock { number: 1, what: policy::Locked::Address(range.to_owned()) };
-    crate::node::compile_with(config, &[], &[], &[lock], &crate::node::Terms::default(), 0).map(drop).map_err(
-        |_| {
-            Refusal::new(format!("{} is no address or range", quoted(range)))
-                .help("write an address such as `10.1.2.3` or a range such as `10.1.2.0/24`")
-        },
-    )
+    let nobody = (crate::node::Granted::default(), crate::node::Terms::default());
+    crate::node::compile_with(config, &[], nobody.0, &[lock], &nobody.1, 0).map(drop).map_err(|_| {
+        Refusal::new(format!("{} is no address or range", quoted(range)))
+            .help("write an address such as `10.1.2.3` or a range such as `10.1.2.0/24`")
+    })
 }

@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use serde::Serialize;
 use vault::Vault;
 
-use crate::EXIT_REFUSED;
 use crate::admin::{AccountAsk, AccountView, Reply, Request};
 use crate::backup::drill;
 use crate::cli::Check;
 use crate::config::{Certificate, Config, FIELDS, Problem, Problems, Severity, StorePlace};
 use crate::data::DataFolder;
 use crate::node::{load_root_key, now};
-use crate::{control, keep, output, tls, upstream};
+use crate::{EXIT_RED, EXIT_REFUSED};
+use crate::{control, exceptions, keep, output, tls, upstream};
 
 #[derive(Debug, Serialize)]
 struct Report<'a> {
@@ -34,8 +34,15 @@ pub(crate) fn run(file: &Path, arguments: &Check) -> anyhow::Result<ExitCode> {
         problems.0.extend(surroundings(config));
         problems.sort();
     }
+    let red = loaded.config.as_ref().map(without_exception).unwrap_or_default();
+    let is_red = !red.is_empty();
+    problems.0.extend(red);
     report(&problems, arguments.json)?;
-    Ok(if problems.fatal() { ExitCode::from(EXIT_REFUSED) } else { ExitCode::SUCCESS })
+    Ok(match (problems.fatal(), is_red) {
+        (true, _) => ExitCode::from(EXIT_REFUSED),
+        (false, true) => ExitCode::from(EXIT_RED),
+        (false, false) => ExitCode::SUCCESS,
+    })
 }
 
 /// Looks at what the configuration refers to beyond its own text: certificates, data folder, credentials.
@@ -85,6 +92,26 @@ fn surroundings(config: &Config) -> Vec<Problem> {
         problems.extend(accounts(config, &folder));
     }
     problems
+}
+
+/// Looks for protections that are switched off without an exception on file.
+fn without_exception(config: &Config) -> Vec<Problem> {
+    let path = DataFolder::at(&config.data).registry();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let exceptions = match (runtime, path.exists()) {
+        (Ok(runtime), true) => runtime.block_on(registry::peek_exceptions(&path)).unwrap_or_else(|error| {
+            tracing::debug!(%error, "the register of exceptions cannot be read");
+            Vec::new()
+        }),
+        (Ok(_) | Err(_), _) => Vec::new(),
+    };
+    let red = exceptions::red(config, &exceptions, now());
+    let problem = |one: exceptions::Weakened| {
+        let message = format!("RED: `{}` is switched off without an exception: {}", one.control, one.what);
+        let help = "switch it on, or `wardline exception add`; another person approves";
+        Problem::warning(&config.file, message).help(help)
+    };
+    red.into_iter().map(problem).collect()
 }
 
 /// Looks at what is needed to reach buckets; they themselves are not asked.

@@ -5,9 +5,11 @@ pub(crate) mod account;
 mod administer;
 pub(crate) mod answer;
 pub(crate) mod archive;
+pub(crate) mod breakglass;
 mod check;
 mod device;
 pub(crate) mod escrow;
+pub(crate) mod exception;
 pub(crate) mod export;
 pub(crate) mod factors;
 pub(crate) mod inbound;
@@ -28,7 +30,7 @@ pub(crate) mod retention;
 pub(crate) mod scim;
 pub(crate) mod search;
 pub(crate) mod sessions;
-mod trail;
+pub(crate) mod trail;
 pub(crate) mod training;
 mod verify;
 pub(crate) mod witness;
@@ -65,6 +67,8 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Registry(command) => registry::run(file, command),
         Command::Vault(command) => administer::vault(file, command),
         Command::Access(command) => access::run(file, command),
+        Command::BreakGlass(command) => breakglass::run(file, command),
+        Command::Exception(command) => exception::run(file, command),
         Command::Workload(command) => workload::run(file, command),
         Command::Scim(command) => scim::run(file, command),
         Command::Report(command) => report::run(file, command),
@@ -157,6 +161,10 @@ mod tests {
         "session watch",
         "lock list",
         "access list",
+        "break-glass list",
+        "break-glass show",
+        "break-glass codes list",
+        "exception list",
         "training list",
         "training roster",
         "recertify list",
@@ -212,6 +220,16 @@ mod tests {
         "access deny",
         "access withdraw",
         "access revoke",
+        "break-glass begin",
+        "break-glass end",
+        "break-glass revoke",
+        "break-glass approve",
+        "break-glass review",
+        "break-glass codes new",
+        "break-glass drill",
+        "exception add",
+        "exception approve",
+        "exception end",
         "training complete",
         "training import",
         "training withdraw",

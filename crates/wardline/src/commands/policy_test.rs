@@ -22,7 +22,7 @@ use super::{configuration, no_such};
 use crate::EXIT_REFUSED;
 use crate::admin::Refused;
 use crate::config::Config;
-use crate::node::{Terms, compile_with, now};
+use crate::node::{Granted, Terms, compile_with, now};
 use crate::output::{self, Paint};
 
 /// Longest file of examples.
@@ -186,7 +186,7 @@ impl<'a> World<'a> {
                 terms.delegations.push(Delegation { number, agent, person, purpose: None, until: i64::MAX });
             }
         }
-        let snapshot = compile_with(config, &people, &[], &[], &terms, 0)?;
+        let snapshot = compile_with(config, &people, Granted::default(), &[], &terms, 0)?;
         Ok(World { config, names, snapshot, now })
     }
 

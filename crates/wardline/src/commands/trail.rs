@@ -11,11 +11,14 @@ use model::Record;
 use serde_json::json;
 use trail::{Entries, Entry, Reader};
 
-use crate::admin::{Refusal, Refused, Reply, Request, Sensitive};
+use crate::admin::{AskedEntries, Refusal, Refused, Reply, Request, Sensitive};
+use crate::changes::entries::LOOKED_THROUGH_MAX;
 use crate::cli::{Filter, Trail, TrailPlace, View};
 use crate::commands::place::Place;
 use crate::commands::{archive, configuration, no_such, search};
+use crate::config::Config;
 use crate::control;
+use crate::data::DataFolder;
 use crate::output::{self, Paint};
 use crate::render::{self, Opened};
 
@@ -29,6 +32,13 @@ const LOOK_BACK: u64 = 8;
 pub(crate) fn run(file: &Path, command: &Trail) -> anyhow::Result<ExitCode> {
     match command {
         Trail::Tail { count, follow, filter, view, place } => {
+            if let Some(config) = over_the_socket(file, place)? {
+                if *follow {
+                    bail!("not supported: following the trail over the operators' socket");
+                }
+                let count = u32::try_from(*count).unwrap_or(u32::MAX);
+                return from_server(config, asked_of(None, count, filter, *view));
+            }
             let at = Place::of(file, place)?;
             let looked = Looked::at(viewed("tail", filter, *view)).sealed(view.open_sealed);
             let reader = open(&at, looked)?;
@@ -37,6 +47,9 @@ pub(crate) fn run(file: &Path, command: &Trail) -> anyhow::Result<ExitCode> {
             tail(&reader, &asked, known)
         }
         Trail::Show { index, view, place } => {
+            if let Some(config) = over_the_socket(file, place)? {
+                return from_server(config, asked_of(Some(*index), 1, &Filter::default(), *view));
+            }
             let what = format!("show {index}{}", sealed_too(*view));
             let place = Place::of(file, place)?;
             let reader = open(&place, Looked::at(what).sealed(view.open_sealed))?;
@@ -49,6 +62,100 @@ pub(crate) fn run(file: &Path, command: &Trail) -> anyhow::Result<ExitCode> {
         Trail::Keep(command) => super::keep::trail(file, command),
         Trail::ExportTlog { directory, place, output } => export(file, directory, place, output.json),
     }
+}
+
+/// Returns the configuration, if this account reaches the node's trail over the operators' socket alone.
+fn over_the_socket(file: &Path, place: &TrailPlace) -> anyhow::Result<Option<Config>> {
+    if place.trail.is_some() {
+        return Ok(None);
+    }
+    let config = configuration(file)?;
+    let has_socket = config.operators.as_ref().is_some_and(|operators| operators.socket.is_some());
+    let closed = DataFolder::at(&config.data).check().is_err();
+    Ok(Some(config).filter(|_| has_socket && closed))
+}
+
+fn asked_of(index: Option<u64>, count: u32, filter: &Filter, view: View) -> AskedEntries {
+    AskedEntries {
+        index,
+        count,
+        person: filter.person.clone(),
+        resource: filter.resource.clone(),
+        kind: filter.kind.map(|kind| kind.kind().name().to_owned()),
+        sealed: view.open_sealed,
+        json: view.json,
+    }
+}
+
+fn from_server(config: Config, asked: AskedEntries) -> anyhow::Result<ExitCode> {
+    let reply = control::ask(config, Request::Entries { asked })?.map_err(Refused)?;
+    let Reply::Entries { lines, more } = reply else {
+        bail!("the server answered something else; use the `wardline` that it runs")
+    };
+    lines.iter().for_each(|line| output::line(line));
+    if more {
+        eprintln!("wardline: there may be more than an answer over the socket holds; ask for less at once");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the server is to read for somebody, and how much of it.
+pub(crate) struct Wanted<'a> {
+    pub(crate) asked: &'a AskedEntries,
+    pub(crate) bytes_max: usize,
+}
+
+/// Reads entries for somebody else, as they are shown; and tells whether there may be more.
+pub(crate) fn served(reader: &Reader, wanted: &Wanted<'_>) -> anyhow::Result<(Vec<String>, bool)> {
+    let Wanted { asked, bytes_max } = wanted;
+    let shown = |entry: &Entry| -> anyhow::Result<String> {
+        let opened = if asked.sealed { opened(reader, entry)? } else { None };
+        Ok(match asked.json {
+            true => render::json(entry, opened.as_ref()).to_string(),
+            false => render::text(entry, opened.as_ref(), Paint::off()),
+        })
+    };
+    if let Some(index) = asked.index {
+        let entry = reader.entries(index)?.next().transpose()?.filter(|entry| entry.index == index);
+        let entry = entry.with_context(|| format!("there is no entry {index}"))?;
+        return Ok((vec![shown(&entry)?], false));
+    }
+    let kind = match &asked.kind {
+        None => None,
+        Some(name) => {
+            let known = model::Kind::ALL.into_iter().find(|kind| kind.name() == name);
+            Some(known.with_context(|| format!("there is no kind `{}`", output::printable(name)))?)
+        }
+    };
+    let filter = Wish { person: &asked.person, resource: &asked.resource, kind };
+    let count = usize::try_from(asked.count)?;
+    let filtered = asked.person.is_some() || asked.resource.is_some() || kind.is_some();
+    let window = if filtered { LOOKED_THROUGH_MAX } else { asked.count.into() };
+    let mut found = VecDeque::new();
+    let mut first = None;
+    for entry in reader.tail(window)? {
+        let entry = entry?;
+        first.get_or_insert(entry.index);
+        if filter.fits(&entry.record) {
+            found.push_back(entry);
+            if found.len() > count {
+                found.pop_front();
+            }
+        }
+    }
+    let mut more = filtered && found.len() < count && first.is_some_and(|first| first > 0);
+    let (mut lines, mut bytes) = (Vec::new(), 0);
+    for entry in found.iter().rev() {
+        let line = shown(entry)?;
+        bytes += line.len();
+        if bytes > *bytes_max && !lines.is_empty() {
+            more = true;
+            break;
+        }
+        lines.push(line);
+    }
+    lines.reverse();
+    Ok((lines, more))
 }
 
 /// What somebody is about to look at, for the record.
@@ -220,12 +327,26 @@ fn last<'r>(reader: &'r Reader, asked: &Tail<'_>) -> anyhow::Result<(VecDeque<En
 }
 
 fn matches(record: &Record<'_>, filter: &Filter) -> bool {
-    let is = |wanted: &Option<String>, value: &Option<std::borrow::Cow<'_, str>>| {
-        wanted.as_ref().is_none_or(|wanted| value.as_ref().is_some_and(|value| value == wanted))
-    };
-    is(&filter.person, &record.person_name)
-        && is(&filter.resource, &record.resource)
-        && filter.kind.is_none_or(|kind| kind.kind() == record.kind)
+    let kind = filter.kind.map(crate::cli::KindName::kind);
+    Wish { person: &filter.person, resource: &filter.resource, kind }.fits(record)
+}
+
+/// What entries must be to be shown.
+struct Wish<'a> {
+    person: &'a Option<String>,
+    resource: &'a Option<String>,
+    kind: Option<model::Kind>,
+}
+
+impl Wish<'_> {
+    fn fits(&self, record: &Record<'_>) -> bool {
+        let is = |wanted: &Option<String>, value: &Option<std::borrow::Cow<'_, str>>| {
+            wanted.as_ref().is_none_or(|wanted| value.as_ref().is_some_and(|value| value == wanted))
+        };
+        is(self.person, &record.person_name)
+            && is(self.resource, &record.resource)
+            && self.kind.is_none_or(|kind| kind == record.kind)
+    }
 }
 
 fn show(reader: &Reader, index: u64, view: View) -> anyhow::Result<ExitCode> {

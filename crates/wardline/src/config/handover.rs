@@ -122,7 +122,7 @@ fn url(section: &Section<'_, '_>, format: Option<Format>) -> Option<String> {
     let url = section.required("url", "\"https://siem.example/audit\"")?;
     let wanted = match format? {
         Format::Atna => "tls://",
-        Format::Fhir | Format::Ocsf | Format::CloudEvents => "https://",
+        Format::Fhir | Format::Ocsf | Format::CloudEvents | Format::Notice(_) => "https://",
     };
     let rest = url.value.strip_prefix(wanted);
     // What stands before an `@` is a password, and would be shown in the log.

@@ -5,6 +5,7 @@
 //! Absent on purpose: environment variables, includes and defaults that weaken protection.
 
 mod access;
+mod emergency;
 mod evidence;
 mod factors;
 mod fields;
@@ -45,6 +46,7 @@ use crate::archiving::Archiving;
 use crate::clock::ClockWatch;
 use crate::witness::submit::Witnessing;
 pub(crate) use access::Askable;
+pub(crate) use emergency::{BreakGlass, Emergency, Notify, Way};
 pub(crate) use factors::{SecondFactor, SignInBy};
 pub(crate) use fields::FIELDS;
 pub(crate) use handover::{Export, Inbound};
@@ -105,6 +107,8 @@ pub(crate) struct Config {
     pub(crate) workloads: BTreeMap<String, Workload>,
     /// Which roles may be asked for.
     pub(crate) access: BTreeMap<String, Askable>,
+    /// What an emergency is answered with.
+    pub(crate) emergency: Emergency,
     /// What must be learnt, by name.
     pub(crate) courses: BTreeMap<String, Course>,
     /// Who may administer; without it, the server's own account and root.
@@ -320,6 +324,7 @@ fn add_policy_problems(draft: &Draft, problems: &mut Vec<Problem>) {
         resources: &resources,
         classes: &classes,
         purposes: &draft.purposes,
+        emergencies: &policy::Emergencies::default(),
         courses: &[],
         dues: &[],
         delegations: &[],

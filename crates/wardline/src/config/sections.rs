@@ -12,10 +12,10 @@ use policy::{CedarFile, Pattern, Place, Role, Rule};
 
 use super::read::{At, Section, quoted};
 use super::{
-    Askable, Certificate, Config, Course, DEFAULT_ADDRESS, Directory, Export, Inbound, Listener,
+    Askable, Certificate, Config, Course, DEFAULT_ADDRESS, Directory, Emergency, Export, Inbound, Listener,
     OidcProvider, Resource, Scim, SecondFactor, SignIn, SignInBy, StorePlace, TrailStore, UpstreamTls, Web,
-    Workload, access, evidence, factors, files, handover, home, keep, ldap, oidc, operators, problem,
-    protection, purposes, scim, sha256, training, upstream, web, workload,
+    Workload, access, emergency, evidence, factors, files, handover, home, keep, ldap, oidc, operators,
+    problem, protection, purposes, scim, sha256, training, upstream, web, workload,
 };
 use crate::operators::Operators;
 
@@ -48,6 +48,7 @@ pub(super) struct Draft {
     operators: Option<Operators>,
     retention_years: u32,
     access: BTreeMap<String, Askable>,
+    emergency: Emergency,
     oidc: BTreeMap<String, OidcProvider>,
     ldap: Option<Directory>,
     scim: BTreeMap<String, Scim>,
@@ -83,6 +84,7 @@ impl Draft {
             operators: self.operators,
             retention_years: self.retention_years,
             access: self.access,
+            emergency: self.emergency,
             oidc: self.oidc,
             ldap: self.ldap,
             scim: self.scim,
@@ -118,6 +120,7 @@ pub(super) fn draft(top: &Section<'_, '_>, file: &Path) -> Draft {
         oidc,
         workloads: workload::workloads(top, &roles, listener.as_ref(), base),
         access: access::askable(top, &roles, &resources.keys().cloned().collect::<Vec<_>>()),
+        emergency: emergency::emergency(top, &roles, &resources, base),
         roles,
         policies: policies(policy.as_ref(), base),
         purposes: purposes::purposes(policy.as_ref()),

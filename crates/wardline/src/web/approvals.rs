@@ -68,9 +68,12 @@ pub(crate) enum NotApproved {
     Refused,
 }
 
+/// What the person says, once they do.
+type Answer = oneshot::Receiver<Result<Principal, Reason>>;
+
 impl Approvals {
     /// Adds a waiting session; `None` when there are too many.
-    fn begin(&self, asked: Asked) -> Option<(String, String, oneshot::Receiver<Result<Principal, Reason>>)> {
+    fn begin(&self, asked: Asked) -> Option<(String, String, Answer)> {
         let mut waiting = self.0.lock();
         waiting.retain(|_, other| !other.answer.is_closed() && asked.since < other.asked.until);
         let from = |other: &&Waiting| other.asked.peer.ip() == asked.peer.ip();

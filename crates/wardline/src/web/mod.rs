@@ -75,7 +75,7 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
              form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
         ),
     ),
-    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
     (STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000")),
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
 ];

@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 
 use super::Desk;
 use super::approvals::{FACTOR_AGE_MAX, NotApproved};
-use super::html::{Form, Kind, Page, go_to, onward, script, style};
+use super::html::{Form, Kind, Page, go_to, icon, onward, script, style};
 use super::request::{Asked, Named};
 use super::visit::{Filled, Peer, Visiting, unavailable};
 use crate::output;
@@ -25,6 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<Desk> {
     OpenApiRouter::new()
         .routes(routes!(style_sheet))
         .routes(routes!(passkey_script))
+        .routes(routes!(tab_icon))
         .routes(routes!(sign_in_page, sign_in))
         .routes(routes!(sign_out))
         .routes(routes!(step_up_page, step_up))
@@ -84,6 +85,18 @@ struct Approving {
 )]
 async fn style_sheet() -> Response<Body> {
     style()
+}
+
+/// The picture of the tab.
+#[utoipa::path(
+    get,
+    path = "/assets/wardline.svg",
+    tag = "pages",
+    responses((status = 200, description = "A picture", body = String, content_type = "image/svg+xml")),
+    extensions(("x-right" = json!("open"))),
+)]
+async fn tab_icon() -> Response<Body> {
+    icon()
 }
 
 /// The one script, for passkeys.

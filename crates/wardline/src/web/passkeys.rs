@@ -308,7 +308,7 @@ impl Node {
         let (row, mut passkey) =
             known.into_iter().find(|(row, _)| row.id == key).ok_or(Reason::WrongPasskey)?;
         let result = webauthn
-            .finish_discoverable_authentication_v2(&credential, *state, &DiscoverableKey::from(&passkey))
+            .finish_discoverable_authentication_v2(&credential, *state, DiscoverableKey::from(&passkey))
             .map_err(|error| refused(&error))?;
         if !result.user_verified() {
             return Err(Reason::WrongPasskey);

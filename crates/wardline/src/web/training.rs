@@ -107,13 +107,14 @@ enum Statements {
 #[utoipa::path(
     post,
     path = "/xapi/statements",
-    request_body(content = String, content_type = "application/json", description = "A statement, or a list of them"),
+    request_body(content = Vec<serde_json::Value>, content_type = "application/json", description = "Statements; one alone may stand without the list"),
     responses(
         (status = 200, description = "The ids of the statements", body = Vec<String>),
         (status = 400, description = "They cannot be read", body = Problem),
         (status = 401, description = "Who calls is not proven", body = Problem),
         (status = 403, description = "Takes the right `trainer` or `admin`; or a person is not known", body = Problem),
     ),
+    extensions(("x-right" = json!("admin | trainer"))),
 )]
 async fn statements(
     State(node): State<Desk>,

@@ -99,7 +99,7 @@ fn an_account_without_rights_may_only_ask_what_it_may() {
     let rights = place.run(&["operator", "rights", "--json"]).exits(0).json();
     assert_eq!(rights["yours"], Value::Array(Vec::new()));
     assert_eq!(rights["holders"]["audit"][0], "auditor");
-    let checked = place.run(&["check"]).exits(0);
+    let checked = place.run(&["check"]).exits(4);
     assert!(checked.stdout.contains("nobody holds the right `admin`"), "{checked:?}");
 }
 

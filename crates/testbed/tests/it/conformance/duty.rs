@@ -107,7 +107,7 @@ fn told_of(gateway: &Gateway) {
 
     let trail = entries(gateway);
     let refused = of(&trail, "session-opened", "ann");
-    assert!(refused.iter().any(|entry| entry["policies"].to_string() == "[\"training.privacy-basics\"]"));
+    assert!(refused.iter().any(|entry| entry["policies"] == serde_json::json!(["training.privacy-basics"])));
     let entered = trail.iter().any(|entry| {
         text(entry, "command") == "training complete"
             && text(entry, "person_name") == "tess"

@@ -41,6 +41,9 @@ fn years_the_key_of_the_log_is_followed_by_another() {
     assert_eq!(text(&changed[0], "old"), old);
     let first = gateway.data().join("trail/keys/checkpoint.key");
     wait("the old key goes away", || !first.exists());
+    let checkpoint = gateway.data().join("trail/tree/checkpoint");
+    let lines = || std::fs::read_to_string(&checkpoint).expect("a checkpoint").lines().count();
+    wait("one key signs alone", || lines() == 5);
     let twice = gateway.cli_output(&["key", "rotate-checkpoint", "--overlap-days", "400"]).expect("it runs");
     assert_eq!(twice.status.code(), Some(2), "no overlap of years");
 
@@ -160,4 +163,72 @@ fn years_a_clock_away_from_its_reference_is_an_incident() {
     ahead.send(0).expect("a server");
     wait("its end, too", || told(&gateway, "synchronised again") == 1);
     assert_eq!(told(&gateway, "NOT SYNCHRONISED"), 1, "once for each time");
+}
+
+/// A command of another account: with the program where that account may run it.
+fn as_nobody(gateway: &Gateway, program: &Path, arguments: &[&str]) -> std::process::Output {
+    let mut command = std::process::Command::new(program);
+    command.arg("--config").arg(gateway.folder().join(OPERATORS_FILE)).args(arguments);
+    command.env_clear().env("NO_COLOR", "1").current_dir("/");
+    std::os::unix::process::CommandExt::uid(&mut command, NOBODY);
+    std::os::unix::process::CommandExt::gid(&mut command, NOBODY);
+    command.output().expect("it runs")
+}
+
+/// The server's own file names keys that others may not read; an operator's names the node and its socket.
+const OPERATORS_FILE: &str = "operators.toml";
+
+/// `nobody` and `nogroup` of Debian.
+const NOBODY: u32 = 65_534;
+
+#[test]
+fn years_entries_are_served_to_an_account_that_cannot_read_the_folder() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can run a command as another account");
+        return;
+    }
+    let section = "[operators]\nsocket = \"operators.sock\"\ngroup = \"nogroup\"\n\
+        [operators.rights]\n\"os:root\" = [\"admin\", \"auditor\"]\n\"os:nobody\" = [\"auditor\"]\n";
+    let gateway = Gateway::builder().toml(section).start().expect("it starts");
+    let open = |path: &Path, mode: u32| {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("a mode");
+    };
+    let program = gateway.folder().join("wardline");
+    std::fs::copy(testbed::gateway::program().expect("a program"), &program).expect("a copy");
+    let folder = shown(gateway.folder());
+    let own = format!(
+        "node = \"test\"\ndata = \"{}\"\n[listener.postgres]\naddress = \"127.0.0.1:1\"\n\
+         [operators]\nsocket = \"{folder}/operators.sock\"\n[operators.rights]\n\"os:root\" = [\"admin\"]\n",
+        shown(&gateway.data())
+    );
+    let operators = gateway.folder().join(OPERATORS_FILE);
+    std::fs::write(&operators, own).expect("a file");
+    open(gateway.folder(), 0o755);
+    open(&operators, 0o644);
+    let nobody = |arguments: &[&str]| as_nobody(&gateway, &program, arguments);
+    let tail = nobody(&["trail", "tail", "-n", "5", "--json"]);
+    let words = String::from_utf8_lossy(&tail.stderr).into_owned();
+    assert!(tail.status.success(), "{words}");
+    let lines = String::from_utf8(tail.stdout).expect("text");
+    assert!(lines.lines().count() <= 5 && lines.contains("\"index\""), "{lines}");
+    let shown = nobody(&["trail", "show", "0"]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("node"), "{shown:?}");
+    let started = nobody(&["trail", "tail", "--kind", "node-started"]);
+    assert_eq!(String::from_utf8_lossy(&started.stdout).lines().filter(|l| !l.starts_with(' ')).count(), 1);
+    // No right, no entry; and each view is one, under the account's name.
+    for refused in
+        [&["trail", "tail", "--open-sealed"][..], &["trail", "tail", "--follow"], &["trail", "search"]]
+    {
+        assert!(!nobody(refused).status.success(), "{refused:?}");
+    }
+    let views = of(&entries(&gateway), "trail-viewed", "").into_iter().cloned().collect::<Vec<_>>();
+    let by_nobody = views.iter().filter(|entry| text(entry, "person_name") == "os:nobody");
+    let said: Vec<String> = by_nobody.map(|entry| text(entry, "detail")).collect();
+    assert!(said.iter().any(|words| words == "tail 5, over the operators' socket"), "{said:?}");
+    assert!(
+        said.iter().any(|words| words.contains("sealed values opened")),
+        "a refusal is recorded: {said:?}"
+    );
+    let everything = entries(&gateway);
+    assert!(everything.len() > 5);
 }

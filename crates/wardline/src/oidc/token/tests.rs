@@ -1,4 +1,4 @@
-//! What is believed and what is not: tokens made by a key of the test, each wrong in one way.
+//! Tokens of a provider that are good, and every way in which they may not be.
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;

@@ -13,7 +13,7 @@ use super::super::sql::{Effect, Inspection, Known, SessionEffect, Unreadable};
 use super::super::track::{Announced, Closed, Expect, Statement, is_plain};
 use super::masking::{Concerns, Masking, refused};
 use super::purpose::parse_of;
-use super::refused::{FAILING_NAME, denied};
+use super::refused::FAILING_NAME;
 use super::sent::reads_copy;
 use super::{Goodbye, Plain, REFRESH_PAUSE, Relay, Stalled};
 use crate::control::Control;
@@ -289,9 +289,7 @@ impl<C: Control> Relay<C> {
                 self.stalled = Some(Stalled { admitting, then, void: None });
                 return Ok(Step::Waits);
             }
-            Admission::Refused(pending) => {
-                self.refuse_query(denied(self.gate.fresh_factor_would_do()), Some(pending))
-            }
+            Admission::Refused(pending) => self.refuse_query(self.denied(), Some(pending)),
         }
         Ok(Step::Done)
     }
@@ -343,12 +341,10 @@ impl<C: Control> Relay<C> {
             let admission =
                 self.gate.admit(operation, &resolved.needs, &*structure, at).map_err(Failure::Trail)?;
             return match admission {
-                Admission::Refused(pending) => {
-                    Ok(self.refuse_parse(name, denied(self.gate.fresh_factor_would_do()), Some(pending)))
-                }
+                Admission::Refused(pending) => Ok(self.refuse_parse(name, self.denied(), Some(pending))),
                 // A second passed between the two questions, and the answer with it: ask again.
                 Admission::Now(_) | Admission::Recorded(_) => {
-                    Ok(self.refuse_parse(name, denied(self.gate.fresh_factor_would_do()), None))
+                    Ok(self.refuse_parse(name, self.denied(), None))
                 }
             };
         };
@@ -493,9 +489,7 @@ impl<C: Control> Relay<C> {
                 self.stalled = Some(Stalled { admitting, then, void: None });
                 Ok(Step::Waits)
             }
-            Admission::Refused(pending) => {
-                Ok(self.refuse_extended(denied(self.gate.fresh_factor_would_do()), Some(pending)))
-            }
+            Admission::Refused(pending) => Ok(self.refuse_extended(self.denied(), Some(pending))),
         }
     }
 
@@ -642,9 +636,7 @@ impl<C: Control> Relay<C> {
                 self.stalled = Some(Stalled { admitting, then: Then::Call, void: None });
                 return Ok(Step::Waits);
             }
-            Admission::Refused(pending) => {
-                self.refuse_query(denied(self.gate.fresh_factor_would_do()), Some(pending))
-            }
+            Admission::Refused(pending) => self.refuse_query(self.denied(), Some(pending)),
         }
         Ok(Step::Done)
     }

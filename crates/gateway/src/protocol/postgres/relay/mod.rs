@@ -245,9 +245,12 @@ impl<C: Control> Relay<C> {
             let (idle_timeout, lifetime) = self.target.bounds.within(&limits);
             let expiry = began + lifetime;
             let due = expiry.min(self.idle_due(idle_timeout));
+            // INVARIANT: what is asked after a right was taken away is decided without it, so the policy is looked at before
+            // the client's next message, whichever came to this task first.
             tokio::select! {
-                goodbye = std::future::poll_fn(|cx| self.poll(cx)) => return goodbye,
+                biased;
                 _ = policy.changed() => self.renew(),
+                goodbye = std::future::poll_fn(|cx| self.poll(cx)) => return goodbye,
                 _ = drain.changed() => {}
                 _ = killed.changed() => {}
                 () = sleep_until(due) => {}

@@ -148,6 +148,27 @@ impl<C: Control> Relay<C> {
         Ok(self.refuse_extended(refused(refusal), pending))
     }
 
+    /// Returns the answer to what policy refuses. Whoever may take emergency access is told that there is such a thing.
+    /// Where a fresh second factor would do, it says so.
+    pub(super) fn denied(&self) -> WireError {
+        if self.gate.fresh_factor_would_do() {
+            return WireError::new(Severity::Error, b"42501", "refused by policy").hint(
+                "This takes a second factor shown a short while ago: confirm this session on Wardline's page, or sign in again \
+                 with one; then repeat it.",
+            );
+        }
+        let asking =
+            "Ask for a role with `wardline access request`; this session goes on with it once it is granted.";
+        let hint = match self.gate.may_take_emergency() {
+            true => format!(
+                "{asking} In an emergency: `wardline --as NAME break-glass begin {} --reason-code … --reason …`.",
+                self.gate.session().resource
+            ),
+            false => asking.to_owned(),
+        };
+        WireError::new(Severity::Error, b"42501", "refused by policy").hint(hint)
+    }
+
     pub(super) fn refuse_outdated(&mut self, at: Micros) -> Result<Step, Failure> {
         self.refuse_unknown(b"0A000", "the resource's objects have changed: prepare the statement again", at)
     }
@@ -156,15 +177,4 @@ impl<C: Control> Relay<C> {
 /// Returns a text that fails at the resource as the refused one would.
 fn failing_text(error: &WireError) -> &'static str {
     if error.message.ends_with(" at end of input") { FAILING_TEXT_AT_END } else { FAILING_TEXT }
-}
-
-/// What the client of a denied statement is told. Where a fresh second factor would do, it says so.
-pub(super) fn denied(fresh_factor_would_do: bool) -> WireError {
-    let hint = if fresh_factor_would_do {
-        "This takes a second factor shown a short while ago: confirm this session on Wardline's page, or sign in again with \
-         one; then repeat it."
-    } else {
-        "Ask for a role with `wardline access request`; this session goes on with it once it is granted."
-    };
-    WireError::new(Severity::Error, b"42501", "refused by policy").hint(hint)
 }

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 use model::{PersonId, Phase, Principal, ResourceId, Secret, SessionId};
 use parking_lot::Mutex;
-use policy::{CedarFile, Person, Place, Role, Rule, Snapshot, Sources};
+use policy::{CedarFile, Emergencies, Person, Place, Role, Rule, Snapshot, Sources};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -142,6 +142,7 @@ fn policy_of(version: u64, all: bool, disabled: bool, unmasks: bool, cedar: &[Ce
         resources: &resources,
         classes: &[],
         purposes: &PURPOSES.map(Into::into),
+        emergencies: &Emergencies::default(),
         courses: &[],
         dues: &[],
         delegations: &[],

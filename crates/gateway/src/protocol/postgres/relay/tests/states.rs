@@ -60,6 +60,19 @@ async fn a_portal_is_not_fetched_from_once_the_right_is_gone() {
     assert!(got[0].windows(5).any(|w| w == b"42501"));
 }
 
+/// A change of the policy and a statement reach the session at the same moment: the change was first.
+#[tokio::test]
+async fn what_comes_together_with_a_change_is_decided_by_it() {
+    for round in 0..16 {
+        let mut scene = Scene::begin().await;
+        scene.query("SELECT id FROM notes", &rows(1, b'I')).await;
+        scene.publish(2, false);
+        scene.client.send(&simple("SELECT * FROM patients")).await;
+        let (_, sent) = scene.server.message().await.expect("something that fails in its place");
+        assert!(!sent.starts_with(b"SELECT * FROM patients"), "round {round}: it went through");
+    }
+}
+
 /// The resource skips what follows a failed message up to `Sync`, and takes what follows that: the statement is the
 /// second one, not the one before the failed one.
 #[tokio::test]

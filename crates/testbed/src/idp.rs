@@ -197,7 +197,7 @@ impl Slapd {
         let log = folder.join("slapd.log");
         let file = File::create(&log)?;
         let mut command = Command::new(SLAPD);
-        command.arg("-f").arg(&config).args(["-d", "0", "-h", &format!("ldaps://localhost:{port}")]);
+        command.arg("-f").arg(&config).args(["-d", "0", "-h", &format!("ldaps://127.0.0.1:{port}")]);
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let mut process = Guarded::spawn(&mut command, "KILL")?;
         let up = wait_until(START_TIMEOUT, || {
@@ -217,7 +217,7 @@ impl Slapd {
 
     /// Returns where it answers.
     pub fn url(&self) -> String {
-        format!("ldaps://localhost:{}", self.port)
+        format!("ldaps://127.0.0.1:{}", self.port)
     }
 
     /// Adds somebody with [`DIRECTORY_PASSWORD`].

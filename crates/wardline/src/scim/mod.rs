@@ -108,6 +108,26 @@ pub(crate) struct Query {
     excluded: Option<String>,
 }
 
+/// A list that is asked for in the body of a request.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Search {
+    filter: Option<String>,
+    #[serde(rename = "startIndex")]
+    start_index: Option<i64>,
+    count: Option<i64>,
+    attributes: Option<Vec<String>>,
+    #[serde(rename = "excludedAttributes")]
+    excluded: Option<Vec<String>>,
+}
+
+impl From<Search> for Query {
+    fn from(search: Search) -> Query {
+        let Search { filter, start_index, count, attributes, excluded } = search;
+        let (attributes, excluded) = (attributes.map(|all| all.join(",")), excluded.map(|all| all.join(",")));
+        Query { filter, start_index, count, attributes, excluded }
+    }
+}
+
 /// A request to change a part.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Changes {

@@ -60,7 +60,9 @@ impl Node {
 
     /// Makes a person.
     pub(crate) async fn scim_user_add(&self, source: &Source, given: &Value) -> Result<(Value, u64), Fault> {
-        let wanted = Person::of(&patch::known(&flat(given)?, USER)?)?;
+        let mut all = patch::known(&flat(given)?, USER)?;
+        all.entry("active").or_insert(Value::Bool(true));
+        let wanted = Person::of(&all)?;
         let actor = source.actor();
         let turn = self.turn.lock().await;
         if self.config.load().workloads.contains_key(&wanted.name) {
@@ -198,6 +200,14 @@ impl Node {
         let ended_at = text(&attributes(&row), EMPLOYMENT_ENDED).and_then(time);
         let leaving = Leaving { source: source.shown(), ended_at };
         Ok(self.delete_person(&source.actor(), &row.person.name, &leaving).await?)
+    }
+
+    /// Lists people and groups of a system together.
+    pub(crate) async fn scim_all(&self, source: &Source, query: &Query) -> Result<Value, Fault> {
+        let users = self.registry.scim_users(&source.0).await?;
+        let groups = self.registry.scim_groups(&source.0).await?;
+        let people = users.iter().map(|user| user_shown(user, &groups));
+        page(people.chain(groups.iter().map(group_shown)).collect(), query)
     }
 
     /// Lists the groups of a system.
@@ -439,7 +449,10 @@ fn attributes(row: &ScimUserRow) -> Map<String, Value> {
     if text(&all, "userName").is_none_or(|name| name.to_lowercase() != row.person.name) {
         all.insert("userName".to_owned(), json!(row.person.name));
     }
-    all.insert("active".to_owned(), json!(row.person.disabled_at.is_none()));
+    // Who was never said to be active is, unless somebody else disabled them.
+    if all.contains_key("active") || row.person.disabled_at.is_some() {
+        all.insert("active".to_owned(), json!(row.person.disabled_at.is_none()));
+    }
     all
 }
 

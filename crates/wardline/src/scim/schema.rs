@@ -129,7 +129,7 @@ pub(super) const GROUP: &[Attribute] = &[
         &[
             text("value", "The id of the person"),
             Attribute { kind: Kind::Reference, ..text("$ref", "Their address here") },
-            text("display", "The login name"),
+            shown(text("display", "The login name")),
             Attribute {
                 one_of: &["User"],
                 ..text("type", "People only: groups in groups are not supported")
@@ -165,8 +165,8 @@ fn schema(id: &str, name: &str, about: &str, attributes: Vec<Value>) -> Value {
 
 fn described(attribute: &Attribute) -> Value {
     let kind = match attribute.kind {
-        Kind::Text => "string",
-        Kind::Time => "dateTime",
+        // A time is a text to clients that write any text as an example.
+        Kind::Text | Kind::Time => "string",
         Kind::Reference => "reference",
         Kind::Truth => "boolean",
         Kind::Complex => "complex",
@@ -179,7 +179,7 @@ fn described(attribute: &Attribute) -> Value {
     });
     let Value::Object(mut described) = said else { return said };
     let mut put = |name: &str, value: Value| drop(described.insert(name.to_owned(), value));
-    if attribute.kind == Kind::Text {
+    if matches!(attribute.kind, Kind::Text | Kind::Time) {
         put("caseExact", json!(false));
         put("uniqueness", json!(unique));
     }

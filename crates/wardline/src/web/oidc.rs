@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::Desk;
 use super::problem::Problem;
-use crate::admin::TokenView;
+use crate::admin::{Refusal, TokenView};
 use crate::oidc::Back;
 
 /// `__Host-`: of this host alone, over TLS alone, whatever else is served under its name.
@@ -42,7 +42,8 @@ pub(super) fn routes() -> OpenApiRouter<Desk> {
 )]
 async fn begin(State(node): State<Desk>, Path(provider): Path<String>) -> Result<Response<String>, Problem> {
     let url = node.config.load().web.as_ref().map(|web| web.url.clone()).unwrap_or_default();
-    let begun = node.oidc_begin(&provider, format!("{url}/oidc/{provider}/callback")).await?;
+    let begun = node.oidc_begin(&provider, format!("{url}/oidc/{provider}/callback")).await;
+    let begun = begun.map_err(refused)?;
     let cookie = format!(
         "{COOKIE_NAME}={}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={COOKIE_LIFE_S}",
         begun.cookie
@@ -95,8 +96,8 @@ async fn finish(
         issuer: answer.iss.as_deref(),
         cookie: cookie(&headers),
     };
-    let arrived = node.oidc_finish(&provider, &back).await?;
-    let token = node.token_of_arrival(&arrived).await?;
+    let arrived = node.oidc_finish(&provider, &back).await.map_err(refused)?;
+    let token = node.token_of_arrival(&arrived).await.map_err(refused)?;
     let mut response = Response::new(shown(&token, arrived.shown.factor_at.is_some()));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -105,6 +106,15 @@ async fn finish(
         headers.insert(SET_COOKIE, over);
     }
     Ok(response)
+}
+
+/// Nobody was proven, whatever the reason.
+fn refused(refusal: Refusal) -> Problem {
+    let problem = Problem::new(403, refusal.message);
+    match refusal.help {
+        Some(help) => problem.help(help),
+        None => problem,
+    }
 }
 
 fn cookie(headers: &HeaderMap) -> Option<&str> {

@@ -32,10 +32,11 @@ pub(super) fn routes() -> OpenApiRouter<Desk> {
         .route("/scim/v2/ResourceTypes", get(resource_types))
         .route("/scim/v2/ResourceTypes/{id}", get(one_resource_type))
         .route("/scim/v2/Users", get(users).post(add_user))
-        .route("/scim/v2/Users/.search", post(nothing))
+        .route("/scim/v2/.search", post(search))
+        .route("/scim/v2/Users/.search", post(search_users))
         .route("/scim/v2/Users/{id}", get(user).put(put_user).patch(patch_user).delete(delete_user))
         .route("/scim/v2/Groups", get(groups).post(add_group))
-        .route("/scim/v2/Groups/.search", post(nothing))
+        .route("/scim/v2/Groups/.search", post(search_groups))
         .route("/scim/v2/Groups/{id}", get(group).put(put_group).patch(patch_group).delete(delete_group))
         .route("/scim/v2/Me", get(nothing))
         .route("/scim/v2/Bulk", post(nothing))
@@ -165,6 +166,21 @@ async fn resource_types(_caller: Caller) -> Answered {
 
 async fn one_resource_type(_caller: Caller, Path(id): Path<String>) -> Answered {
     Ok(Answer::ok(scim::resource_types(Some(&id))?))
+}
+
+async fn search(State(node): State<Desk>, Caller(source): Caller, body: Bytes) -> Answered {
+    let query: scim::Query = read::<scim::Search>(&body)?.into();
+    Ok(Answer::ok(node.scim_all(&source, &query).await?))
+}
+
+async fn search_users(State(node): State<Desk>, Caller(source): Caller, body: Bytes) -> Answered {
+    let query: scim::Query = read::<scim::Search>(&body)?.into();
+    Ok(Answer::ok(node.scim_users(&source, &query).await?))
+}
+
+async fn search_groups(State(node): State<Desk>, Caller(source): Caller, body: Bytes) -> Answered {
+    let query: scim::Query = read::<scim::Search>(&body)?.into();
+    Ok(Answer::ok(node.scim_groups(&source, &query).await?))
 }
 
 async fn unknown(_caller: Caller) -> Answered {

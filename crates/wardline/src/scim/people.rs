@@ -485,7 +485,7 @@ fn group_attributes(row: &ScimGroupRow) -> Map<String, Value> {
     let members: Vec<Value> = row
         .members
         .iter()
-        .map(|(id, name)| json!({"value": id.to_string(), "$ref": format!("/scim/v2/Users/{id}"), "display": name, "type": "User"}))
+        .map(|(id, _)| json!({"value": id.to_string(), "$ref": format!("/scim/v2/Users/{id}"), "type": "User"}))
         .collect();
     if !members.is_empty() {
         all.insert("members".to_owned(), Value::Array(members));

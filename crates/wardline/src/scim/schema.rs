@@ -129,7 +129,6 @@ pub(super) const GROUP: &[Attribute] = &[
         &[
             text("value", "The id of the person"),
             Attribute { kind: Kind::Reference, ..text("$ref", "Their address here") },
-            shown(text("display", "The login name")),
             Attribute {
                 one_of: &["User"],
                 ..text("type", "People only: groups in groups are not supported")

@@ -11,6 +11,7 @@ mod acting;
 mod approve;
 mod control;
 mod error;
+mod filters;
 mod gate;
 #[cfg(test)]
 mod held;
@@ -29,6 +30,7 @@ mod workers;
 pub use acting::{PERSON, UpstreamIdentity};
 pub use control::{Approval, Bounds, Claim, Control, SecondDevice, Upstream};
 pub use error::{Denial, Ending, Failure};
+pub use filters::FILTERS_PER_HOUR;
 pub use gate::{Gate, Permit};
 pub use limits::Limits;
 pub use listen::{BindError, Listener, ListenerConfig, ListenerTls};

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::control::Control;
+use crate::filters::Filters;
 use crate::limits::Limits;
 use crate::protocol::postgres::catalogues::Catalogues;
 use crate::protocol::postgres::codec::{FirstPacket, Severity, WireError};
@@ -95,6 +96,7 @@ pub(crate) struct Shared<C> {
     pub(crate) seats: Arc<Open>,
     pub(crate) catalogues: Catalogues,
     pub(crate) verdicts: Verdicts,
+    pub(crate) filters: Filters,
     pub(crate) drain: watch::Receiver<Drain>,
 }
 
@@ -256,6 +258,7 @@ impl Listener {
             seats: Arc::default(),
             catalogues: Catalogues::new(),
             verdicts: Verdicts::new(),
+            filters: Filters::default(),
             drain: draining,
         };
         let door = Door {

@@ -64,6 +64,8 @@ pub struct Protected {
     pub trusted: Vec<CleanColumns>,
     /// Views of which somebody said that which rows they have tells nothing, whatever their definitions look at.
     pub trusted_views: Vec<CleanColumns>,
+    /// How often in an hour a person may filter by columns that they do not see and whose usage allows it.
+    pub filters_per_hour: u32,
     /// What tokens and hashes are made with: the same over all tables, sessions and protocols.
     pub keys: Keys,
 }

@@ -14,6 +14,8 @@ mod crash;
 mod explain;
 #[path = "it/faults.rs"]
 mod faults;
+#[path = "it/filters.rs"]
+mod filters;
 #[path = "it/hospital.rs"]
 mod hospital;
 #[path = "it/hostile.rs"]

@@ -40,11 +40,21 @@ pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
 }
 
 fn protected(resource: &str, protection: &Protection, keys: &Keys) -> Protected {
-    let Protection { columns, clean, patients, issuer, detects, trusted, trusted_views, record_numbers } =
-        protection.clone();
+    let Protection {
+        columns,
+        clean,
+        patients,
+        issuer,
+        detects,
+        trusted,
+        trusted_views,
+        filters_per_hour,
+        record_numbers,
+    } = protection.clone();
     let issuer = issuer.as_deref().unwrap_or(resource).into();
     let detector = detects.then(|| Detector::with_record_numbers(record_numbers));
-    Protected { columns, clean, patients, issuer, detector, trusted, trusted_views, keys: keys.clone() }
+    let keys = keys.clone();
+    Protected { columns, clean, patients, issuer, detector, trusted, trusted_views, filters_per_hour, keys }
 }
 
 fn tls(tls: &config::UpstreamTls) -> anyhow::Result<UpstreamTls> {

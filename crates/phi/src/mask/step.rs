@@ -168,7 +168,8 @@ impl Step {
                     date::join(ty, shifted, microseconds)?
                 }
             }
-            (Step::DateShift(_), None) | (Step::Year, _) => first_of(date::year_of(day))?,
+            (Step::Year, _) => first_of(date::year_of(day))?,
+            // Its true year, beside the shifted date that another statement shows, would tell the days it is shifted by.
             _ => return None,
         };
         Some(Moment::At(masked))

@@ -53,7 +53,7 @@ pub enum Operator {
         /// Values with fewer such characters become NULL.
         min: u16,
     },
-    /// Moves a date by a number of days that is fixed per patient; without a patient in the row, the year only.
+    /// Moves a date by a number of days that is fixed per patient; without a patient in the row, NULL.
     DateShift,
     /// The year of a date: its first of January, or in a text the four digits.
     Year,

@@ -564,6 +564,13 @@ pub(crate) const FIELDS: &[Field] = &[
          tells nothing: `schema.view.*` or `schema.*`.",
     ),
     field(
+        "resource.*.phi.filters_per_hour",
+        "1 to 1000000",
+        "`1000`",
+        "How often in an hour a person may filter by columns that they see masked, where a column's usage allows it. Each value \
+         of a list counts.",
+    ),
+    field(
         "resource.*.phi.record_numbers",
         "list of texts",
         "`[]`",

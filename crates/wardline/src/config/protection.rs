@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use gateway::{CleanColumns, ColumnName, Rule};
+use gateway::{CleanColumns, ColumnName, FILTERS_PER_HOUR, Rule};
 use phi::detect::Pattern;
 use phi::{Class, Operator, Usage};
 use policy::name::{Part, parts};
@@ -15,6 +15,8 @@ use super::read::{At, Section, quoted};
 use super::sections::one_of;
 
 const QUOTES: &str = "with a name in double quotes where it holds a `.`, `/`, `*`, space or quote";
+/// Beyond it a limit would be none.
+const FILTERS_PER_HOUR_MAX: u64 = 1_000_000;
 const EXAMPLE: &str = "\"public.patients.ssn\" = { class = \"ssn\" }";
 
 /// What of a resource is protected.
@@ -30,6 +32,7 @@ pub(crate) struct Protection {
     /// Clean columns whose text is not.
     pub(crate) trusted: Vec<CleanColumns>,
     pub(crate) trusted_views: Vec<CleanColumns>,
+    pub(crate) filters_per_hour: u32,
     /// The forms of the site's record numbers.
     pub(crate) record_numbers: Vec<Pattern>,
 }
@@ -44,6 +47,7 @@ impl Default for Protection {
             detects: true,
             trusted: Vec::new(),
             trusted_views: Vec::new(),
+            filters_per_hour: FILTERS_PER_HOUR,
             record_numbers: Vec::new(),
         }
     }
@@ -66,7 +70,18 @@ pub(super) fn protection(resource: &Section<'_, '_>) -> Option<Protection> {
     let trusted_views = trusted(&section, "trusted_views", "[\"public.active_patients.*\"]");
     let trusted = trusted(&section, "trusted", "[\"public.departments.phone\"]");
     let record_numbers = record_numbers(&section);
-    Some(Protection { columns, clean, patients, issuer, detects, trusted, trusted_views, record_numbers })
+    let per_hour = section.number("filters_per_hour", 1..=FILTERS_PER_HOUR_MAX, FILTERS_PER_HOUR.into());
+    Some(Protection {
+        columns,
+        clean,
+        patients,
+        issuer,
+        detects,
+        trusted,
+        trusted_views,
+        filters_per_hour: u32::try_from(per_hour).unwrap_or(FILTERS_PER_HOUR),
+        record_numbers,
+    })
 }
 
 fn key(name: &ColumnName) -> [&str; 3] {

@@ -321,6 +321,9 @@ impl<D: Fn(&[Need]) -> Decision> Teller<'_, D> {
         match refusal {
             Refusal::Kind(what) => format!("{what} is not open to people who see protected values masked"),
             Refusal::Changing => "the resource's objects are being changed: try again".to_owned(),
+            Refusal::Filters(per_hour) => {
+                format!("filters by columns that are seen masked more than {per_hour} times in this hour")
+            }
             Refusal::Opaque => {
                 "uses something that cannot be followed, and could show protected values".to_owned()
             }

@@ -50,6 +50,10 @@ pub(crate) struct Portal {
     pub(crate) formats: Arc<[i16]>,
     /// Whom its statements are about, by their text and these parameters.
     pub(crate) concerns: Arc<[Concern]>,
+    /// What its text runs by name, as the names stood when it was bound.
+    pub(crate) runs: Box<[Arc<Known>]>,
+    /// A text may have closed it, or put a cursor in its place.
+    pub(crate) replaced: bool,
 }
 
 /// An answer that is still to come.
@@ -227,8 +231,13 @@ impl Track {
         if !is_plain(name.as_bytes()) {
             return None;
         }
-        let declared = self.cursors.get(name).cloned();
-        declared.or_else(|| self.portals.get(name.as_bytes()).map(|portal| portal.statement.known.clone()))
+        let portal = self.portals.get(name.as_bytes()).filter(|portal| !portal.replaced);
+        match (self.cursors.get(name), portal) {
+            (Some(declared), None) => Some(declared.clone()),
+            (None, Some(portal)) => Some(portal.statement.known.clone()),
+            // Which of the two the resource has is not known.
+            (Some(_), Some(_)) | (None, None) => None,
+        }
     }
 
     /// Tells whether only the resource's answers will show what a statement's name stands for: the last question about
@@ -323,12 +332,30 @@ impl Track {
         }
     }
 
-    /// Forgets a cursor, or all of them, that a text changes.
+    /// Forgets a cursor, or all of them, that a text changes; portals are the same to it.
     pub(crate) fn forget_cursor(&mut self, changed: Option<&str>) {
         self.renamed += 1;
         match changed {
             Some(name) => drop(self.cursors.remove(name)),
             None => self.cursors.clear(),
+        }
+        for (name, portal) in &mut self.portals {
+            portal.replaced |= changed.is_none_or(|changed| **name == *changed.as_bytes());
+        }
+        for (name, previous) in self.expected.iter_mut().filter_map(Expect::portal) {
+            if let Some(previous) = previous
+                && changed.is_none_or(|changed| name == changed.as_bytes())
+            {
+                previous.replaced = true;
+            }
+        }
+    }
+
+    /// A message of the protocol makes or closes a portal: a cursor of its name is no more, or the message fails, and with
+    /// it the transaction that the cursor is in.
+    pub(crate) fn supersede_cursor(&mut self, portal: &[u8]) {
+        if let Ok(name) = std::str::from_utf8(portal) {
+            self.cursors.remove(name);
         }
     }
 

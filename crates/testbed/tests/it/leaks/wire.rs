@@ -21,6 +21,119 @@ fn bind_formats(portal: &str, statement: &str, formats: &[i16]) -> Vec<u8> {
     message(Some(b'B'), &body)
 }
 
+/// A name is given to something else between the decision and the resource's looking it up.
+fn replaced() -> Vec<(&'static str, Held, Script)> {
+    const HIDDEN: &str = "SELECT ssn || '' AS a FROM patients";
+    const OPEN: &str = "SELECT 'x' || '' AS a";
+    let sync = || front::SYNC.to_vec();
+    let begin = || front::query("BEGIN");
+    let query = |text: String| front::query(&text);
+    let bound = |text: &str, portal: &str, statement: &str| {
+        [front::parse(statement, text), front::bind(portal, statement, &[], 0)].concat()
+    };
+    let executes = [bound("EXECUTE s", "p", "e"), sync()].concat();
+    let run = [front::execute("p", 0), sync()].concat();
+    let fetch = || query("FETCH ALL FROM c".to_owned());
+    vec![
+        (
+            "EXECUTE bound, its statement replaced by commands",
+            Held::Refused,
+            vec![
+                begin(),
+                query(format!("PREPARE s AS {OPEN}")),
+                executes,
+                query("DEALLOCATE s".to_owned()),
+                query(format!("PREPARE s AS {HIDDEN}")),
+                run,
+            ],
+        ),
+        (
+            "EXECUTE bound, its statement replaced in the same pipeline",
+            Held::Refused,
+            vec![
+                [front::parse("s", OPEN), sync()].concat(),
+                [
+                    bound("EXECUTE s", "p", "e"),
+                    front::close('S', "s"),
+                    front::parse("s", HIDDEN),
+                    front::execute("p", 0),
+                    sync(),
+                ]
+                .concat(),
+            ],
+        ),
+        (
+            "FETCH bound, its cursor replaced by a portal",
+            Held::Refused,
+            vec![
+                begin(),
+                query(format!("DECLARE c CURSOR FOR {OPEN}")),
+                [
+                    bound("FETCH ALL FROM c", "p", "f"),
+                    front::close('P', "c"),
+                    bound(HIDDEN, "c", "h"),
+                    front::execute("p", 0),
+                    sync(),
+                ]
+                .concat(),
+            ],
+        ),
+        (
+            "a cursor closed by the protocol, its name bound",
+            Held::Masked,
+            vec![
+                begin(),
+                query(format!("DECLARE c CURSOR FOR {OPEN}")),
+                [front::close('P', "c"), bound(HIDDEN, "c", "h"), sync()].concat(),
+                fetch(),
+            ],
+        ),
+        (
+            "a cursor of a transaction before, its name bound",
+            Held::Masked,
+            vec![
+                begin(),
+                query(format!("DECLARE c CURSOR FOR {OPEN}")),
+                query("COMMIT".to_owned()),
+                begin(),
+                [bound(HIDDEN, "c", "h"), sync()].concat(),
+                fetch(),
+            ],
+        ),
+        (
+            "a portal closed by a command, its name declared",
+            Held::Refused,
+            vec![
+                begin(),
+                [bound(OPEN, "c", "o"), sync()].concat(),
+                query(format!("CLOSE c; DECLARE c CURSOR FOR {HIDDEN}; SELECT 1")),
+                [front::execute("c", 0), sync()].concat(),
+            ],
+        ),
+        (
+            "a portal closed by a command, its name declared and fetched from",
+            Held::Masked,
+            vec![
+                begin(),
+                [bound(OPEN, "c", "o"), sync()].concat(),
+                query(format!("CLOSE c; DECLARE c CURSOR FOR {HIDDEN}; SELECT 1")),
+                fetch(),
+            ],
+        ),
+        (
+            "a portal closed and declared by commands of their own",
+            Held::Refused,
+            vec![
+                begin(),
+                [bound(OPEN, "c", "o"), sync()].concat(),
+                query("CLOSE c".to_owned()),
+                query(format!("DECLARE c CURSOR FOR {HIDDEN}")),
+                [front::execute("c", 0), sync()].concat(),
+            ],
+        ),
+    ]
+}
+
 #[allow(clippy::too_many_lines, reason = "a flat list of cases")]
 fn scripts() -> Vec<(&'static str, Held, Script)> {
     let sync = || front::SYNC.to_vec();
@@ -179,7 +292,7 @@ fn no_order_of_messages_lets_anything_out() {
         let long = "update notes set body = repeat(body, 200000) where id = 1";
         stage.cluster.psql_in(database, long).expect("a long note");
     }
-    for (name, held, script) in scripts() {
+    for (name, held, script) in scripts().into_iter().chain(replaced()) {
         for split in [false, true] {
             let [one, other] =
                 WORLDS.map(|world| play(&stage.masked(world).expect("a person"), &script, split));

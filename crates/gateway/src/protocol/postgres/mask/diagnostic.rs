@@ -10,10 +10,13 @@
 use crate::protocol::postgres::codec::{self, Malformed};
 
 /// Classes of SQLSTATE whose messages speak of names, syntax, rights, the transaction or the connection.
-const NAMING: [&[u8; 2]; 18] = [
-    b"00", b"03", b"08", b"0A", b"25", b"26", b"28", b"34", b"3D", b"3F", b"40", b"42", b"53", b"54", b"55",
-    b"57", b"0B", b"2D",
+const NAMING: [&[u8; 2]; 16] = [
+    b"00", b"03", b"08", b"0A", b"25", b"26", b"28", b"34", b"3D", b"3F", b"40", b"42", b"55", b"57", b"0B",
+    b"2D",
 ];
+
+/// Severities of what is meant for the resource's own log; anything may be in it.
+const LOGGED: [&[u8]; 6] = [b"LOG", b"DEBUG1", b"DEBUG2", b"DEBUG3", b"DEBUG4", b"DEBUG5"];
 
 /// Appends an `ErrorResponse` or `NoticeResponse` without anything that may be a value.
 ///
@@ -27,7 +30,9 @@ pub(crate) fn canonical(frame: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed
     // PL/pgSQL's RAISE takes any code.
     let raised = fields.contains(&(b'R', b"exec_stmt_raise"));
     let code: &[u8] = if raised { b"P0001" } else { code };
-    let names = !within && !raised && NAMING.iter().any(|class| code.starts_with(*class));
+    let logged =
+        fields.iter().any(|(kind, value)| *kind == b'V' && (LOGGED.contains(value) || value == b"DEBUG"));
+    let names = !within && !raised && !logged && NAMING.iter().any(|class| code.starts_with(*class));
     codec::message(out, kind, |out| {
         for (kind, value) in &fields {
             let value: &[u8] = match kind {

@@ -83,7 +83,8 @@ impl<'a> Parameters<'a> {
         let mut form = Vec::new();
         match operand {
             Operand::Element(array) => {
-                let (format, value, _) = self.value(array)?;
+                let (format, value, given) = self.value(array)?;
+                given.is_none_or(|given| means_the_same(ty.0, array_element(given))).then_some(())?;
                 return canonical_elements(&column, format, value, &mut |form| named.push(form.into()));
             }
             Operand::Text(text) => {
@@ -96,6 +97,7 @@ impl<'a> Parameters<'a> {
             }
             Operand::Literal(_) | Operand::Parameter(_) => {
                 let (format, value, given) = self.value(operand)?;
+                given.is_none_or(|given| means_the_same(ty.0, given)).then_some(())?;
                 let given = given.filter(|_| format == Format::Binary);
                 let ty = given.map_or(column, |oid| Type::builtin(oid, -1));
                 canonical(&ty, format, value, &mut form)?;
@@ -120,6 +122,27 @@ impl<'a> Parameters<'a> {
             }
             Operand::Element(_) | Operand::Text(_) => None,
         }
+    }
+}
+
+/// Tells whether a value that is given in a type says to a column of another what it says itself: a bit string or a `"char"`
+/// that is cast to a number is another number than the one it is written as.
+fn means_the_same(column: u32, given: u32) -> bool {
+    const NUMBERS: [u32; 3] = [20, 21, 23];
+    const TEXTS: [u32; 3] = [25, 705, 1043];
+    column == given || TEXTS.contains(&given) || (NUMBERS.contains(&column) && NUMBERS.contains(&given))
+}
+
+/// Returns the type of an array's elements, of the arrays that identifiers come in; else the type itself.
+fn array_element(array: u32) -> u32 {
+    match array {
+        1005 => 21,
+        1007 => 23,
+        1016 => 20,
+        1009 => 25,
+        1015 => 1043,
+        2951 => 2950,
+        other => other,
     }
 }
 
@@ -192,7 +215,7 @@ impl Protection {
             // A plan has no rows of patients, but tells what running it found.
             Kind::Explain if !lineage.ties.analyzes => return Reach::Nobody,
             Kind::Other(_) => return Reach::Unknown,
-            Kind::Data | Kind::CopyOut(_) | Kind::CopyIn | Kind::Explain | Kind::Session => {}
+            Kind::Data | Kind::CopyOut(_) | Kind::CopyIn | Kind::Explain | Kind::Session | Kind::Prepare => {}
         }
         if lineage.opaque {
             return Reach::Unknown;
@@ -212,7 +235,7 @@ impl Protection {
         // Of copied data only what is written in a known way.
         let read = match &lineage.kind {
             Kind::CopyOut(options) => style(options).is_some(),
-            Kind::Data | Kind::Session | Kind::CopyIn | Kind::Other(_) => true,
+            Kind::Data | Kind::Session | Kind::Prepare | Kind::CopyIn | Kind::Other(_) => true,
             Kind::Explain => false,
         };
         if let (true, Outputs::Columns(origins)) = (read, &lineage.outputs) {

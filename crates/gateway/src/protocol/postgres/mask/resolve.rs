@@ -150,6 +150,7 @@ mod tests {
             detector: None,
             trusted: vec![CleanColumns::Column(name("encounters", "ward"))],
             trusted_views: Vec::new(),
+            filters_per_hour: crate::FILTERS_PER_HOUR,
             keys: Keys::derive(&RootKey::new([7; 32]), KeyId::new(1).unwrap()),
         };
         let protection = Protection::resolve(&protected, &catalogue_of_hospital());

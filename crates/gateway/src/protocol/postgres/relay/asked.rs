@@ -10,7 +10,7 @@ use super::super::catalogues::Versioned;
 use super::super::codec::{self, Front, Malformed, Target, front_header};
 use super::super::mask::{Parameters, Refusal};
 use super::super::sql::{Effect, Inspection, Known, SessionEffect, Unreadable};
-use super::super::track::{Announced, Closed, Expect, Statement, is_plain};
+use super::super::track::{Announced, Closed, Expect, Portal, Statement, is_plain};
 use super::masking::{Concerns, Masking, refused};
 use super::purpose::parse_of;
 use super::refused::FAILING_NAME;
@@ -265,7 +265,7 @@ impl<C: Control> Relay<C> {
         }
         let concerns = self.concerns(Some(&inspection), None, NO_PARAMETERS);
         let mut about = self.about(&concerns);
-        let masking = match self.masking(Some(&inspection), &concerns, at) {
+        let masking = match self.masking_of_run(Some(&inspection), &concerns, at) {
             Ok(masking) => masking,
             Err(refusal) => {
                 let pending = self.record_unshowable(inspection, about, at)?;
@@ -422,7 +422,7 @@ impl<C: Control> Relay<C> {
         }
         let given = Parameters { wire: bind.parameters, types: &statement.types };
         let concerns = self.concerns(statement.inspection.as_deref(), Some(&statement.known), given);
-        let masking = match self.masking(statement.inspection.as_deref(), &concerns, at) {
+        let masking = match self.masking_of_run(statement.inspection.as_deref(), &concerns, at) {
             Ok(masking) => masking,
             Err(refusal) => return self.refuse_statement(&statement, refusal, &concerns, at),
         };
@@ -433,6 +433,20 @@ impl<C: Control> Relay<C> {
         let admission = self.admit_statement(&statement, parameters, (&concerns, masking.as_deref()), at)?;
         let bound = Bound { formats, masking, concerns };
         self.admitted(admission, Then::Bind { portal, statement, bound }, frame)
+    }
+
+    /// Returns what a statement runs by names that were given before.
+    pub(super) fn runs_of(&self, statement: &Statement) -> Box<[Arc<Known>]> {
+        let effects = statement.inspection.iter().flat_map(|inspection| &inspection.session);
+        effects.filter_map(|effect| self.run_by(effect)).collect()
+    }
+
+    /// Tells whether a portal runs by name what the names stood for when it was bound. The resource looks them up when it
+    /// runs.
+    fn runs_the_same(&self, portal: &Portal) -> bool {
+        let now = self.runs_of(&portal.statement);
+        now.len() == portal.runs.len()
+            && now.iter().zip(&portal.runs).all(|(now, then)| Arc::ptr_eq(now, then))
     }
 
     /// Tells whether a text runs, by EXECUTE, a statement of which it is not known yet what it is.
@@ -498,8 +512,17 @@ impl<C: Control> Relay<C> {
         if !is_plain(name) {
             return self.refuse_name(at);
         }
-        if let Some(portal) = self.track.portals.get(name) {
+        if let Some(portal) = self.track.portals.get(name).filter(|portal| !portal.replaced) {
             let (number, statement) = (portal.operation, portal.statement.clone());
+            if statement.inspection.as_ref().is_some_and(|inspection| self.executes_uncertain(inspection)) {
+                return Ok(Step::WaitsForAnswers);
+            }
+            let (same, known) = (self.runs_the_same(portal), !portal.runs.is_empty());
+            // What was not known when it was bound, the entry calls unknown; masked it was not let through.
+            if !same && (known || self.masks(at).is_some()) {
+                let words = "what the statement runs by its name was replaced since it was bound";
+                return self.refuse_unknown(b"0A000", words, at);
+            }
             return self.execute_portal(name, number, statement, frame, at);
         }
         let cursor = std::str::from_utf8(name).ok().and_then(|name| self.track.cursor(name));
@@ -508,7 +531,7 @@ impl<C: Control> Relay<C> {
         };
         let statement = Statement::named(known);
         let concerns = self.concerns(None, Some(&statement.known), NO_PARAMETERS);
-        let masking = match self.masking(None, &concerns, at) {
+        let masking = match self.masking_of_run(None, &concerns, at) {
             Ok(masking) => masking,
             Err(refusal) => return self.refuse_statement(&statement, refusal, &concerns, at),
         };
@@ -566,7 +589,7 @@ impl<C: Control> Relay<C> {
             return self.refuse_outdated(at);
         }
         let concerns = self.track.portals.get(name).map(|portal| portal.concerns.clone()).unwrap_or_default();
-        let masking = match self.masking(statement.inspection.as_deref(), &concerns, at) {
+        let masking = match self.masking_of_run(statement.inspection.as_deref(), &concerns, at) {
             Ok(masking) => masking,
             Err(refusal) => return self.refuse_statement(&statement, refusal, &concerns, at),
         };
@@ -649,7 +672,10 @@ impl<C: Control> Relay<C> {
         }
         let undo = match target {
             Target::Statement(name) => Closed::Statement(name.into(), self.track.statements.remove(name)),
-            Target::Portal(name) => Closed::Portal(name.into(), self.track.portals.remove(name)),
+            Target::Portal(name) => {
+                self.track.supersede_cursor(name);
+                Closed::Portal(name.into(), self.track.portals.remove(name))
+            }
         };
         self.upbox.housekeeping(Housekeeping::Close, frame);
         self.track.expected.push_back(Expect::Close { undo });

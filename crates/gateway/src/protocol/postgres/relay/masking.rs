@@ -33,6 +33,8 @@ pub(super) struct Masking {
     sight: Sight,
     /// One for each statement of the text; `None` for somebody who sees everything.
     plans: Option<Box<[Plan]>>,
+    /// How often it filters by columns that are not seen.
+    filters: u64,
     /// The catalogue they were made by, and what it was then.
     slot: Arc<Slot>,
     epoch: Option<u64>,
@@ -331,10 +333,12 @@ fn inner(
     sight: Sight,
     known: Option<Arc<Lineage>>,
     what: &'static str,
-) -> Result<Plan, Refusal> {
+) -> Result<(Plan, u64), Refusal> {
     let known = known.ok_or(Refusal::Kind(what))?;
     match protection.plan(&known, |class| sight.sees(class))? {
-        plan @ (Plan::Columns(_) | Plan::Plain | Plan::Screened | Plan::Nothing) => Ok(plan),
+        plan @ (Plan::Columns(_) | Plan::Plain | Plan::Screened | Plan::Nothing) => {
+            Ok((plan, protection.filters(&known, |class| sight.sees(class))))
+        }
         Plan::Prepared(_) | Plan::Cursor(_) => Err(Refusal::Kind(what)),
     }
 }
@@ -361,6 +365,12 @@ pub(super) fn refused(refusal: Refusal) -> WireError {
         Refusal::Changing => {
             let message = "the resource's objects are being changed at this moment";
             return WireError::new(Severity::Error, b"40001", message.to_owned()).hint("Try again.");
+        }
+        Refusal::Filters(per_hour) => {
+            let message =
+                format!("the limit of {per_hour} filters an hour by columns that are seen masked is reached");
+            return WireError::new(Severity::Error, b"53400", message)
+                .hint("Wait a few minutes, or ask for `unmask` on the column's class.");
         }
         Refusal::Opaque => (
             "the statement uses something that cannot be followed, and could show protected values"
@@ -461,29 +471,56 @@ impl<C: Control> Relay<C> {
         let (slot, epoch) = (self.catalogue.clone(), self.catalogue.steady(self.change.is_some()));
         let current = self.catalogue.current();
         let protection = current.protection(&protected);
-        let plans = if sight.everything { None } else { Some(self.plans(inspection, &protection, sight)?) };
+        let (plans, filters) = if sight.everything {
+            (None, 0)
+        } else {
+            let (plans, filters) = self.plans(inspection, &protection, sight)?;
+            (Some(plans), filters)
+        };
         let outdated = inspection.is_some_and(|inspection| inspection.catalogue != current.version);
         if plans.is_some() && !self.redefined && (epoch.is_none() || outdated) {
             return Err(Refusal::Changing);
         }
         let (concerns, year) = (concerns.clone(), year(at));
-        Ok(Some(Arc::new(Masking { protected, protection, sight, plans, slot, epoch, concerns, year })))
+        let masking = Masking { protected, protection, sight, plans, filters, slot, epoch, concerns, year };
+        Ok(Some(Arc::new(masking)))
     }
 
+    /// Decides how the results of a text leave that is about to run.
+    pub(super) fn masking_of_run(
+        &mut self,
+        inspection: Option<&Inspection>,
+        concerns: &Concerns,
+        at: Micros,
+    ) -> Result<Option<Arc<Masking>>, Refusal> {
+        let masking = self.masking(inspection, concerns, at)?;
+        if let Some(Masking { filters: filters @ 1.., protected, .. }) = masking.as_deref() {
+            let session = self.gate.session();
+            let whose = (session.principal.id, &session.resource);
+            let per_hour = protected.filters_per_hour;
+            if !self.shared.filters.spend(whose, *filters, per_hour, at) {
+                return Err(Refusal::Filters(per_hour));
+            }
+        }
+        Ok(masking)
+    }
+
+    /// Returns the plan of each statement, and how often they filter by columns that are not seen.
     fn plans(
         &self,
         inspection: Option<&Inspection>,
         protection: &Protection,
         sight: Sight,
-    ) -> Result<Box<[Plan]>, Refusal> {
+    ) -> Result<(Box<[Plan]>, u64), Refusal> {
         let inspection = inspection.ok_or(Refusal::Kind("EXECUTE, or FETCH of a cursor,"))?;
         if inspection.lineage.len() != inspection.statements {
             return Err(Refusal::Opaque);
         }
         let digest = self.catalogue.current().catalogue.digest();
         let mut plans = Vec::with_capacity(inspection.statements);
+        let mut filters: u64 = 0;
         for lineage in &inspection.lineage {
-            let plan = match protection.plan(lineage, |class| sight.sees(class))? {
+            let (plan, filtered) = match protection.plan(lineage, |class| sight.sees(class))? {
                 Plan::Prepared(name) => {
                     let known = self.track.prepared(&name).filter(|_| !inspection.names(&name));
                     let known = known.and_then(|known| known.lineage.clone());
@@ -494,16 +531,21 @@ impl<C: Control> Relay<C> {
                 Plan::Cursor(name) => {
                     let known = self.track.cursor(&name).filter(|_| !inspection.names(&name));
                     let known = known.and_then(|known| known.lineage.clone());
-                    inner(protection, sight, known, "FETCH from a cursor that is not known")?
+                    // What chose its rows was counted when it was declared.
+                    let (plan, _) = inner(protection, sight, known, "FETCH from a cursor that is not known")?;
+                    (plan, 0)
                 }
-                plan @ (Plan::Columns(_) | Plan::Plain | Plan::Screened | Plan::Nothing) => plan,
+                plan @ (Plan::Columns(_) | Plan::Plain | Plan::Screened | Plan::Nothing) => {
+                    (plan, protection.filters(lineage, |class| sight.sees(class)))
+                }
             };
+            filters = filters.saturating_add(filtered);
             if let Some(refusal) = mask::refused_copy(lineage, &plan) {
                 return Err(refusal);
             }
             plans.push(plan);
         }
-        Ok(plans.into())
+        Ok((plans.into(), filters))
     }
 
     /// Says for the record which protected columns a text returns, masked and as they are.

@@ -74,7 +74,17 @@ impl<C: Control> Relay<C> {
             Then::Query { .. } => Expect::Query { operation: number },
             Then::Call => Expect::Call { operation: number },
             Then::Bind { portal, statement, bound: Bound { formats, masking: _, concerns } } => {
-                let made = Portal { statement, operation: number, live: false, formats, concerns };
+                let runs = self.runs_of(&statement);
+                self.track.supersede_cursor(&portal);
+                let made = Portal {
+                    statement,
+                    operation: number,
+                    live: false,
+                    formats,
+                    concerns,
+                    runs,
+                    replaced: false,
+                };
                 let previous = self.track.portals.insert(portal.clone(), made);
                 Expect::Bind { name: portal, previous, operation: number }
             }

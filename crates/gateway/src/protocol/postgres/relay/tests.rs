@@ -304,6 +304,7 @@ impl Scene {
             seats: Arc::default(),
             catalogues: Catalogues::new(),
             verdicts: Verdicts::new(),
+            filters: crate::filters::Filters::default(),
             drain: draining,
         });
         let slot = shared.catalogues.slot(&upstream);

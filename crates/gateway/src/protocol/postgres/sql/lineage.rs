@@ -244,8 +244,10 @@ pub(crate) enum Kind {
     CopyIn,
     /// `EXPLAIN` of a statement of rows.
     Explain,
-    /// Transactions, settings with constants, named statements and cursors.
+    /// Transactions, settings with constants, running named statements, cursors.
     Session,
+    /// `PREPARE`: what it uses is used when it is run.
+    Prepare,
     /// Anything else, by its name.
     Other(&'static str),
 }
@@ -281,7 +283,9 @@ impl Lineage {
     pub(crate) fn copies(&self) -> bool {
         match self.kind {
             Kind::CopyOut(_) => true,
-            Kind::Data | Kind::CopyIn | Kind::Explain | Kind::Session | Kind::Other(_) => false,
+            Kind::Data | Kind::CopyIn | Kind::Explain | Kind::Session | Kind::Prepare | Kind::Other(_) => {
+                false
+            }
         }
     }
 

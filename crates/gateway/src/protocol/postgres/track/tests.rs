@@ -36,7 +36,15 @@ impl Track {
 
     fn ask_bind(&mut self, name: &[u8], text: &str, operation: u64) {
         let (formats, concerns) = (Arc::default(), Arc::default());
-        let made = Portal { statement: statement(text), operation, live: false, formats, concerns };
+        let made = Portal {
+            statement: statement(text),
+            operation,
+            live: false,
+            formats,
+            concerns,
+            runs: Box::default(),
+            replaced: false,
+        };
         let previous = self.portals.insert(name.into(), made);
         self.expected.push_back(Expect::Bind { name: name.into(), previous, operation });
     }
@@ -131,6 +139,13 @@ fn cursors_and_portals_share_their_names() {
     let mut track = Track::default();
     track.ask_bind(b"c", "portal", 1);
     assert_eq!(*track.cursor("c").unwrap().objects, ["portal".into()]);
+    track.cursors.insert("c".into(), known("declared"));
+    assert!(track.cursor("c").is_none(), "which of them the resource has is not known");
+    track.supersede_cursor(b"c");
+    assert_eq!(*track.cursor("c").unwrap().objects, ["portal".into()], "one that is bound goes before");
+    track.cursors.insert("c".into(), known("declared"));
+    track.forget_cursor(Some("c"));
+    assert!(track.cursor("c").is_none(), "a text may have put another in its place");
     track.cursors.insert("c".into(), known("declared"));
     assert_eq!(*track.cursor("c").unwrap().objects, ["declared".into()]);
     assert!(track.cursor("d").is_none());

@@ -53,6 +53,8 @@ fn the_text_names_a_patient_for_every_row() {
         ("SELECT name FROM patients WHERE id = ANY ('{4,17,NULL}')", Reach::Text, &["17", "4"]),
         ("SELECT name FROM patients WHERE id = ANY ('{4}'::bigint[])", Reach::Text, &["4"]),
         ("SELECT name FROM patients WHERE id = ANY ('{}')", Reach::Text, &[]),
+        ("SELECT name FROM patients WHERE id = '17'::\"char\"", Reach::Unknown, &[]),
+        ("SELECT name FROM patients WHERE id = ANY ('{10}'::bit[])", Reach::Unknown, &[]),
         ("SELECT name FROM patients WHERE id::text = '17'", Reach::Text, &["17"]),
         ("SELECT name FROM patients WHERE '17'::text = id::varchar", Reach::Text, &["17"]),
         ("SELECT count(*) FROM encounters WHERE patient_id = 17", Reach::Text, &["17"]),
@@ -234,6 +236,10 @@ fn parameters_are_read_in_both_formats() {
         (&text_format, &[][..], Some("17")),
         (&binary, &[], Some("17")),
         (&binary, &[25, 23], Some("17")),
+        (&text_format, &[25, 25], Some("17")),
+        // A bit string or a "char" that is written 17 is another number.
+        (&text_format, &[25, 1560], None),
+        (&text_format, &[25, 18], None),
         (&long, &[0, 20], Some("17")),
         // Eight bytes where four are due, and no word of why.
         (&long, &[], None),

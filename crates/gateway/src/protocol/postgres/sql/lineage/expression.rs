@@ -10,8 +10,7 @@ use super::super::walk::{constant, functions, is_absent, is_own_setting, names};
 use super::{Follow, Operand, Origin, Use};
 
 /// Built-in functions that give a value whatever they are given, without more rows or fewer.
-const TOTAL_FUNCTIONS: [&str; 44] = [
-    "array_agg",
+const TOTAL_FUNCTIONS: [&str; 35] = [
     "bit_length",
     "bool_and",
     "bool_or",
@@ -26,10 +25,6 @@ const TOTAL_FUNCTIONS: [&str; 44] = [
     "every",
     "first_value",
     "initcap",
-    "json_agg",
-    "json_build_array",
-    "jsonb_agg",
-    "jsonb_build_array",
     "lag",
     "last_value",
     "lead",
@@ -49,22 +44,27 @@ const TOTAL_FUNCTIONS: [&str; 44] = [
     "replace",
     "reverse",
     "row_number",
-    "row_to_json",
     "rtrim",
-    "string_agg",
-    "to_json",
-    "to_jsonb",
     "upper",
 ];
 
-/// Those of them whose values are as long as all that they are given: too long a value is an error.
-const GROWING_FUNCTIONS: [&str; 4] = ["concat", "concat_ws", "json_build_array", "jsonb_build_array"];
-/// What is put together from at most so many stored values, and constants of so many bytes, is not too long by design.
-const PARTS_MAX: usize = 64;
-const PART_BYTES_MAX: usize = 1 << 10;
+/// Those of them whose values are as long as all that they are given: too long a value is an error. (What gathers rows, or
+/// makes documents, is not total in the first place.)
+const GROWING_FUNCTIONS: [&str; 2] = ["concat", "concat_ws"];
+/// Those of them whose value is at most about as long as the one they are given.
+const KEEPING_FUNCTIONS: [&str; 8] =
+    ["btrim", "initcap", "lower", "ltrim", "md5", "reverse", "rtrim", "upper"];
+/// What is put together from at most so many stored values, constants and parameters is not too long: a message that brings
+/// them is bounded, and so is what somebody would store.
+const PARTS_MAX: usize = 32;
+/// The most items of a list that are taken for as many comparisons.
+const LIST_MAX: usize = 1 << 10;
 
 /// Those of them that give one of the values they are given.
 const PASSING_FUNCTIONS: [&str; 6] = ["first_value", "lag", "last_value", "lead", "max", "min"];
+
+/// Those of them that compute what they are given for another row, if there is one: which, their other arguments say.
+const PICKING_FUNCTIONS: [&str; 2] = ["lag", "lead"];
 
 /// Built-in types that are neither arrays nor records, nor domains over such.
 const FLAT_TYPES: [&str; 25] = [
@@ -96,8 +96,13 @@ const FLAT_TYPES: [&str; 25] = [
 ];
 
 /// Harmless functions of PostgreSQL that show what others do or what the planner gathered of values.
-const REVEALING_PREFIXES: [&str; 4] =
-    ["pg_stat_get_backend", "pg_stat_get_activity", "pg_stat_get_wal", "pg_mcv_list"];
+const REVEALING_PREFIXES: [&str; 5] = [
+    "pg_stat_get_backend",
+    "pg_stat_get_activity",
+    "pg_stat_get_wal",
+    "pg_mcv_list",
+    "pg_sequence_last_value",
+];
 
 impl<'a> Follow<'a> {
     /// Returns what a value comes from; what is done besides on the way is noted.
@@ -162,10 +167,14 @@ impl<'a> Follow<'a> {
                 let (origin, fails) = self.values_of_shapes(expr.args());
                 self.step(origin, !fails)
             }
-            Node::RowExpr(row) => self.values(row.args()).computed(true).shaped(),
+            Node::RowExpr(row) => {
+                let origin = self.values(row.args());
+                let grows = self.grows(row.args().iter());
+                self.step(origin, !grows).shaped()
+            }
             Node::A_ArrayExpr(array) => {
                 let (origin, shaped) = self.values_of_shapes(array.elements());
-                let fails = shaped || self.of_arrays(&origin);
+                let fails = shaped || self.of_arrays(&origin) || self.grows(array.elements().iter());
                 self.step(origin, !fails).shaped()
             }
             Node::NodeList(list) => self.values(list),
@@ -191,6 +200,9 @@ impl<'a> Follow<'a> {
 
     fn json(&mut self, node: Node<'a>) -> Origin {
         match node {
+            // Before PostgreSQL 16 these are functions, which somebody may have made.
+            Node::JsonObjectConstructor(_) if self.is_users("json_object") => self.unknown(),
+            Node::JsonArrayConstructor(_) if self.is_users("json_array") => self.unknown(),
             Node::JsonObjectConstructor(object) => {
                 let pairs = object.exprs().iter().map(|pair| {
                     let value = pair.value().map_or(Origin::Clean, |value| self.value(value.raw_expr()));
@@ -208,6 +220,10 @@ impl<'a> Follow<'a> {
             // What else the grammar has is not followed: XML, SQL/JSON queries, MERGE's own function, WHERE CURRENT OF.
             _ => self.unknown(),
         }
+    }
+
+    fn is_users(&self, function: &str) -> bool {
+        !self.catalogue.functions(function).is_empty()
     }
 
     // ---- operators and functions ----
@@ -254,11 +270,51 @@ impl<'a> Follow<'a> {
                 left = inner.lexpr();
             }
             chain.push(left);
-            self.risky |= grows(chain.into_iter());
+            if self.grows(chain.into_iter()) {
+                origin = self.step(origin, false);
+            }
         }
         let passes = names(expr.name()).1 == "||" || expr.kind == A_Expr_Kind::AEXPR_NULLIF;
         let origin = origin.computed(true);
         if passes { origin } else { origin.flat() }
+    }
+
+    /// Tells whether what is put together from these may be too long for a value: not where they are few, and none is put
+    /// together itself.
+    fn grows(&mut self, parts: impl Iterator<Item = Node<'a>>) -> bool {
+        let mut count = 0;
+        let mut short = true;
+        for part in parts {
+            count += 1;
+            short &= self.is_short(part);
+        }
+        !short || count > PARTS_MAX
+    }
+
+    /// Tells whether a value is one that is stored or given, or no longer than such.
+    fn is_short(&mut self, part: Node<'a>) -> bool {
+        match part {
+            Node::ColumnRef(column) => matches!(self.column(column.fields()), Origin::Column(_)),
+            Node::CollateClause(collate) => self.is_short(collate.arg()),
+            Node::TypeCast(cast) if is_text(cast.type_name()) => self.is_short(cast.arg()),
+            Node::CoalesceExpr(expr) => {
+                self.nest(false, |follow| expr.args().iter().all(|argument| follow.is_short(argument)))
+            }
+            Node::CaseExpr(case) => self.nest(false, |follow| {
+                let mut results = case.args().iter().map(|arm| match arm {
+                    Node::CaseWhen(when) => when.result(),
+                    other => other,
+                });
+                results.all(|result| follow.is_short(result)) && follow.is_short(case.defresult())
+            }),
+            Node::A_Expr(expr) if expr.kind == A_Expr_Kind::AEXPR_NULLIF => {
+                self.nest(false, |follow| follow.is_short(expr.lexpr()))
+            }
+            Node::FuncCall(call) if KEEPING_FUNCTIONS.contains(&names(call.funcname()).1) => {
+                self.nest(false, |follow| call.args().iter().all(|argument| follow.is_short(argument)))
+            }
+            other => is_absent(other) || matches!(other, Node::A_Const(_)) || operand(other).is_some(),
+        }
     }
 
     /// Tells whether it comes from a column whose type joins values in a way that may fail: arrays by their shapes, search
@@ -313,6 +369,10 @@ impl<'a> Follow<'a> {
         if let Some(window) = call.over() {
             origin = origin.and(self.window(window));
         }
+        // Before PostgreSQL 16 it is the name of a column, if there is one.
+        if name == "system_user" {
+            return self.unknown();
+        }
         let users = functions(self.catalogue, schema, name).count() > 0;
         let builtin = matches!(schema, None | Some("pg_catalog")) && !users;
         let revealing = REVEALING_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
@@ -323,9 +383,12 @@ impl<'a> Follow<'a> {
                 shaped && (gathers || passes || call.agg_distinct) || gathers && self.of_arrays(&origin);
             // `length(bytes, encoding)` reads the bytes as text.
             let reads = name == "length" && call.args().len() != 1;
-            self.risky |= GROWING_FUNCTIONS.contains(&name) && grows(call.args().iter());
+            let lengthy = GROWING_FUNCTIONS.contains(&name) && self.grows(call.args().iter());
+            let picks = PICKING_FUNCTIONS.contains(&name)
+                && call.args().iter().skip(1).any(|argument| operand(argument).is_none());
             let lengthens = name == "replace" && !shortens(call.args());
-            let total = TOTAL_FUNCTIONS.binary_search(&name).is_ok() && !fails && !reads && !lengthens;
+            let total = TOTAL_FUNCTIONS.binary_search(&name).is_ok()
+                && !(fails || reads || lengthens || lengthy || picks);
             let origin = self.step(origin, total);
             return match (gathers, passes) {
                 (true, _) => origin.shaped(),
@@ -402,14 +465,14 @@ impl<'a> Follow<'a> {
                     let (_, symbol) = names(link.oper_name());
                     self.builtin_operator(symbol);
                 }
+                // It reads on until it knows: what its values are tells what of the query is run.
                 let compared = self.value(link.testexpr());
-                let fails = compared.is_shaped() || inner.is_shaped();
-                self.step(compared.and(inner), !fails).flat()
+                self.step(compared.and(inner), false).flat()
             }
             SubLinkType::EXPR_SUBLINK => inner,
             SubLinkType::ARRAY_SUBLINK => {
-                let fails = inner.is_shaped() || self.of_arrays(&inner);
-                self.step(inner, !fails).shaped()
+                // As long as all that it gathers.
+                self.step(inner, false).shaped()
             }
             _ => self.value(link.testexpr()).and(inner).computed(true),
         }
@@ -439,13 +502,8 @@ impl<'a> Follow<'a> {
                 self.builtin_operator("=");
                 self.equality(expr, every);
             }
-            Node::A_Expr(expr)
-                if every && expr.kind == A_Expr_Kind::AEXPR_IN && names(expr.name()).1 == "=" =>
-            {
-                let origin = self.value(node);
-                self.depends(&origin);
-                let column = self.value(expr.lexpr());
-                self.tie_list(&column, expr);
+            Node::A_Expr(expr) if expr.kind == A_Expr_Kind::AEXPR_IN && names(expr.name()).1 == "=" => {
+                self.comparisons(node, expr, every);
             }
             Node::A_Expr(expr)
                 if every && expr.kind == A_Expr_Kind::AEXPR_OP_ANY && names(expr.name()).1 == "=" =>
@@ -468,9 +526,37 @@ impl<'a> Follow<'a> {
         if !is_text(cast.type_name()) || !matches!(cast.arg(), Node::ColumnRef(_)) {
             return;
         }
-        if let (Origin::Column(column), Some(operand)) = (self.value(cast.arg()), operand(value)) {
+        if let (Origin::Column(column), Some(operand)) = (self.value(cast.arg()), unchanged(value)) {
             self.tie_constant(column, Operand::Text(Box::new(operand)));
         }
+    }
+
+    /// `column IN (…)`: of constants, as many equalities.
+    fn comparisons(&mut self, node: Node<'a>, expr: &'a A_Expr, every: bool) {
+        self.builtin_operator("=");
+        let column = self.value(expr.lexpr());
+        match (&column, self.constants(expr.rexpr())) {
+            (Origin::Column(column), Some(operands)) => {
+                let uses = operands.into_iter().map(|operand| (*column, Use::Equality { operand, every }));
+                self.uses.extend(uses);
+            }
+            _ => {
+                let origin = self.value(node);
+                self.depends(&origin);
+            }
+        }
+        if every {
+            self.tie_list(&column, expr);
+        }
+    }
+
+    /// Returns the items of a list of constants.
+    fn constants(&mut self, list: Node<'a>) -> Option<Vec<Operand>> {
+        let Node::NodeList(items) = list else { return None };
+        if items.len() > LIST_MAX {
+            return None;
+        }
+        items.iter().map(|item| operand(item).filter(|_| self.value(item).is_constant())).collect()
     }
 
     fn equality(&mut self, expr: &'a A_Expr, every: bool) {
@@ -486,8 +572,9 @@ impl<'a> Follow<'a> {
         };
         match constant {
             Some((column, operand)) => {
-                if every {
-                    self.tie_constant(*column, operand.clone());
+                let side = if left.is_constant() { expr.lexpr() } else { expr.rexpr() };
+                if let (true, Some(operand)) = (every, unchanged(side)) {
+                    self.tie_constant(*column, operand);
                 }
                 self.uses.push((*column, Use::Equality { operand, every }));
             }
@@ -540,22 +627,21 @@ fn shortens(arguments: &NodeList) -> bool {
     }
 }
 
-/// Tells whether what is put together from these may be too long for a value: not where they are few, and each is a stored
-/// value or a short constant.
-fn grows<'n>(parts: impl Iterator<Item = Node<'n>>) -> bool {
-    let mut count = 0;
-    let mut short = true;
-    for part in parts {
-        count += 1;
-        short &= match part {
-            Node::ColumnRef(_) => true,
-            other => match operand(other) {
-                Some(Operand::Literal(text)) => text.len() <= PART_BYTES_MAX,
-                Some(Operand::Parameter(_) | Operand::Element(_) | Operand::Text(_)) | None => false,
-            },
-        };
+/// Returns the constant or parameter that a value is compared with as it stands: not where a cast may make another of it.
+pub(super) fn unchanged(node: Node<'_>) -> Option<Operand> {
+    match node {
+        Node::TypeCast(cast) if !cast.type_name().is_some_and(|name| keeps(name, false)) => None,
+        _ => operand(node),
     }
-    !short || count > PARTS_MAX
+}
+
+/// Tells whether a value of a text keeps what it says in the type, or in arrays of it.
+pub(super) fn keeps(name: &TypeName, arrays: bool) -> bool {
+    let (schema, base) = names_of(name);
+    matches!(schema, None | Some("pg_catalog"))
+        && ["int2", "int4", "int8", "text", "uuid", "varchar"].contains(&base)
+        && name.typmods().is_empty()
+        && name.array_bounds().is_empty() != arrays
 }
 
 /// Returns the constant or parameter that a node is, also where it is cast to a type as it is.

@@ -49,7 +49,7 @@ impl NamedColumns {
     }
 
     /// Returns what a name may mean that is not among those known.
-    fn unnamed(&self) -> Option<Origin> {
+    pub(super) fn unnamed(&self) -> Option<Origin> {
         let unnamed = self.columns.iter().filter(|column| *column.name == *UNNAMED);
         unnamed.map(|column| column.origin.clone()).chain(self.open.clone()).reduce(Origin::and)
     }
@@ -58,6 +58,13 @@ impl NamedColumns {
     pub(super) fn whole(&self) -> Origin {
         let known = self.columns.iter().map(|column| column.origin.clone());
         Origin::all(known.chain(self.open.clone()))
+    }
+
+    /// Returns the origin of the row as one value: as long as all its values, which is too long only if they were made so.
+    fn row(&self) -> Origin {
+        let stored = |column: &Named| matches!(column.origin, Origin::Column(_) | Origin::Clean);
+        let total = self.open.is_none() && self.columns.iter().all(stored);
+        self.whole().computed(total)
     }
 
     /// Gives the first columns new names.
@@ -165,7 +172,8 @@ const REVEALING: &[&str] = &[
 ];
 
 /// Columns of the others that hold values of other relations.
-const REVEALING_COLUMNS: &[(&str, &str)] = &[("pg_attribute", "attmissingval")];
+const REVEALING_COLUMNS: &[(&str, &str)] =
+    &[("pg_attribute", "attmissingval"), ("pg_sequences", "last_value")];
 
 impl<'a> Follow<'a> {
     // ---- looking names up ----
@@ -208,17 +216,20 @@ impl<'a> Follow<'a> {
             if let Some(origin) = items().filter_map(|item| item.columns.find(name)).reduce(Origin::or) {
                 return Some(with(open, origin));
             }
+            // Only tables have them: else the name may be a column's further out.
             if SYSTEM_COLUMNS.contains(&name) && !scope.items.is_empty() {
-                return Some(with(open, self.system_column(name)));
+                open = Some(with(open, self.system_column(name)));
             }
             for origin in items().filter_map(|item| item.columns.unnamed()) {
                 open = Some(with(open, origin));
             }
-            if let Some(item) = items().find(|item| item.name.as_deref() == Some(name)) {
-                return Some(with(open, item.columns.whole()));
-            }
         }
-        open
+        let items = self.visible().flat_map(|scope| scope.items.iter().filter(|item| !item.qualified_only));
+        // A row as a whole only where no query around has a column of that name.
+        match items.into_iter().find(|item| item.name.as_deref() == Some(name)) {
+            Some(item) => Some(with(open, item.columns.row())),
+            None => open,
+        }
     }
 
     fn qualified(&self, schema: Option<&str>, item: &str, name: &str) -> Option<Origin> {
@@ -303,7 +314,12 @@ impl<'a> Follow<'a> {
             // XMLTABLE and JSON_TABLE: what they give comes from what they are given.
             Node::RangeTableFunc(table) => {
                 let origin = follow.seeing(true, |follow| {
-                    let given = follow.value(table.docexpr()).and(follow.value(table.rowexpr()));
+                    let spaces = table.namespaces().iter().map(|space| match space {
+                        Node::ResTarget(space) => follow.value(space.val()),
+                        _ => follow.unknown(),
+                    });
+                    let spaces = Origin::all(spaces);
+                    let given = follow.value(table.docexpr()).and(follow.value(table.rowexpr())).and(spaces);
                     table.columns().iter().fold(given, |origin, column| {
                         origin.and(follow.value(column.colexpr())).and(follow.value(column.coldefexpr()))
                     })
@@ -367,9 +383,8 @@ impl<'a> Follow<'a> {
         let right = self.source(join.rarg());
         let left = self.scopes.pop().unwrap_or_default();
         let shared: Vec<Box<str>> = if join.is_natural {
-            if left.star.open.is_some() || right.star.open.is_some() {
-                self.opaque = true;
-            }
+            // Which names they share is not known.
+            self.opaque |= left.star.unnamed().is_some() || right.star.unnamed().is_some();
             let right_has = |name: &str| right.star.columns.iter().any(|column| *column.name == *name);
             left.star.columns.iter().filter(|c| right_has(&c.name)).map(|c| c.name.clone()).collect()
         } else {
@@ -397,8 +412,8 @@ impl<'a> Follow<'a> {
     fn merge(&mut self, join: &JoinExpr, left: Scope, right: Scope, shared: &[Box<str>]) -> Scope {
         let mut merged = Vec::new();
         for name in shared {
-            let one = left.star.find(name).or_else(|| left.star.open.clone());
-            let other = right.star.find(name).or_else(|| right.star.open.clone());
+            let one = left.star.find(name).or_else(|| left.star.unnamed());
+            let other = right.star.find(name).or_else(|| right.star.unnamed());
             let (Some(one), Some(other)) = (one, other) else {
                 self.opaque = true;
                 continue;

@@ -61,7 +61,7 @@ impl<'a> Follow<'a> {
             },
             Node::PrepareStmt(prepare) => {
                 self.query(prepare.query());
-                (Kind::Session, Outputs::None)
+                (Kind::Prepare, Outputs::None)
             }
             Node::DeclareCursorStmt(declare) => {
                 self.query(declare.query());
@@ -387,8 +387,10 @@ impl<'a> Follow<'a> {
             Node::ColumnRef(column) if column.fields().len() == 1 => {
                 let name = column.fields().first().and_then(|field| field.as_str()).unwrap_or_default();
                 let output = columns.columns.iter().find(|column| *column.name == *name);
+                // An output whose name is not known may have this one.
+                let output = output.map(|output| output.origin.clone()).or_else(|| columns.unnamed());
                 if let Some(output) = output {
-                    self.depends(&output.origin);
+                    self.depends(&output);
                     // The name of an output goes before a column's in ORDER BY; in GROUP BY it is the other way round.
                     if let Some(origin) = self.bare(name) {
                         self.depends(&origin);
@@ -405,7 +407,12 @@ impl<'a> Follow<'a> {
     // ---- changes ----
 
     /// Returns the columns of a relation that a list names, or all of them.
-    fn targets(&mut self, range: &RangeVar, list: &NodeList) -> Vec<Column> {
+    fn targets(&mut self, range: &RangeVar, list: &'a NodeList) -> Vec<Column> {
+        for node in list {
+            if let Node::ResTarget(target) = node {
+                self.places(target);
+            }
+        }
         let catalogue = self.catalogue;
         let name = range.relname().unwrap_or_default();
         let named: Vec<&str> = list.iter().map(|node| target_name(node).unwrap_or_default()).collect();
@@ -493,6 +500,7 @@ impl<'a> Follow<'a> {
         let catalogue = self.catalogue;
         let name = range.relname().unwrap_or_default();
         for target in targets {
+            self.places(target);
             let origin = self.value(target.val());
             let column = target.name().unwrap_or_default();
             let mut found = false;
@@ -506,6 +514,16 @@ impl<'a> Follow<'a> {
                 }
             }
             self.opaque |= !found;
+        }
+    }
+
+    /// `column[…]`: where in it something is put shows in what is stored.
+    fn places(&mut self, target: &'a ResTarget) {
+        for step in target.indirection() {
+            if let Node::A_Indices(indices) = step {
+                let place = self.value(indices.lidx()).and(self.value(indices.uidx()));
+                self.depends(&place);
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{A_Expr, JoinExpr};
 use pg_raw_parse::raw::JoinType;
 
+use super::expression::{keeps, unchanged};
 use super::{Column, Follow, Operand, Origin};
 
 /// The most constants and pairs that are kept of one statement; beyond, it is not told whose rows they are.
@@ -90,7 +91,7 @@ impl Follow<'_> {
     /// A condition that every row fulfils lists the values of a column.
     pub(super) fn tie_list(&mut self, column: &Origin, list: &A_Expr) {
         let (Origin::Column(column), Node::NodeList(items)) = (column, list.rexpr()) else { return };
-        let operands: Option<Vec<Operand>> = items.iter().map(super::expression::operand).collect();
+        let operands: Option<Vec<Operand>> = items.iter().map(unchanged).collect();
         let operands = operands.into_iter().flatten().map(|operand| (*column, operand));
         self.ties.constants.extend(operands);
         self.ties.bounded();
@@ -100,14 +101,13 @@ impl Follow<'_> {
     pub(super) fn tie_any(&mut self, column: &Origin, array: Node<'_>) {
         let Origin::Column(column) = column else { return };
         let listed = match array {
-            Node::TypeCast(cast) => cast.arg(),
+            Node::TypeCast(cast) if cast.type_name().is_some_and(|name| keeps(name, true)) => cast.arg(),
             other => other,
         };
         if let Node::A_ArrayExpr(listed) = listed {
-            let operands: Option<Vec<Operand>> =
-                listed.elements().iter().map(super::expression::operand).collect();
+            let operands: Option<Vec<Operand>> = listed.elements().iter().map(unchanged).collect();
             self.ties.constants.extend(operands.into_iter().flatten().map(|operand| (*column, operand)));
-        } else if let Some(operand) = super::expression::operand(array) {
+        } else if let Some(operand) = unchanged(listed) {
             self.ties.constants.push((*column, Operand::Element(Box::new(operand))));
         }
         self.ties.bounded();
@@ -116,7 +116,7 @@ impl Follow<'_> {
     /// A column of rows that are changed is given a value.
     pub(super) fn tie_given(&mut self, column: Column, value: Node<'_>) {
         self.ties.moved.push(column);
-        self.ties.given.extend(super::expression::operand(value).map(|operand| (column, operand)));
+        self.ties.given.extend(unchanged(value).map(|operand| (column, operand)));
         self.ties.bounded();
     }
 
@@ -130,7 +130,7 @@ impl Follow<'_> {
                 break;
             }
             for (at, column) in columns.iter().enumerate() {
-                let value = values.iter().nth(at).and_then(super::expression::operand);
+                let value = values.iter().nth(at).and_then(unchanged);
                 if let Some(filled) = filled.get_mut(at) {
                     *filled &= value.is_some();
                 }

@@ -85,6 +85,7 @@ impl Engine {
         let store: Arc<dyn object_store::ObjectStore> = Arc::<SealedStore>::clone(&self.store);
         session.register_object_store(url.as_ref(), store);
         session.register_udf(has());
+        session.register_udf(by_agent());
         Ok(session)
     }
 
@@ -273,6 +274,7 @@ fn condition(question: &Question) -> Expr {
         ("action", &question.action),
         ("command", &question.command),
         ("decision", &question.decision),
+        ("purpose", &question.purpose),
     ];
     for (name, wanted) in texts {
         all.extend(wanted.as_ref().map(|wanted| col(name).eq(lit(wanted.as_str()))));
@@ -292,7 +294,27 @@ fn condition(question: &Question) -> Expr {
     all.extend(question.to_us.map(|to| col("at").lt(time(to))));
     all.extend(question.unmasked.then(|| col("unmasked").is_not_null()));
     all.extend(question.unresolved.then(|| col("unresolved").is_not_null()));
+    all.extend(question.emergency.then(|| col("emergency").is_not_null()));
+    all.extend(question.agent.as_ref().map(|agent| by_agent().call(vec![col("agent"), lit(agent.as_str())])));
     all.into_iter().reduce(Expr::and).unwrap_or_else(|| lit(true))
+}
+
+/// Returns the function `by_agent(agent, text)`: whether the agents of an entry have one of a name or id.
+fn by_agent() -> ScalarUDF {
+    let body = |arguments: &[ColumnarValue]| -> datafusion::error::Result<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(arguments)?;
+        let wrong = || DataFusionError::Execution("`by_agent` takes two texts".to_owned());
+        let [agents, wanted] = arrays.as_slice() else { return Err(wrong()) };
+        let (agents, wanted) = (agents.as_string_opt::<i32>(), wanted.as_string_opt::<i32>());
+        let (agents, wanted) = (agents.ok_or_else(wrong)?, wanted.ok_or_else(wrong)?);
+        let named = |(agents, wanted): (Option<&str>, Option<&str>)| {
+            Some(agents.zip(wanted).is_some_and(|(agents, wanted)| trail::names_agent(agents, wanted)))
+        };
+        let found: BooleanArray = agents.iter().zip(wanted.iter()).map(named).collect();
+        Ok(ColumnarValue::Array(Arc::new(found) as ArrayRef))
+    };
+    let texts = vec![DataType::Utf8, DataType::Utf8];
+    create_udf("by_agent", texts, DataType::Boolean, Volatility::Immutable, Arc::new(body))
 }
 
 /// Returns the function `has(list, text)`: whether a list of texts has one.

@@ -71,6 +71,10 @@ pub static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         number("unresolved"),
         list("masked"),
         list("unmasked"),
+        text("purpose"),
+        text("sign_in"),
+        text("agent"),
+        number("emergency"),
         Field::new("patients", DataType::UInt32, true),
         bytes("others"),
         bytes("sealed"),
@@ -92,11 +96,11 @@ pub(crate) struct Rows {
     at: TimestampMicrosecondBuilder,
     committed_after_us: Int64Builder,
     /// kind, session, phase, person, person_name, address, client, resource, action, command, statement, decision,
-    /// outcome, sqlstate, detail
-    texts: [StringBuilder; 15],
+    /// outcome, sqlstate, detail, purpose, sign_in, agent
+    texts: [StringBuilder; 18],
     port: UInt16Builder,
-    /// operation, policy_version, rows, bytes, duration_us, unresolved
-    numbers: [UInt64Builder; 6],
+    /// operation, policy_version, rows, bytes, duration_us, unresolved, emergency
+    numbers: [UInt64Builder; 7],
     /// objects, policies, masked, unmasked
     lists: [ListBuilder<StringBuilder>; 4],
     patients: UInt32Builder,
@@ -172,6 +176,9 @@ impl Rows {
             record.outcome.map(Outcome::name),
             state,
             record.detail.as_deref(),
+            record.purpose.as_deref(),
+            record.sign_in.as_deref(),
+            record.agent.as_deref(),
         ];
         self.texts.iter_mut().zip(values).for_each(|(builder, value)| builder.append_option(value));
     }
@@ -184,6 +191,7 @@ impl Rows {
             record.bytes,
             record.duration_us,
             record.unresolved,
+            record.emergency,
         ];
         self.numbers.iter_mut().zip(values).for_each(|(builder, value)| builder.append_option(value));
     }
@@ -296,6 +304,10 @@ pub(crate) fn of_columns<'r>(record: &'r Record<'r>) -> Record<'r> {
         unresolved: record.unresolved,
         masked: texts(&record.masked),
         unmasked: texts(&record.unmasked),
+        purpose: text(&record.purpose),
+        sign_in: text(&record.sign_in),
+        agent: text(&record.agent),
+        emergency: record.emergency,
         ..Record::new(record.kind, at)
     }
 }
@@ -468,6 +480,10 @@ impl Batch<'_> {
             unresolved: number("unresolved")?,
             masked: self.list("masked", row)?,
             unmasked: self.list("unmasked", row)?,
+            purpose: owned("purpose")?,
+            sign_in: owned("sign_in")?,
+            agent: owned("agent")?,
+            emergency: number("emergency")?,
             ..Record::new(kind.ok_or_else(|| malformed("a row has no kind"))?, Micros(at.cast_unsigned()))
         })
     }

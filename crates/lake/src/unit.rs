@@ -16,7 +16,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
-use trail::{Manifest, ManifestFile, Reader};
+use trail::{ARCHIVE_FORM, Manifest, ManifestFile, Reader};
 use xorf::{BinaryFuse8, DmaSerializable as _};
 
 use crate::error::Error;
@@ -176,7 +176,7 @@ impl<'r> Unit<'r> {
         (first, end, month): (u64, u64, u32),
         row_group_rows: usize,
     ) -> Result<Unit<'r>, Error> {
-        let manifest = Manifest { first, end, rows: 0, month, files: Vec::new() };
+        let manifest = Manifest { form: ARCHIVE_FORM, first, end, rows: 0, month, files: Vec::new() };
         let begin = |part: &str| folder.begin(reader, month, &manifest.file_name(part));
         let events = ArrowWriter::try_new(
             begin(EVENTS)?,

@@ -89,8 +89,19 @@ impl Endpoint {
         format!("{scheme}://{}", self.authority())
     }
 
-    /// Sends a request and returns its answer, whole.
+    /// Sends a request and returns its answer, whole. Blocks.
     pub(crate) fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, String> {
+        // A runtime cannot be waited for from within another: then this is done beside it.
+        if tokio::runtime::Handle::try_current().is_err() {
+            return self.send_here(request);
+        }
+        std::thread::scope(|scope| {
+            let sent = scope.spawn(|| self.send_here(request)).join();
+            sent.unwrap_or_else(|_| Err("the request was not made".to_owned()))
+        })
+    }
+
+    fn send_here(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, String> {
         // Of this call alone: one that was kept could be dropped where a runtime must not be.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;

@@ -1,7 +1,7 @@
 /* Injects faults beneath the trail: preloaded into `wardline serve`, driven by `testbed::faults`.
  *
  * Of all files only those count whose path contains the text in WARDLINE_FAULTS_BELOW. What is done to their writes
- * and syncs stands in the control file named by WARDLINE_FAULTS, which is mapped and may change at any time.
+ * (reads, too) and syncs stands in the control file named by WARDLINE_FAULTS, which is mapped and may change at any time.
  *
  * A file's writes wait in memory until they are synced, as in a drive with a volatile cache, so that killing the
  * process is a power cut for them. A part of a write may reach the disk early, also in pieces and out of order. What
@@ -26,7 +26,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { NOTHING, EIO_WRITE, TORN_WRITE, ENOSPC_WRITE, SHORT_WRITE, EIO_SYNC, ENOSPC_SYNC, LYING_SYNC };
+enum { NOTHING, EIO_WRITE, TORN_WRITE, ENOSPC_WRITE, SHORT_WRITE, EIO_SYNC, ENOSPC_SYNC, LYING_SYNC, EIO_READ };
 /* Any file, segments in use, the tree, all but segments in use. */
 enum { ANY, SEGMENTS, TREE, NEW };
 
@@ -226,6 +226,14 @@ static ssize_t write_at(int fd, const char *data, size_t length, off_t offset) {
     return syscall(SYS_pwrite64, fd, data, length, offset);
 }
 
+static int fails_to_read(int fd) {
+    pthread_mutex_lock(&lock);
+    int struck = strikes(EIO_READ, fd);
+    pthread_mutex_unlock(&lock);
+    if (struck) errno = EIO;
+    return struck;
+}
+
 static int sync_file(int fd, long call) {
     if (strikes(EIO_SYNC, fd)) {
         drop_waiting(files[fd].device, files[fd].number);
@@ -294,6 +302,20 @@ ssize_t pwrite64(int fd, const void *data, size_t length, off_t offset) {
     ssize_t result = write_at(fd, data, length, offset);
     pthread_mutex_unlock(&lock);
     return result;
+}
+
+ssize_t pread64(int fd, void *data, size_t length, off_t offset) {
+    if (tracked(fd) && fails_to_read(fd)) return -1;
+    return syscall(SYS_pread64, fd, data, length, offset);
+}
+
+ssize_t pread(int fd, void *data, size_t length, off_t offset) {
+    return pread64(fd, data, length, offset);
+}
+
+ssize_t read(int fd, void *data, size_t length) {
+    if (tracked(fd) && fails_to_read(fd)) return -1;
+    return syscall(SYS_read, fd, data, length);
 }
 
 ssize_t pwrite(int fd, const void *data, size_t length, off_t offset) {

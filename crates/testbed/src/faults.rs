@@ -5,8 +5,8 @@
 //! file system, which needs a kernel module that containers lack, and over ptrace, which stops every thread at every
 //! call and so hides the races that the test is for. A C compiler is needed to build Wardline anyway.
 //!
-//! Deliberately absent: faults of names (create, rename, remove) and of reads; `trail`'s own tests have a disk in memory
-//! that tears those at every operation.
+//! Deliberately absent: faults of names (create, rename, remove); `trail`'s own tests have a disk in memory that tears
+//! those at every operation.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -41,6 +41,8 @@ pub enum Fault {
     SyncNoSpace,
     /// A sync says that all is well and does nothing: no program can withstand it. It shows that a test would see.
     LyingSync,
+    /// A read fails with `EIO`.
+    ReadError,
 }
 
 impl Fault {
@@ -53,6 +55,7 @@ impl Fault {
             Fault::SyncError => 5,
             Fault::SyncNoSpace => 6,
             Fault::LyingSync => 7,
+            Fault::ReadError => 8,
         }
     }
 }
@@ -95,6 +98,7 @@ const CONTROL_BYTES: usize = 6 * 4;
 pub struct Faults {
     library: PathBuf,
     path: PathBuf,
+    below: &'static str,
     control: File,
 }
 
@@ -116,19 +120,37 @@ impl Faults {
         let path = folder.join("faults.control");
         std::fs::write(&path, [0; CONTROL_BYTES])?;
         let control = File::options().read(true).write(true).open(&path)?;
-        let faults = Faults { library, path, control };
+        let faults = Faults { library, path, below: BELOW, control };
         faults.put(CACHE, 1)?;
         Ok(faults)
     }
 
-    /// Puts the server under these faults.
+    /// Means the files with this in their path, instead of the trail's.
+    #[must_use]
+    pub fn below(self, path: &'static str) -> Faults {
+        Faults { below: path, ..self }
+    }
+
+    /// Puts the server under these faults, and what it starts.
     #[must_use]
     pub fn beneath(&self, builder: Builder, seed: u64) -> Builder {
-        builder
-            .environment("LD_PRELOAD", &self.library.display().to_string())
-            .environment("WARDLINE_FAULTS", &self.path.display().to_string())
-            .environment("WARDLINE_FAULTS_BELOW", BELOW)
-            .environment("WARDLINE_FAULTS_SEED", &seed.to_string())
+        self.environment(seed)
+            .into_iter()
+            .fold(builder, |builder, (name, value)| builder.environment(name, &value))
+    }
+
+    /// Puts a command under these faults.
+    pub fn beneath_command(&self, command: &mut Command) {
+        command.envs(self.environment(1));
+    }
+
+    fn environment(&self, seed: u64) -> [(&'static str, String); 4] {
+        [
+            ("LD_PRELOAD", self.library.display().to_string()),
+            ("WARDLINE_FAULTS", self.path.display().to_string()),
+            ("WARDLINE_FAULTS_BELOW", self.below.to_owned()),
+            ("WARDLINE_FAULTS_SEED", seed.to_string()),
+        ]
     }
 
     /// Strikes once, after so many calls of the kind passed.

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 
 use crate::gateway::program;
 use crate::process::{Guarded, free_port, wait_until};
+use crate::tls::Pair;
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const END_TIMEOUT: Duration = Duration::from_secs(30);
@@ -21,6 +22,7 @@ pub struct Witness {
     folder: PathBuf,
     port: u16,
     key: String,
+    pair: Option<Pair>,
     process: Option<Guarded>,
 }
 
@@ -39,12 +41,20 @@ impl Witness {
             bail!("`wardline witness` failed: {}", String::from_utf8_lossy(&output.stderr));
         }
         let key = String::from_utf8(output.stdout)?.trim_end().to_owned();
-        Ok(Witness { folder: folder.to_owned(), port: free_port()?, key, process: None })
+        Ok(Witness { folder: folder.to_owned(), port: free_port()?, key, pair: None, process: None })
+    }
+
+    /// Has it speak TLS, with this certificate for `127.0.0.1`.
+    #[must_use]
+    pub fn over_tls(mut self, pair: Pair) -> Witness {
+        self.pair = Some(pair);
+        self
     }
 
     /// Returns the line that names the witness in a policy.
     pub fn policy_line(&self, name: &str) -> String {
-        format!("witness {name} {} http://127.0.0.1:{}\n", self.key, self.port)
+        let scheme = if self.pair.is_some() { "https" } else { "http" };
+        format!("witness {name} {} {scheme}://127.0.0.1:{}\n", self.key, self.port)
     }
 
     /// Starts it for a log, given the log's key, also again after it ended.
@@ -56,6 +66,9 @@ impl Witness {
         let mut command = Command::new(program()?);
         command.arg("witness").arg(&self.folder).args(["--log", log.trim()]);
         command.args(["--address", &format!("127.0.0.1:{}", self.port)]);
+        if let Some(pair) = &self.pair {
+            command.arg("--certificate").arg(&pair.certificate).arg("--key").arg(&pair.key);
+        }
         command.stdin(Stdio::null()).stdout(words.try_clone()?).stderr(words).env("NO_COLOR", "1");
         let mut process = Guarded::spawn(&mut command, "KILL")?;
         let port = self.port;

@@ -79,6 +79,8 @@ pub struct ManifestFile {
 /// covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
+    /// The form of the files, [`ARCHIVE_FORM`] where they are of now.
+    pub form: u32,
     /// The index of the first entry in the files.
     pub first: u64,
     /// The index behind the last one.
@@ -97,7 +99,9 @@ pub struct Manifest {
 #[error("not an archive manifest")]
 pub struct NoManifest;
 
-const MANIFEST_VERSION: &str = "v1";
+/// The form of the archive's files. Those of an earlier one lack columns that are asked about: they count for nothing, and
+/// their entries are read from the segments until they are archived anew.
+pub const ARCHIVE_FORM: u32 = 2;
 /// The most files that one manifest names.
 const MANIFEST_FILES_MAX: usize = 16;
 
@@ -124,8 +128,11 @@ pub struct ArchiveIndex {
 }
 
 impl ArchiveIndex {
-    /// Takes in a manifest of an entry, in place of those that it covers.
+    /// Takes in a manifest of an entry, in place of those that it covers. One of files of another form is passed over.
     pub fn take(&mut self, index: u64, manifest: Manifest) {
+        if manifest.form != ARCHIVE_FORM {
+            return;
+        }
         self.manifests.retain(|(_, older)| !manifest.covers(older));
         let at = self.manifests.partition_point(|(_, other)| other.first < manifest.first);
         self.manifests.insert(at, (index, manifest));
@@ -188,8 +195,8 @@ impl fmt::Display for Manifest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "archive {MANIFEST_VERSION} entries {}-{} rows {} month {}",
-            self.first, self.end, self.rows, self.month
+            "archive v{} entries {}-{} rows {} month {}",
+            self.form, self.first, self.end, self.rows, self.month
         )?;
         self.files.iter().try_for_each(|file| write!(f, " {} {}", file.part, Hash(file.sha256)))
     }
@@ -203,7 +210,8 @@ impl FromStr for Manifest {
         let mut after = |name: &str| {
             if words.next() == Some(name) { words.next().ok_or(NoManifest) } else { Err(NoManifest) }
         };
-        let version = after("archive")?;
+        let form =
+            after("archive")?.strip_prefix('v').and_then(|form| form.parse().ok()).ok_or(NoManifest)?;
         let (first, end) = after("entries")?.split_once('-').ok_or(NoManifest)?;
         let number = |text: &str| text.parse::<u64>().map_err(|_| NoManifest);
         let (first, end) = (number(first)?, number(end)?);
@@ -214,8 +222,8 @@ impl FromStr for Manifest {
             let hash: Hash = words.next().and_then(|text| text.parse().ok()).ok_or(NoManifest)?;
             files.push(ManifestFile { part: part.to_owned(), sha256: hash.0 });
         }
-        let manifest = Manifest { first, end, rows, month, files };
-        let sound = version == MANIFEST_VERSION
+        let manifest = Manifest { form, first, end, rows, month, files };
+        let sound = (1..=ARCHIVE_FORM).contains(&form)
             && first < end
             && (1..=MANIFEST_FILES_MAX).contains(&manifest.files.len());
         // One manifest has one text.
@@ -501,7 +509,7 @@ mod tests {
             ManifestFile { part: "events".to_owned(), sha256: [1; 32] },
             ManifestFile { part: "filter".to_owned(), sha256: [2; 32] },
         ];
-        Manifest { first, end, rows: end - first, month: 202_611, files }
+        Manifest { form: ARCHIVE_FORM, first, end, rows: end - first, month: 202_611, files }
     }
 
     #[test]
@@ -513,7 +521,8 @@ mod tests {
             "archive v1",
             &text.replace("5-9", "9-9"),
             &text.replace("5-9", "05-9"),
-            &text.replace("archive v1", "archive v2"),
+            &text.replace("archive v2", "archive v3"),
+            &text.replace("archive v2", "archive v02"),
             &format!("{text} "),
             &format!("{text} more"),
             text.split(" events").next().unwrap(),
@@ -537,7 +546,9 @@ mod tests {
         archive.take(104, manifest(40, 50));
         assert_eq!(archive.gaps(60), [30..40, 50..60]);
         assert_eq!(archive.gaps(35), vec![Range { start: 30, end: 35 }]);
-        archive.take(105, manifest(5, 25));
+        archive.take(105, Manifest { form: 1, ..manifest(30, 40) });
+        assert_eq!(archive.gaps(60), [30..40, 50..60], "files of an earlier form are not asked");
+        archive.take(106, manifest(5, 25));
         assert!(archive.overlaps());
     }
 }

@@ -64,8 +64,8 @@ use crate::open::Threads;
 
 pub use crate::core::{Failed, State};
 pub use archive::{
-    ArchiveIndex, Digest, FILE_KEY_BYTES, FILE_SEAL_BYTES, FileKey, Manifest, ManifestFile, NoManifest,
-    NotProven, Proven, Salts,
+    ARCHIVE_FORM, ArchiveIndex, Digest, FILE_KEY_BYTES, FILE_SEAL_BYTES, FileKey, Manifest, ManifestFile,
+    NoManifest, NotProven, Proven, Salts,
 };
 pub use copying::{Assembling, Copying, LEAVES_PER_PART, SegmentPart, sign_text, signed_text};
 pub use custody::KeyRow;
@@ -79,7 +79,7 @@ pub use open::{check_keys, check_keys_on};
 pub use options::{Clock, HEARTBEAT_GAP_MAX, Options, SEGMENT_BYTES_MIN};
 pub use pending::{Pending, Receipt};
 pub use published::{Published, SignedCheckpoint};
-pub use question::{Question, Sought};
+pub use question::{Question, Sought, names_agent};
 pub use read::{Entries, Entry, Reader};
 pub use record::{
     DETAIL_BYTES_MAX, DecodeError, LIST_ITEMS_MAX, NAME_BYTES_MAX, RECORD_BYTES_MAX, TooLarge, decode, encode,

@@ -77,6 +77,15 @@ pub struct Question {
     /// Only what had rows of patients who could not be told.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unresolved: bool,
+    /// Only what was done under emergency access, or is about one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub emergency: bool,
+    /// What it was for, as the person said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
+    /// The name, or the id, of an agent that acted for the person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
 }
 
 impl Question {
@@ -96,12 +105,25 @@ impl Question {
             && self.to_us.is_none_or(|to| record.at.0 < to)
             && (!self.unmasked || !record.unmasked.is_empty())
             && (!self.unresolved || record.unresolved.is_some())
+            && (!self.emergency || record.emergency.is_some())
+            && is(self.purpose.as_deref(), record.purpose.as_deref())
+            && self.agent.as_ref().is_none_or(|wanted| {
+                record.agent.as_deref().is_some_and(|agents| names_agent(agents, wanted))
+            })
             && self.relation.as_ref().is_none_or(|name| record.objects.iter().any(|object| object == name))
             && self.person.as_ref().is_none_or(|wanted| {
                 record.person_name.as_deref() == Some(wanted) || person().as_ref() == Some(wanted)
             })
             && self.patients.as_ref().is_none_or(|sought| names_one(record, sought))
     }
+}
+
+/// Tells whether a record's agents, `ID:NAME:NUMBER` each, ` > ` between, have one of this name or id.
+pub fn names_agent(agents: &str, wanted: &str) -> bool {
+    agents.split(" > ").any(|agent| {
+        let Some((id, rest)) = agent.split_once(':') else { return false };
+        id == wanted || rest.rsplit_once(':').is_some_and(|(name, _)| name == wanted)
+    })
 }
 
 fn names_one(record: &Record<'_>, sought: &[Sought]) -> bool {
@@ -129,6 +151,8 @@ mod tests {
         record.person_name = Some("ann".into());
         record.objects = vec!["public.patients".into()];
         record.rows = Some(3);
+        record.purpose = Some("treatment".into());
+        record.agent = Some("00000000000000000000000000000007:scribe:3 > 09:other:1".into());
         record.verdict = Some(Verdict::Allow);
         record.patients = Patients::new(2026, vec![PatientToken([7; 16])], b"".as_slice().into());
         let patient = |year| Question {
@@ -148,6 +172,13 @@ mod tests {
             (of(r#"{"relation":"public.patients","decision":"allow","kind":"operation"}"#), true),
             (of(r#"{"decision":"deny"}"#), false),
             (of(r#"{"unmasked":true}"#), false),
+            (of(r#"{"emergency":true}"#), false),
+            (of(r#"{"purpose":"treatment","agent":"scribe"}"#), true),
+            (of(r#"{"agent":"00000000000000000000000000000007"}"#), true),
+            (of(r#"{"agent":"other"}"#), true),
+            (of(r#"{"agent":"scribe:3"}"#), false),
+            (of(r#"{"agent":"3"}"#), false),
+            (of(r#"{"purpose":"research"}"#), false),
         ] {
             assert_eq!(question.answers(&record), answers, "{question:?}");
             let json = serde_json::to_string(&question).unwrap();

@@ -122,7 +122,7 @@ impl Reader {
     /// again later, it goes on.
     ///
     /// # Errors
-    /// When the segments cannot be read.
+    /// When the segments cannot be read, or the one with the first of these records is neither here nor in the store.
     pub fn entries(&self, from: u64) -> Result<Entries<'_>, Error> {
         let numbers = segments(&*self.disk)?;
         let (mut low, mut high) = (0, numbers.len());
@@ -147,7 +147,14 @@ impl Reader {
             classes: BTreeMap::new(),
         };
         if let Some(segment) = segment {
-            entries.walk = Some(entries.enter(segment)?);
+            let walk = entries.enter(segment)?;
+            // A copy may lack what was dropped for the store: silence about it would look like an answer.
+            if walk.scan.header.first > from {
+                return Err(missing(segment.saturating_sub(1), from));
+            }
+            entries.walk = Some(walk);
+        } else if from < self.durable_at_least()? {
+            return Err(missing(0, from));
         }
         Ok(entries)
     }
@@ -237,6 +244,10 @@ impl Reader {
     pub fn patient_token(&self, year: u16, issuer: &str, identifier: &[u8]) -> Result<PatientToken, Error> {
         self.unsealer.lock().token(&self.keys, &*self.disk, year, issuer, identifier)
     }
+}
+
+fn missing(segment: u64, index: u64) -> Error {
+    Error::Damaged(damage(segment_file(segment), None, Some(index), DamageKind::Missing))
 }
 
 /// Returns the session and operation that sealed values of a record are bound to.
@@ -343,7 +354,7 @@ impl Entries<'_> {
                     }
                     return Ok(Some(header));
                 }
-                Step::End if self.next_segment()? => {}
+                Step::End if self.next_segment()? || self.was_covered()? => {}
                 Step::End => return Ok(None),
                 Step::Bad(kind) if !self.was_finished(kind)? => return Ok(None),
                 Step::Bad(_) => self.rewind(before),
@@ -413,6 +424,22 @@ impl Entries<'_> {
         }
         self.walk = Some(entered);
         Ok(true)
+    }
+
+    /// At the end of everything: tells whether there is more by now. What a checkpoint covers was written before it; when
+    /// it is not here, a segment is missing.
+    fn was_covered(&mut self) -> Result<bool, Error> {
+        let covered = self.reader.durable_at_least()?;
+        let Some(walk) = &mut self.walk else { return Ok(false) };
+        if walk.scan.position.index >= covered {
+            return Ok(false);
+        }
+        let before = (walk.scan.offset, walk.scan.position);
+        walk.scan.refresh();
+        let more = matches!(walk.scan.step()?, Step::Frame(_));
+        let (next, index) = (walk.scan.header.segment + 1, before.1.index);
+        self.rewind(before);
+        if more || self.has_next_segment()? { Ok(true) } else { Err(missing(next, index)) }
     }
 
     /// A bad frame at the end may be one that is just being written. Tells whether it is good by now; if it is not

@@ -4,6 +4,7 @@
 //! standard output. The root key comes in that line, through the pipe, and lies nowhere else.
 #![forbid(unsafe_code)]
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,8 @@ use object_store::local::LocalFileSystem;
 use parquet::arrow::ArrowWriter;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use trail::{Found, Manifest, Question, Reader};
+use store::{Bucket, Credentials, Endpoint, S3};
+use trail::{Disk, Folder, FolderStore, Found, Manifest, Question, Reader, Store, WithStore};
 
 /// The most entries outside of the archive that SQL takes into memory.
 const RECENT_ENTRIES_MAX: u64 = 1 << 20;
@@ -35,7 +37,11 @@ const EXPORT_ROW_GROUP_ROWS: usize = 1 << 20;
 struct Job {
     /// How many kinds of records `wardline` knows: another build may know others, and could not give them back.
     kinds: usize,
+    /// The form of the archive's files that `wardline` knows.
+    archive_form: u32,
     trail: PathBuf,
+    /// Where the segments are that are not in the trail's folder any more; nowhere for a copy.
+    store: Option<Shelf>,
     archive: PathBuf,
     /// The root key, as 64 hexadecimal digits.
     key: String,
@@ -44,6 +50,38 @@ struct Job {
     manifests: Vec<String>,
     #[serde(flatten)]
     what: What,
+}
+
+/// The store of the trail. A credential is read from its file, as `wardline` does.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Shelf {
+    Folder(PathBuf),
+    Bucket {
+        name: String,
+        prefix: String,
+        region: String,
+        endpoint: String,
+        credentials: PathBuf,
+        ca: Option<PathBuf>,
+    },
+}
+
+impl Shelf {
+    fn open(self) -> Result<Arc<dyn Store>, Error> {
+        let failed = |error: &dyn fmt::Display| Error::Question(format!("the trail's store: {error}"));
+        match self {
+            Shelf::Folder(path) => match FolderStore::create(&path) {
+                Ok(store) => Ok(Arc::new(store)),
+                Err(error) => Err(failed(&error)),
+            },
+            Shelf::Bucket { name, prefix, region, endpoint, credentials, ca } => {
+                let endpoint = Endpoint::parse(&endpoint, ca.as_deref()).map_err(|error| failed(&error))?;
+                let credentials = Credentials::load(&credentials).map_err(|error| failed(&error))?;
+                Ok(Arc::new(S3::new(endpoint, Bucket { name, prefix, region }, credentials)))
+            }
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -57,8 +95,8 @@ enum What {
     Tidy {},
     /// Find archived entries; writes them as frames.
     Search { question: Box<Question>, latest: Option<usize>, timeout_s: u64, memory_mib: usize },
-    /// Answer a query.
-    Sql { query: String, form: Form, timeout_s: u64, memory_mib: usize },
+    /// Answer a query, also over the entries of the ranges that no manifest has.
+    Sql { query: String, gaps: Vec<(u64, u64)>, form: Form, timeout_s: u64, memory_mib: usize },
     /// Write the entries that follow on standard input, as frames, to a Parquet file that is not encrypted.
     Parquet { file: PathBuf },
     /// Compare the archive with the log; a line for each finding, and one with what was checked.
@@ -102,7 +140,7 @@ fn run() -> Result<(), Error> {
     let stranger =
         || Error::Question("this `wardline-lake` is not of the `wardline` that runs it".to_owned());
     let job: Job = serde_json::from_str(&line).map_err(|_| stranger())?;
-    if job.kinds != model::Kind::ALL.len() {
+    if job.kinds != model::Kind::ALL.len() || job.archive_form != trail::ARCHIVE_FORM {
         return Err(stranger());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -110,7 +148,12 @@ fn run() -> Result<(), Error> {
 }
 
 async fn perform(job: Job, mut input: BufReader<io::Stdin>) -> Result<(), Error> {
-    let reader = Arc::new(Reader::open(&job.trail, &root_key(&job.key)?)?);
+    let local = Folder::open(&job.trail).map_err(io_error("open the trail's folder"))?;
+    let disk: Arc<dyn Disk> = match job.store {
+        Some(shelf) => Arc::new(WithStore::new(Arc::new(local), shelf.open()?)),
+        None => Arc::new(local),
+    };
+    let reader = Arc::new(Reader::open_on(disk, &root_key(&job.key)?)?);
     let mut archive = Vec::new();
     for text in &job.manifests {
         let manifest = text.parse::<Manifest>();
@@ -148,9 +191,9 @@ async fn perform(job: Job, mut input: BufReader<io::Stdin>) -> Result<(), Error>
                 .await?;
             Found::write_end(&mut out).map_err(io_error("hand over the end"))
         }
-        What::Sql { query, form, timeout_s, memory_mib } => {
+        What::Sql { query, gaps, form, timeout_s, memory_mib } => {
             let engine = Engine::new(store(&job.archive)?, limits(timeout_s, memory_mib));
-            let recent = recent(&reader, archive.last().map_or(0, |manifest| manifest.end))?;
+            let recent = recent(&reader, &gaps)?;
             let mut printer = Printer { form, heading: false };
             engine.sql(&archive, recent, &query, |batch| printer.print(batch)).await
         }
@@ -197,17 +240,22 @@ fn told(manifest: &Manifest, input: &mut BufReader<io::Stdin>) -> Result<(), Err
 }
 
 /// Returns what is not archived, as rows.
-fn recent(reader: &Reader, from: u64) -> Result<Vec<RecordBatch>, Error> {
+fn recent(reader: &Reader, gaps: &[(u64, u64)]) -> Result<Vec<RecordBatch>, Error> {
     let mut events = Vec::new();
-    for entry in reader.entries(from)? {
-        let entry = entry?;
-        if events.len() as u64 >= RECENT_ENTRIES_MAX {
-            let limit = format!(
-                "more than {RECENT_ENTRIES_MAX} entries are not archived; run `wardline trail archive`"
-            );
-            return Err(Error::Question(limit));
+    for (from, end) in gaps {
+        for entry in reader.entries(*from)? {
+            let entry = entry?;
+            if entry.index >= *end {
+                break;
+            }
+            if events.len() as u64 >= RECENT_ENTRIES_MAX {
+                let limit = format!(
+                    "more than {RECENT_ENTRIES_MAX} entries are not archived; run `wardline trail archive`"
+                );
+                return Err(Error::Question(limit));
+            }
+            events.push(Found::whole(entry));
         }
-        events.push(Found::whole(entry));
     }
     lake::batches(events.into_iter(), BATCH_ROWS)
 }

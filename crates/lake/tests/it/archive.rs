@@ -50,7 +50,12 @@ fn record<'r>(number: u64, trail: &Trail) -> Record<'r> {
         3 => record.unmasked = vec!["public.patients.ssn".into()],
         4 => record.unresolved = Some(2),
         5 => record.detail = Some("a \"quote\",\nand a line".into()),
-        _ => {}
+        6 => record.emergency = Some(number % 2),
+        7 => record.purpose = Some("research".into()),
+        _ => record.sign_in = Some("passkey".into()),
+    }
+    if number.is_multiple_of(11) {
+        record.agent = Some(format!("{:032x}:scribe{}:3", number % 3, number % 2).into());
     }
     let named: Vec<Box<[u8]>> = match number % 4 {
         0 => Vec::new(),
@@ -198,7 +203,13 @@ fn the_engine_answers_what_is_asked() {
         of(r#"{"from_us":1795428000100000,"to_us":1795428000200000}"#),
         of(r#"{"unmasked":true}"#),
         of(r#"{"unresolved":true,"resource":"hospital"}"#),
+        of(r#"{"emergency":true}"#),
+        of(r#"{"purpose":"research"}"#),
+        of(r#"{"agent":"scribe1","decision":"allow"}"#),
+        of(r#"{"agent":"00000000000000000000000000000002"}"#),
         of(r#"{"resource":"nowhere"}"#),
+        Question { emergency: true, ..patients(&["4711", "5"]) },
+        Question { agent: Some("scribe0".to_owned()), ..patients(&["4711"]) },
         patients(&["4711"]),
         patients(&["4711", "4712", "3"]),
         patients(&["nobody"]),
@@ -251,6 +262,14 @@ fn sql_reads_and_nothing_else() {
     assert_eq!(named, ask("SELECT count(*) FROM events WHERE token IS NOT NULL").unwrap());
     let has = ask("SELECT count(*) FROM events WHERE part = 0 AND has(objects, 'public.t1')").unwrap();
     assert_eq!(has, [(ENTRIES / 4).to_string()]);
+    for (column, count) in
+        [("emergency", ENTRIES / 9), ("purpose", ENTRIES / 9), ("agent", ENTRIES.div_ceil(11))]
+    {
+        let counted = ask(&format!("SELECT count({column}) FROM events WHERE part = 0")).unwrap();
+        assert_eq!(counted, [count.to_string()], "{column}");
+    }
+    let whole = ask("SELECT count(*) FROM events WHERE whole IS NOT NULL AND purpose IS NOT NULL").unwrap();
+    assert_eq!(whole, ["0"], "these fields have columns");
     let secret = house.folder.path().join("secret.csv");
     std::fs::write(&secret, "a\n1\n").unwrap();
     for refused in [

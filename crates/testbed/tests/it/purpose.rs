@@ -98,6 +98,12 @@ fn said(gateway: &Gateway) {
     let opened = stage::of(&entries, "session-opened", "ann");
     assert!(opened.iter().any(|entry| entry["purpose"] == "treatment"), "{opened:?}");
 
+    let research = entries.iter().filter(|entry| entry["purpose"] == "research").count();
+    let found = gateway.cli_json(&["trail", "search", "--purpose", "research", "--json"]).expect("a search");
+    assert!(research > 0 && found.len() == research, "{research} {found:?}");
+    let sql = "SELECT count(*) AS n FROM events WHERE part = 0 AND purpose = 'research'";
+    assert_eq!(gateway.cli_json(&["trail", "sql", sql, "--json"]).expect("SQL")[0]["n"], research);
+
     let saw = gateway.cli(&["who-saw", "7"]).expect("words");
     assert!(saw.contains("PURPOSE") && saw.contains("treatment") && saw.contains("research"), "{saw}");
     let saw = gateway.cli(&["saw", "ann", "--json"]).expect("words");

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use testbed::SmallDisk;
 use testbed::bucket::BucketServer;
+use testbed::faults::{Fault, Faults, Files};
 use testbed::gateway::{Builder, Gateway};
 
 fn gateway(server: &BucketServer, folder: &Path, bucket: &str) -> Builder {
@@ -143,6 +144,166 @@ fn killed_backups_leave_whole_ones() {
     }
     gateway.cli(&["backup", &name]).expect("a backup");
     gateway.cli(&["verify"]).expect("the trail is whole");
+}
+
+/// Every entry, and each once: by a search, by SQL, in the archive, and in the archive merged, though the older segments
+/// are in the store only.
+fn sees_everything(gateway: &Gateway) {
+    for _ in 0..3 {
+        gateway.cli(&["trail", "seal"]).expect("sealed");
+    }
+    let local = std::fs::read_dir(gateway.data().join("trail/segments")).expect("a folder");
+    let names: Vec<_> = local.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    assert!(!names.contains(&"0000000000.seg".to_owned()), "{names:?}");
+    let all = |when: &str| {
+        let found = gateway.cli_json(&["trail", "search", "--json"]).expect("a search");
+        let indexes = found.iter().map(|entry| entry["index"].as_u64().expect("an index"));
+        assert!(indexes.eq(0..found.len() as u64), "{when}: {found:?}");
+        let first =
+            gateway.cli_json(&["trail", "search", "--kind", "node-started", "--json"]).expect("a search");
+        assert_eq!(first.len(), 1, "{when}");
+        let counted =
+            "SELECT count(*) AS n, min(\"index\") AS low, max(\"index\") AS high FROM events WHERE part = 0";
+        let counted = gateway.cli_json(&["trail", "sql", counted, "--json"]).expect("SQL").remove(0);
+        let number = |name: &str| counted[name].as_u64().expect("a number");
+        assert_eq!((number("low"), number("n")), (0, number("high") + 1), "{when}: {counted}");
+        assert!(number("n") > found.len() as u64, "{when}: what was asked since is there, too");
+    };
+    all("nothing is archived");
+    let archived = gateway.cli_json(&["trail", "archive", "--all", "--entries-max", "7", "--json"]);
+    let archived = archived.expect("archived").remove(0);
+    assert!(archived["files"].as_u64() > Some(1), "{archived}");
+    all("archived from the store");
+    // A file that is lost leaves a gap in the middle, which the store has.
+    let files = std::fs::read_dir(gateway.data().join("archive")).expect("a folder");
+    let mut files: Vec<_> = files.flatten().map(|file| file.path()).collect();
+    files.retain(|file| file.extension().is_some_and(|part| part == "events"));
+    files.sort();
+    let lost = files.get(1).expect("a second file");
+    let aside = lost.with_extension("aside");
+    std::fs::rename(lost, &aside).expect("moved");
+    all("a file of the archive is lost");
+    std::fs::rename(&aside, lost).expect("moved");
+    gateway.cli(&["trail", "archive", "--all", "--compact"]).expect("merged");
+    all("merged");
+    assert!(findings(gateway).starts_with("Some(0)"), "{}", findings(gateway));
+    let answer = gateway.folder().join("answer").display().to_string();
+    gateway.cli(&["trail", "search", "--kind", "node-started", "--prove", &answer]).expect("an answer");
+    gateway.cli(&["verify-answer", &answer]).expect("it holds");
+    // A copy of the trail's folder alone says that it is not all there.
+    let alone = gateway.folder().join("alone");
+    std::fs::create_dir(&alone).expect("a folder");
+    let copied = Command::new("cp").arg("-r").arg(gateway.data().join("trail")).arg(&alone).status();
+    assert!(copied.expect("cp").success());
+    let (copy, key) = (alone.join("trail"), gateway.data().join("root.key"));
+    let (copy, key) = (copy.display().to_string(), key.display().to_string());
+    let search = ["trail", "search", "--trail", &copy, "--root-key", &key];
+    let refused = gateway.cli_output(&search).expect("it runs");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("missing"), "{:?} {said}", refused.status);
+}
+
+#[test]
+fn segments_in_a_folder_elsewhere_are_searched() {
+    let shelf = tempfile::tempdir().expect("a folder");
+    let section = format!("[trail.store]\nto = {:?}\nlocal_segments = 1\n", shelf.path());
+    sees_everything(&Gateway::builder().toml(&section).start().expect("it starts"));
+}
+
+#[test]
+fn segments_in_a_bucket_are_searched() {
+    let server = BucketServer::start().expect("an S3 server");
+    server.done(&["create", "plain"]).expect("a bucket");
+    let folder = tempfile::tempdir().expect("a folder");
+    sees_everything(&gateway(&server, folder.path(), "plain").start().expect("it starts"));
+}
+
+/// A store whose reads fail answers nothing, and nothing by halves.
+#[test]
+fn a_store_that_cannot_be_read_is_no_empty_store() {
+    let (shelf, folder) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let section = format!("[trail.store]\nto = \"{}/shelf\"\nlocal_segments = 1\n", shelf.path().display());
+    let gateway = Gateway::builder().toml(&section).start().expect("it starts");
+    for _ in 0..4 {
+        gateway.cli(&["trail", "seal"]).expect("sealed");
+    }
+    let faults = Faults::new(folder.path()).expect("a C compiler").below("/shelf/");
+    let ask = |arguments: &[&str]| {
+        let mut command = Command::new(testbed::gateway::program().expect("the wardline program"));
+        command.arg("--config").arg(gateway.config()).args(arguments).env("NO_COLOR", "1");
+        faults.beneath_command(&mut command);
+        command.output().expect("it runs")
+    };
+    let search = ["trail", "search", "--json"];
+    let sql = ["trail", "sql", "SELECT count(*) AS n FROM events WHERE part = 0", "--json"];
+    let whole = |output: &std::process::Output| {
+        let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+        let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let indexes = lines.iter().map(|line| line["index"].as_u64().expect("an index"));
+        indexes.eq(0..lines.len() as u64) && !lines.is_empty()
+    };
+    assert!(whole(&ask(&search)), "the faults wait");
+    faults.keep_striking(Fault::ReadError, Files::Any).expect("faults");
+    for arguments in [&search[..], &sql, &["trail", "archive", "--all"], &["verify"], &["trail", "show", "0"]]
+    {
+        let output = ask(arguments);
+        assert!(!output.status.success(), "{arguments:?} {}", String::from_utf8_lossy(&output.stdout));
+    }
+    // One read fails, wherever: there is an error, or the whole answer.
+    let mut refused = 0;
+    for after in 0..12 {
+        faults.strike(Fault::ReadError, Files::Any, after).expect("a fault");
+        let output = ask(&search);
+        let struck = faults.struck().expect("a count") > 0;
+        assert_eq!(output.status.success(), !struck, "read {after}");
+        assert!(struck || whole(&output), "read {after}");
+        refused += u32::from(struck);
+    }
+    assert!(refused > 0, "no read was struck");
+    faults.end().expect("no fault");
+    assert!(whole(&ask(&search)));
+    assert!(findings(&gateway).starts_with("Some(0)"), "{}", findings(&gateway));
+}
+
+/// A restore that is killed at any moment leaves no data folder that anything would start on, and is made again.
+#[test]
+fn killed_restores_are_made_again() {
+    let gateway = Gateway::builder().start().expect("it starts");
+    let shelf = tempfile::tempdir().expect("a folder");
+    let name = shelf.path().display().to_string();
+    for _ in 0..3 {
+        gateway.cli(&["trail", "seal"]).expect("sealed");
+    }
+    let made = gateway.cli_json(&["backup", &name, "--json"]).expect("a backup").remove(0);
+    let key = gateway.data().join("root.key");
+    let restore = |clean: &Path| {
+        let mut restore = Command::new(testbed::gateway::program().expect("the wardline program"));
+        restore.arg("--config").arg(clean.join("wardline.toml")).args(["restore", &name]);
+        restore.arg("--root-key").arg(&key).arg("--data").arg(clean.join("data")).arg("--json");
+        restore
+    };
+    let mut killed = 0;
+    for wait_ms in [1, 10, 25, 50, 100, 200] {
+        let clean = tempfile::tempdir().expect("a folder");
+        let mut child = restore(clean.path());
+        let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("wardline");
+        std::thread::sleep(Duration::from_millis(wait_ms));
+        child.kill().expect("killed, or it has ended");
+        killed += u32::from(!child.wait().expect("it ends").success());
+        let data = clean.path().join("data");
+        if !data.exists() {
+            let output = restore(clean.path()).output().expect("wardline restore");
+            assert!(output.status.success(), "{wait_ms}: {}", String::from_utf8_lossy(&output.stderr));
+            let restored: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+            assert_eq!(restored["entries"], made["entries"], "{wait_ms}: {restored}");
+        }
+        let copy = data.join("trail").display().to_string();
+        let options = ["verify", "--trail", &copy, "--root-key", &key.display().to_string()];
+        gateway
+            .cli(&options)
+            .unwrap_or_else(|error| panic!("{wait_ms}: what is there is not whole: {error}"));
+    }
+    assert!(killed > 0, "every restore was faster");
 }
 
 /// A server that is killed while it seals seals on.

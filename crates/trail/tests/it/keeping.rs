@@ -75,6 +75,20 @@ fn segments_are_sealed_once_and_read_from_the_store_when_they_are_gone() {
     let both = Arc::new(WithStore::new(Arc::new(disk.clone()), Arc::clone(&store)));
     assert_eq!(records(both.clone()).get(..before.len()), Some(before.as_slice()));
     assert_eq!(whole(&*both), []);
+    // Without the store nobody takes what is here for all there is.
+    let alone = Reader::open_on(Arc::new(disk.clone()), &root()).unwrap();
+    let refused = alone.entries(0).err();
+    assert!(
+        matches!(&refused, Some(Error::Damaged(found)) if found.kind == DamageKind::Missing),
+        "{refused:?}"
+    );
+    assert_eq!(alone.tail(3).unwrap().map(Result::unwrap).count(), 3);
+    let cut = disk.copy();
+    let last = cut.files().into_iter().filter(|name| name.ends_with(".seg")).max().unwrap();
+    cut.remove(&last).unwrap();
+    let cut = Arc::new(WithStore::new(Arc::new(cut), Arc::clone(&store)));
+    let ended = Reader::open_on(cut, &root()).unwrap().entries(0).unwrap().find_map(Result::err);
+    assert!(matches!(&ended, Some(Error::Damaged(found)) if found.file == last), "{ended:?}");
     // Opening goes on without the store as long as it needs no old segment.
     open_with(&disk, &store).unwrap().close().unwrap();
 

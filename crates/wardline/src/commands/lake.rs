@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use trail::{ArchiveIndex, Found, Manifest, Reader};
 
 use crate::commands::place::Place;
-use crate::output;
+use crate::config::StorePlace;
+use crate::{keep, output};
 
 /// The program that has the query engine: beside this one, unless the environment names another.
 const PROGRAM: &str = "wardline-lake";
@@ -23,7 +24,20 @@ const PROGRAM_VARIABLE: &str = "WARDLINE_LAKE";
 pub(crate) struct Archive {
     pub(crate) folder: PathBuf,
     trail: PathBuf,
+    /// Where the segments are that are not in the trail's folder any more, as the program is told.
+    store: Option<Value>,
     key: RootKey,
+}
+
+/// Says to the program where the store is; which credential it takes, not the credential.
+fn told(store: &StorePlace) -> Value {
+    match store {
+        StorePlace::Folder(path) => json!({ "folder": path }),
+        StorePlace::Bucket { bucket, endpoint, credentials, ca } => json!({ "bucket": {
+            "name": bucket.name, "prefix": bucket.prefix, "region": bucket.region, "endpoint": endpoint,
+            "credentials": credentials, "ca": ca,
+        } }),
+    }
 }
 
 impl Archive {
@@ -33,6 +47,7 @@ impl Archive {
         Ok(Archive {
             folder: folder.map_or(beside, Path::to_path_buf),
             trail: place.folder.clone(),
+            store: place.own.as_ref().map(|config| told(&keep::place(config))),
             key: place.needed_key()?.clone(),
         })
     }
@@ -100,7 +115,8 @@ impl Archive {
     /// Starts the program with something to do.
     pub(crate) fn run(&self, manifests: &[&Manifest], what: Value) -> anyhow::Result<Lake> {
         let mut job = json!({
-            "kinds": model::Kind::ALL.len(), "trail": self.trail, "archive": self.folder, "key": output::hex(self.key.expose()),
+            "kinds": model::Kind::ALL.len(), "archive_form": trail::ARCHIVE_FORM, "trail": self.trail, "store": self.store,
+            "archive": self.folder, "key": output::hex(self.key.expose()),
             "manifests": manifests.iter().map(ToString::to_string).collect::<Vec<_>>(),
         });
         if let (Some(job), Value::Object(what)) = (job.as_object_mut(), what) {

@@ -38,6 +38,8 @@ Examples:
   wardline trail search --person ann --relation public.patients --from 2026-11-01 --json
   wardline trail search --decision deny --action write -n 50
   wardline trail search --unmasked --rows-min 1000 --csv > large.csv
+  wardline trail search --emergency --from 2026-11-01
+  wardline trail search --purpose research --person ann
   wardline trail search --patient 4711 --prove answer/")]
 pub(crate) struct Search {
     #[command(flatten)]
@@ -106,6 +108,15 @@ pub(crate) struct SearchFilter {
     /// Only what had rows of patients who could not be told
     #[arg(long)]
     pub(crate) unresolved: bool,
+    /// Only what was done under emergency access, or is about one
+    #[arg(long)]
+    pub(crate) emergency: bool,
+    /// Entries that were decided for this purpose
+    #[arg(long, value_name = "WORD")]
+    pub(crate) purpose: Option<String>,
+    /// What this agent did for people, by its login name or id
+    #[arg(long, value_name = "NAME")]
+    pub(crate) agent: Option<String>,
 }
 
 /// The classes of statements, as the command line names them.
@@ -188,6 +199,9 @@ fn question(asked: &Search) -> Question {
         to_us: asked.period.to.map(|at| at.0),
         unmasked: filter.unmasked,
         unresolved: filter.unresolved,
+        emergency: filter.emergency,
+        purpose: filter.purpose.clone(),
+        agent: filter.agent.clone(),
     }
 }
 
@@ -450,7 +464,7 @@ fn print(reader: &Reader, found: Found, asked: &Search) -> anyhow::Result<()> {
     Ok(())
 }
 
-const CSV_HEADING: [&str; 15] = [
+const CSV_HEADING: [&str; 19] = [
     "entry",
     "at",
     "kind",
@@ -466,6 +480,10 @@ const CSV_HEADING: [&str; 15] = [
     "unresolved",
     "patients",
     "result",
+    "purpose",
+    "agent",
+    "sign_in",
+    "emergency",
 ];
 
 fn csv(found: &Found) -> String {
@@ -492,6 +510,10 @@ fn csv(found: &Found) -> String {
         number(record.unresolved),
         found.patients.to_string(),
         record.outcome.map(|outcome| outcome.name().to_owned()).unwrap_or_default(),
+        text(&record.purpose),
+        text(&record.agent),
+        text(&record.sign_in),
+        number(record.emergency),
     ];
     cells.map(|cell| quoted(&printable(&cell))).join(",")
 }
@@ -534,14 +556,9 @@ pub(crate) fn sql(file: &Path, asked: &Sql) -> anyhow::Result<ExitCode> {
     if index.overlaps() {
         bail!("two files of the archive hold the same entries; `wardline verify` says more");
     }
-    let stones = reader.tombstones()?;
-    index.expire(&stones);
-    let end = index.manifests.last().map_or(0, |(_, manifest)| manifest.end);
-    let expired =
-        |gap: &Range<u64>| stones.iter().any(|stone| stone.first <= gap.start && gap.end <= stone.end);
-    if !index.gaps(end).iter().all(expired) {
-        bail!("the archive has gaps, and SQL would not see what is in them; run `wardline trail archive`");
-    }
+    index.expire(&reader.tombstones()?);
+    let index = there(&archive, index);
+    let gaps: Vec<(u64, u64)> = index.gaps(u64::MAX).into_iter().map(|gap| (gap.start, gap.end)).collect();
     let (form, manifests): (_, Vec<&Manifest>) = (
         match (asked.json, asked.csv) {
             (true, _) => "json",
@@ -551,7 +568,7 @@ pub(crate) fn sql(file: &Path, asked: &Sql) -> anyhow::Result<ExitCode> {
         index.manifests.iter().map(|(_, manifest)| manifest).collect(),
     );
     let ask = json!({
-        "ask": "sql", "query": asked.query, "form": form,
+        "ask": "sql", "query": asked.query, "gaps": gaps, "form": form,
         "timeout_s": asked.limits.timeout_s, "memory_mib": asked.limits.memory_mib,
     });
     let mut lake = archive.run(&manifests, ask)?;

@@ -1,5 +1,8 @@
 //! Who may administer: rights of accounts and of people, and the entries about those who tried.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
 use serde_json::Value;
 
 use crate::people::{CONFIG, PASSWORD};
@@ -115,6 +118,57 @@ fn what_is_wrong_with_rights_is_said() {
     for said in ["did you mean `nurse`", "cannot be `rot`", "of no use without a `socket`"] {
         assert!(checked.contains(said), "{said}: {checked}");
     }
+}
+
+/// Searches, answers with proofs and following take the right of the person who asks, and are recorded under their name, also
+/// when they are refused.
+#[test]
+fn searches_take_the_right_of_who_asks() {
+    let place = place("[\"admin\"]");
+    let _server = Server::start(&place);
+    let (otto, kim) = (place.token("otto", "audit"), place.token("kim", "keys"));
+    let pia = place.token("pia", "privacy");
+    let answer = place.path("answer").display().to_string();
+    let search = ["trail", "search", "--kind", "node-started"];
+    let prove = ["trail", "search", "--kind", "node-started", "--prove", &answer];
+    let follow = ["trail", "tail", "-n", "1", "--follow"];
+    for refused in [&search[..], &prove, &follow] {
+        place.run(refused).exits(1);
+        place.run_as("kim", &kim, refused).exits(1);
+    }
+    assert!(!place.path("answer").exists(), "a refused search wrote something");
+    let found = place.run_as("otto", &otto, &[&search[..], &["--json"]].concat()).exits(0);
+    let started = |line: &str| line.contains("\"node-started\"");
+    assert!(!found.stdout.is_empty() && found.stdout.lines().all(started), "{found:?}");
+    place.run_as("otto", &otto, &prove).exits(0);
+    place.run(&["verify-answer", &answer]).exits(0);
+    let opened = [&search[..], &["--open-sealed"]].concat();
+    place.run_as("otto", &otto, &opened).exits(1);
+    place.run_as("pia", &pia, &opened).exits(0);
+    let mut command = place.command(&["--as", "otto", "trail", "tail", "-n", "1", "--follow", "--json"]);
+    let mut child = command.env("WARDLINE_TOKEN", &otto).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("an entry");
+    assert!(line.contains("\"index\""), "{line}");
+    child.kill().expect("killed");
+    child.wait().expect("reaped");
+
+    let views =
+        place.run_as("otto", &otto, &["trail", "tail", "-n", "1000", "--kind", "trail-viewed", "--json"]);
+    let views: Vec<Value> =
+        views.exits(0).stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let of = |name: &str, word: &str| {
+        let said = |view: &&Value| {
+            view["person_name"] == name && view["detail"].as_str().is_some_and(|said| said.contains(word))
+        };
+        views.iter().filter(said).count()
+    };
+    assert_eq!(
+        (of("otto", "search"), of("otto", "with proofs"), of("otto", "sealed values opened")),
+        (3, 1, 1)
+    );
+    assert_eq!((of("pia", "search"), of("pia", "sealed values opened")), (1, 1));
+    assert_eq!((of("kim", "search"), of("kim", "with proofs")), (2, 1), "a refusal is recorded: {views:?}");
 }
 
 #[test]

@@ -179,6 +179,73 @@ fn row_48_retention_with_holds_and_two_people() {
     assert_eq!(damaged["first_bad_entry"], month(kept_first)["first"]);
 }
 
+/// A server that dies between the agreement of two people and what they agreed to does it at its next start; one that dies
+/// before the agreement does nothing.
+#[test]
+fn what_was_agreed_is_done_though_the_server_dies() {
+    let place = Place::ready();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let old = u64::try_from(now.as_micros()).expect("before 586524") - 8 * 365 * DAY_US;
+    let waits_ms = [0, 4, 9, 16, 25, 50];
+    let firsts: Vec<u64> =
+        (0..6).map(|step| entries_of(&place, old + step * 40 * DAY_US, &["ann", "bob"]).0).collect();
+    let place = configured(place, "[\"admin\"]");
+    let mut server = Server::start(&place);
+    let (pia, otto) = (place.token("pia", "privacy"), place.token("otto", "privacy"));
+    let hold = ["retention", "hold", "add", "--person", "ann", "--reason", REASON];
+    place.run_as("pia", &pia, &hold).exits(0);
+    let plan = || place.json_as("pia", &pia, &["retention", "plan"]);
+    for (first, wait_ms) in firsts.into_iter().zip(waits_ms) {
+        let row = |plan: Value| {
+            let rows = plan.as_array().expect("months").clone();
+            let of = |row: &Value| {
+                let begin = row["first"].as_u64().expect("an index");
+                (begin..begin + row["entries"].as_u64().expect("a count")).contains(&first)
+            };
+            rows.into_iter().find(of).expect("a month")
+        };
+        let month = row(plan())["month"].to_string();
+        let proposed = place.json_as("pia", &pia, &["retention", "expire", &month, "--reason", REASON]);
+        let id = proposed[0]["id"].to_string();
+        let mut agree = place.command(&["--as", "otto", "operator", "agree", &id]);
+        agree
+            .env("WARDLINE_TOKEN", &otto)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
+        let mut agree = agree.spawn().expect("it runs");
+        std::thread::sleep(std::time::Duration::from_millis(wait_ms));
+        server.signal("KILL");
+        agree.wait().expect("it ends");
+        drop(server);
+        server = Server::start(&place);
+        let agreed = || {
+            let rows = place.json_as("pia", &pia, &["operator", "agreements"]);
+            rows.as_array().expect("rows").iter().find(|row| row["id"].to_string() == id).expect("it").clone()
+        };
+        let key = place.path(&format!("data/trail/keys/record-{month}.key"));
+        if agreed()["agreed_at"].is_null() {
+            assert!(key.exists(), "{wait_ms} ms: a key is destroyed that nobody agreed to destroy");
+            assert_eq!(row(plan())["state"], "may-expire");
+            place.run_as("otto", &otto, &["operator", "agree", &id]).exits(0);
+        }
+        let began = std::time::Instant::now();
+        while agreed()["done_at"].is_null() {
+            assert!(began.elapsed() < std::time::Duration::from_secs(60), "{wait_ms} ms: it is not done");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        assert!(!key.exists(), "{wait_ms} ms");
+        assert_eq!(
+            (&row(plan())["state"], &row(plan())["held"]),
+            (&"expired".into(), &1.into()),
+            "{wait_ms} ms"
+        );
+    }
+    let verified = place.run(&["verify", "--json"]).exits(0).json();
+    let stones = verified["tombstones"].as_array().expect("tombstones");
+    assert_eq!(stones.len(), 6, "one for each month: {stones:?}");
+    assert_eq!(verified["expired_and_held"], 6);
+}
+
 /// Row 19: a fresh install records, there is no switch for that, and what can be reduced is recorded before it holds.
 #[test]
 fn row_19_recording_cannot_be_turned_off() {

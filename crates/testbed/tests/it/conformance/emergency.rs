@@ -131,6 +131,9 @@ fn row_9_who_may_takes_it_with_a_reason_and_others_are_refused() {
     assert_eq!(text(read, "emergency"), "1");
     assert!(read["policies"].to_string().contains("role.emergency.1.1.read"), "{read:#}");
     assert!(of(&after, "operation", "ben").iter().all(|entry| text(entry, "emergency").is_empty()));
+    let search = ["trail", "search", "--emergency", "--json"];
+    let marked = after.iter().filter(|entry| !text(entry, "emergency").is_empty()).count();
+    assert_eq!(gateway.cli_json(&search).expect("a search").len(), marked);
 
     // Given back: the rights are the usual ones again.
     not_done(&gateway, "petra", &["break-glass", "end", "1"], "somebody else's");

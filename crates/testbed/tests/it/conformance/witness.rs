@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use testbed::clock::TimeOfDay;
 use testbed::gateway::Gateway;
+use testbed::tls::Authority;
 use testbed::witness::Witness;
 
 use super::stage::{self, HOSPITAL, answer, entries, of, text, verify};
@@ -189,6 +190,48 @@ fn proven(watched: &Watched, index: u64) {
         let refused = gateway.cli_output(&["verify-proof", &name, "--policy", &policy]).expect("it ends");
         assert_eq!(refused.status.code(), Some(1), "{}", stage::err(&refused));
     }
+}
+
+/// Not a row: on its way to the witness a checkpoint is under TLS, by the site's own authority and no other.
+#[test]
+fn a_witness_is_reached_over_tls_of_the_site() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let site = Authority::new("the site's authority").expect("an authority");
+    let pair = site.issue(&["127.0.0.1"], folder.path(), "witness").expect("a certificate");
+    site.write(&path("site.pem")).expect("written");
+    Authority::new("another authority").expect("an authority").write(&path("other.pem")).expect("written");
+    let witness = Witness::new(&path("w1"), "witness.test/w1").expect("a witness");
+    let mut witness = witness.over_tls(pair);
+    let policy = path("node.policy");
+    std::fs::write(&policy, format!("{}quorum w1\n", witness.policy_line("w1"))).expect("a policy");
+    // The file is read again for each submission's address: first it holds an authority that did not sign.
+    std::fs::copy(path("other.pem"), path("ca.pem")).expect("copied");
+    let section = format!(
+        "[trail.witness]\npolicy = {policy:?}\nca = {:?}\ninterval_ms = 200\nalarm_after_ms = 500\n",
+        path("ca.pem")
+    );
+    let builder = Gateway::builder().person("ann", &[]).toml(&section);
+    let mut gateway = builder.prepare().expect("it is prepared");
+    witness.serve(&log_key(&gateway)).expect("the witness starts");
+    gateway.serve().expect("it starts");
+    let witnessed = |gateway: &Gateway| size(&gateway.data().join("trail/tree/witnessed"));
+    let alarms = |gateway: &Gateway| {
+        incidents(gateway).iter().filter(|detail| detail.starts_with("no quorum of witnesses for")).count()
+    };
+    wait("a stranger's certificate is not believed", || alarms(&gateway) == 1);
+    assert_eq!(witnessed(&gateway), 0);
+    assert!(gateway.terminate().expect("it ends").success());
+    std::fs::copy(path("site.pem"), path("ca.pem")).expect("copied");
+    gateway.serve().expect("it starts");
+    wait("the witness signs", || witnessed(&gateway) > 0);
+    let (code, words) = verify(
+        &gateway,
+        None,
+        &["--anchor", &witness.remembered().expect("an anchor").display().to_string()],
+    );
+    assert_eq!(code, Some(0), "{words}");
+    witness.terminate().expect("it ends");
 }
 
 /// Not a row: without its quorum a node serves on, and says so, once, and once more when it is back.

@@ -6,6 +6,7 @@ use std::net::UdpSocket;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use testbed::faults::{Fault, Faults, Files};
 use testbed::gateway::Gateway;
 
 use super::stage::{entries, of, text, verify};
@@ -96,6 +97,40 @@ fn years_the_archive_is_written_while_the_node_serves() {
     assert_eq!(found.len(), 4);
     assert!(gateway.terminate().expect("it ends").success());
     assert!(archived(&gateway) > 0 || gateway.data().join("archive/index").exists());
+    let (code, words) = verify(&gateway, None, &["--level", "5"]);
+    assert_eq!(code, Some(0), "{words}");
+}
+
+/// Whatever the disk does to the archive's files and its index, no file is believed by halves, and it goes on.
+#[test]
+fn years_the_archive_is_written_over_faults_of_the_disk() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let faults = Faults::new(folder.path()).expect("a C compiler").below("/archive/");
+    let section = "[trail.archive]\nevery_s = 1\nlag_s = 1\nentries_min = 1\n";
+    let mut gateway = faults.beneath(Gateway::builder().toml(section), 7).start().expect("it starts");
+    let manifests = |gateway: &Gateway| of(&entries(gateway), "archive-manifest", "").len();
+    wait("a manifest is in the log", || manifests(&gateway) > 0);
+    let bad = [Fault::WriteError, Fault::TornWrite, Fault::NoSpace, Fault::SyncError, Fault::SyncNoSpace];
+    for (after, fault) in [0, 3, 1, 2, 0].into_iter().zip(bad) {
+        faults.strike(fault, Files::Any, after).expect("a fault");
+        assert!(faults.wait_struck(PATIENCE).expect("a count"), "{fault:?}");
+        let before = manifests(&gateway);
+        wait("it archives again", || manifests(&gateway) > before);
+        let found =
+            gateway.cli_json(&["trail", "search", "--kind", "node-started", "--json"]).expect("a search");
+        assert_eq!(found.len(), 1, "{fault:?}");
+    }
+    // A disk that stays full, and a server that dies on it.
+    faults.keep_striking(Fault::NoSpace, Files::Any).expect("faults");
+    assert!(faults.wait_struck(PATIENCE).expect("a count"));
+    gateway.kill9().expect("it dies");
+    faults.end().expect("no fault");
+    gateway.serve().expect("it starts again");
+    let before = manifests(&gateway);
+    wait("it archives again", || manifests(&gateway) > before);
+    assert!(gateway.terminate().expect("it ends").success());
+    let all = gateway.cli_json(&["trail", "search", "--json"]).expect("a search");
+    assert!(all.iter().map(|entry| entry["index"].as_u64().expect("an index")).eq(0..all.len() as u64));
     let (code, words) = verify(&gateway, None, &["--level", "5"]);
     assert_eq!(code, Some(0), "{words}");
 }

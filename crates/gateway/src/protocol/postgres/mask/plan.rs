@@ -106,6 +106,9 @@ impl Plan {
     }
 }
 
+/// What is said of a plan that is not shown.
+const EXPLAINED: &str = "EXPLAIN of a statement that returns protected columns";
+
 /// Relations below came with PostgreSQL.
 const FIRST_USER_OID: u32 = 16384;
 
@@ -248,6 +251,11 @@ impl Protection {
             }
             Outputs::Columns(origins) => {
                 let shown = origins.iter().map(|origin| self.shown(origin, &sees));
+                if lineage.kind == Kind::Explain {
+                    // A plan tells how many and how wide the values are.
+                    let shown = shown.collect::<Result<Box<[Shown]>, Refusal>>();
+                    return shown.map(Plan::Columns).map_err(|_| Refusal::Kind(EXPLAINED));
+                }
                 shown.collect::<Result<Box<[Shown]>, Refusal>>().map(Plan::Columns)
             }
         }

@@ -375,7 +375,7 @@ pub(super) fn refused(refusal: Refusal) -> WireError {
         Refusal::Opaque => (
             "the statement uses something that cannot be followed, and could show protected values"
                 .to_owned(),
-            "Name tables with their schema; leave out functions and operators of users.",
+            "Name tables with their schema; leave out functions and operators of users, and what shows values of others (statistics, sequences).",
         ),
         Refusal::Use(_) => (
             "the statement filters, sorts, groups or joins by a protected column".to_owned(),
@@ -383,7 +383,7 @@ pub(super) fn refused(refusal: Refusal) -> WireError {
         ),
         Refusal::Computes(_) => (
             "the statement computes with a protected column in a way that could tell its value".to_owned(),
-            "Return the column as it is, or ask for `unmask` on its class.",
+            "Return the column by itself, which shows it masked, or ask for `unmask` on its class.",
         ),
         Refusal::Assigns(_) => (
             "the statement gives a protected column a value, or copies one elsewhere".to_owned(),

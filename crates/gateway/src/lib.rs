@@ -27,7 +27,7 @@ pub mod tls;
 mod workers;
 
 pub use acting::{PERSON, UpstreamIdentity};
-pub use control::{Approval, Bounds, Claim, Control, SecondDevice, Upstream};
+pub use control::{Approval, Bounds, Claim, Control, Parting, SecondDevice, Upstream};
 pub use error::{Denial, Ending, Failure};
 pub use gate::{Gate, Permit};
 pub use limits::Limits;
@@ -38,5 +38,5 @@ pub use protocol::postgres::explain::{
     Asked, Comes, Explained, Explanation, Fate, Held, Permitted, Touched, explain,
 };
 pub use protocol::postgres::survey::{SAMPLE_ROWS_MAX, Sampled, Survey};
-pub use session::{Session, SessionView, Sessions};
+pub use session::{Cut, Session, SessionView, Sessions};
 pub use workers::Workers;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use identity::scram::Mechanism;
 use identity::{Reason, ScramSignIn};
-use model::{Micros, Principal, ResourceId, Secret};
+use model::{Micros, PersonId, Principal, ResourceId, Secret};
 use tokio::sync::oneshot;
 
 use crate::acting::UpstreamIdentity;
@@ -101,6 +101,15 @@ pub enum SecondDevice {
     Refused,
 }
 
+/// What somebody is told whose right to a session is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parting {
+    /// That it is over.
+    pub words: String,
+    /// How to ask again.
+    pub hint: String,
+}
+
 /// Answers the gateway's questions about people, resources, policy and time.
 pub trait Control: Send + Sync + 'static {
     /// Begins to ask for approval in a browser; `None` where a password or token is asked for instead. Depends on the claim
@@ -154,6 +163,12 @@ pub trait Control: Send + Sync + 'static {
 
     /// Returns a watch of the version of the policy in force.
     fn snapshot_changes(&self) -> tokio::sync::watch::Receiver<u64>;
+
+    /// Returns what a person is told whose session ends because nothing permits it any more, where they had the right for
+    /// a time; asked once, by a session that ends.
+    fn parting(&self, _person: PersonId, _resource: &ResourceId) -> Option<Parting> {
+        None
+    }
 
     /// Returns the trail.
     fn trail(&self) -> &trail::Trail;

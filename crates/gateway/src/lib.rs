@@ -28,7 +28,7 @@ pub mod tls;
 mod workers;
 
 pub use acting::{PERSON, UpstreamIdentity};
-pub use control::{Approval, Bounds, Claim, Control, SecondDevice, Upstream};
+pub use control::{Approval, Bounds, Claim, Control, Parting, SecondDevice, Upstream};
 pub use error::{Denial, Ending, Failure};
 pub use filters::FILTERS_PER_HOUR;
 pub use gate::{Gate, Permit};
@@ -40,5 +40,5 @@ pub use protocol::postgres::explain::{
     Asked, Comes, Explained, Explanation, Fate, Held, Permitted, Touched, explain,
 };
 pub use protocol::postgres::survey::{SAMPLE_ROWS_MAX, Sampled, Survey};
-pub use session::{Session, SessionView, Sessions};
+pub use session::{Cut, Session, SessionView, Sessions};
 pub use workers::Workers;

@@ -36,13 +36,35 @@ pub struct Session {
     pub(crate) purpose: Stated,
 }
 
+/// Why a session is ended from outside, whatever policy says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// An administrator wants it so.
+    Administrator,
+    /// Its own person does, in the browser.
+    Themselves,
+    /// The emergency access under which its person may have opened it is over.
+    EmergencyOver,
+}
+
+impl Cut {
+    /// Returns what the client is told.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Cut::Administrator => "an administrator ended the session",
+            Cut::Themselves => "you ended this session in the browser",
+            Cut::EmergencyOver => "emergency access is over, and sessions of its time end with it",
+        }
+    }
+}
+
 /// The life signs of a session, and the way to end it from outside.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     asked: AtomicU64,
     last_asked_at: AtomicU64,
-    /// By whom it is to be ended.
-    ended: watch::Sender<Option<Arc<str>>>,
+    /// Why it is to be ended.
+    ended: watch::Sender<Option<Cut>>,
     /// When a second factor was last shown for it; 0 for never.
     factor_at: AtomicU64,
 }
@@ -64,7 +86,7 @@ impl Pulse {
     }
 
     /// Tells when somebody ends the session.
-    pub(crate) fn ended(&self) -> watch::Receiver<Option<Arc<str>>> {
+    pub(crate) fn ended(&self) -> watch::Receiver<Option<Cut>> {
         self.ended.subscribe()
     }
 }
@@ -227,11 +249,11 @@ impl Sessions {
     }
 
     /// Tells sessions to end, with their connections to the resource. Returns how many were told.
-    pub fn end(&self, by: &Arc<str>, which: impl Fn(&SessionView) -> bool) -> usize {
+    pub fn end(&self, cut: Cut, which: impl Fn(&SessionView) -> bool) -> usize {
         let open = self.0.lock();
         let mut told = 0;
         for session in open.people.values().flatten().filter(|session| which(&session.view())) {
-            session.pulse.ended.send_replace(Some(Arc::clone(by)));
+            session.pulse.ended.send_replace(Some(cut));
             told += 1;
         }
         told

@@ -18,3 +18,8 @@ pub const UNRESOLVED_OBJECT: &str = "wardline.unresolved-object";
 pub const EVALUATION_ERROR: &str = "wardline.evaluation-error";
 /// The built-in policy: a catalogue relation that reveals nothing is readable by whoever may Connect.
 pub const CATALOGUE: &str = "wardline.catalogue";
+
+/// Returns what the reasons of permits by an emergency access begin with: its own role's.
+pub(crate) fn of_emergency(number: u64) -> String {
+    format!("role.emergency.{number}.")
+}

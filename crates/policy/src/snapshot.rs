@@ -125,12 +125,7 @@ impl Snapshot {
             forbidding,
             emergencies: sources.emergencies.clone(),
             delegations: sources.delegations.iter().map(|one| (one.number, one.clone())).collect(),
-            turns: sources
-                .dues
-                .iter()
-                .map(|due| due.at)
-                .chain(sources.delegations.iter().map(|one| one.until))
-                .collect(),
+            turns: turns(sources),
         })
     }
 
@@ -236,6 +231,12 @@ impl Snapshot {
         after < until && self.turns.range(after.saturating_add(1)..=until).next().is_some()
     }
 
+    /// Returns the next moment after one from which time alone makes decisions others.
+    pub fn next_turn(&self, after: Micros) -> Option<Micros> {
+        let next = self.turns.range(seconds(after).saturating_add(1)..).next()?;
+        Some(Micros(u64::try_from(*next).ok()?.saturating_mul(1_000_000)))
+    }
+
     /// Tells whether a policy may forbid something of the resource's relations: if none does, [`Snapshot::forbids`] need
     /// not be asked about relations.
     pub fn may_forbid(&self, resource: &ResourceId) -> bool {
@@ -269,7 +270,7 @@ impl Snapshot {
         needs: &[Need],
         context: &Context,
     ) -> Result<(), Reasons> {
-        let (member, resource) = self.known(person, resource, context.at)?;
+        let Known { member, resource, .. } = self.known(person, resource, context.at)?;
         let case =
             Case::new(self, member, resource, context).ok_or_else(|| because(reason::EVALUATION_ERROR))?;
         needs.iter().try_for_each(|need| case.forbidden(need))
@@ -334,24 +335,22 @@ impl Snapshot {
         }
     }
 
-    /// Returns a member and a resource that there are; the member has learnt what is asked of everybody.
-    fn known(
-        &self,
-        person: PersonId,
-        resource: &ResourceId,
-        at: Micros,
-    ) -> Result<(&Member, &Entity), Reasons> {
+    /// Returns a member and a resource that there are; the member has learnt what is asked of everybody, or has emergency
+    /// access to the resource: an emergency goes before training, and gives no more than itself.
+    fn known(&self, person: PersonId, resource: &ResourceId, at: Micros) -> Result<Known<'_>, Reasons> {
         let member = self.people.get(&person).ok_or_else(|| because(reason::NOT_A_MEMBER))?;
         if member.disabled {
             return Err(because(reason::DISABLED));
         }
         let overdue = member.overdue(seconds(at)).filter(|lesson| lesson.course.refuse);
         let overdue: Reasons = overdue.map(Lesson::reason).collect();
-        if !overdue.is_empty() {
-            return Err(overdue);
-        }
+        let only = match (overdue.is_empty(), self.emergency(person, resource, at)) {
+            (true, _) => None,
+            (false, Some(number)) => Some(Only { emergency: reason::of_emergency(number), overdue }),
+            (false, None) => return Err(overdue),
+        };
         let resource = self.resources.get(&resource.0).ok_or_else(|| because(reason::UNKNOWN_RESOURCE))?;
-        Ok((member, resource))
+        Ok(Known { member, resource, only })
     }
 
     fn judge(
@@ -362,15 +361,41 @@ impl Snapshot {
         context: &Context,
     ) -> Result<Reasons, Reasons> {
         const CONNECT: [Need; 1] = [Need { action: Action::Connect, object: Object::Resource }];
-        let (member, resource) = self.known(person, resource, context.at)?;
+        let Known { member, resource, only } = self.known(person, resource, context.at)?;
         let needs = if needs.is_empty() { &CONNECT } else { needs };
         let case =
             Case::new(self, member, resource, context).ok_or_else(|| because(reason::EVALUATION_ERROR))?;
         let mut reasons = Vec::new();
         for need in needs {
-            reasons.extend(case.need(need)?);
+            let permits = case.need(need)?;
+            if let Some(only) = only.as_ref().filter(|only| !only.gives(&permits)) {
+                return Err(only.overdue.clone());
+            }
+            reasons.extend(permits);
         }
         Ok(reasons)
+    }
+}
+
+/// Whom and what a question is about.
+struct Known<'a> {
+    member: &'a Member,
+    resource: &'a Entity,
+    /// Nothing else counts, because training is overdue.
+    only: Option<Only>,
+}
+
+/// What emergency access gives to whom everything else is refused.
+struct Only {
+    /// What the reasons of its permits begin with.
+    emergency: String,
+    overdue: Reasons,
+}
+
+impl Only {
+    /// Tells whether something is permitted by the emergency access, or is the catalogue of whoever may connect.
+    fn gives(&self, permits: &[PolicyId]) -> bool {
+        permits.iter().any(|id| id.0.starts_with(&self.emergency) || *id.0 == *reason::CATALOGUE)
     }
 }
 
@@ -387,6 +412,15 @@ impl fmt::Debug for Snapshot {
 /// Returns whole seconds since 1970.
 fn seconds(at: Micros) -> i64 {
     i64::try_from(at.0 / 1_000_000).unwrap_or(i64::MAX)
+}
+
+/// Returns the moments at which something that was given for a time is over.
+fn turns(sources: &Sources<'_>) -> BTreeSet<i64> {
+    let dues = sources.dues.iter().map(|due| due.at);
+    let delegations = sources.delegations.iter().map(|one| one.until);
+    let rules = sources.roles.iter().flat_map(|role| &role.rules).filter_map(|rule| rule.until);
+    let emergencies = sources.emergencies.taken.iter().map(|taken| seconds(taken.until));
+    dues.chain(delegations).chain(rules).chain(emergencies).collect()
 }
 
 fn because(reason: &str) -> Reasons {

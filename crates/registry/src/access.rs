@@ -16,6 +16,8 @@ use crate::people::lives;
 /// One person has at most so many requests open at once.
 pub const REQUESTS_PER_PERSON_MAX: usize = 20;
 
+const SECOND_US: u64 = 1_000_000;
+
 /// A request about to be made.
 #[derive(Clone, Debug)]
 pub struct NewRequest {
@@ -167,8 +169,7 @@ impl Registry {
             return Err(Error::ApprovedBefore);
         }
         if request.approved_by.len() + 1 >= usize::try_from(request.approvals).unwrap_or(usize::MAX) {
-            let until =
-                Micros(at.0.saturating_add(u64::try_from(request.duration.as_micros()).unwrap_or(u64::MAX)));
+            let until = ends(at, request.duration);
             let sql = "UPDATE access_requests SET granted_at = $2, until = $3 WHERE number = $1";
             sqlx::query(sql)
                 .bind(integer(number))
@@ -229,6 +230,12 @@ impl Registry {
         let which = if also_closed { "TRUE" } else { "r.closed_at IS NULL" };
         rows(&mut transaction, which, None).await
     }
+}
+
+/// Returns when a grant of that time ends: on a whole second, because policy judges by seconds; less than one is added.
+fn ends(from: Micros, duration: Duration) -> Micros {
+    let exact = from.0.saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+    Micros(exact.div_ceil(SECOND_US).saturating_mul(SECOND_US))
 }
 
 async fn waiting(transaction: &mut Transaction, number: u64) -> Result<RequestRow, Error> {

@@ -375,7 +375,7 @@ pub(crate) enum Reply {
 }
 
 /// Which entries to keep. Everything that is said must fit.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewHold {
     pub(crate) reason: String,
@@ -434,7 +434,7 @@ impl AskedEntries {
 }
 
 /// A change of the key that signs checkpoints.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct KeyChangeView {
     pub(crate) number: u32,
     pub(crate) old: String,
@@ -555,7 +555,7 @@ pub(crate) struct DeviceView {
 }
 
 /// A program that signs in by itself.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct WorkloadView {
     pub(crate) name: String,
     pub(crate) id: String,
@@ -567,7 +567,7 @@ pub(crate) struct WorkloadView {
 }
 
 /// Somebody who was barred.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct LeaverView {
     pub(crate) number: u64,
     pub(crate) person: String,
@@ -834,6 +834,8 @@ pub(crate) struct ActingPerson {
     pub(crate) roles: Vec<String>,
     /// When they last showed a second factor.
     pub(crate) factor_at: Option<Micros>,
+    /// Two custodians of sealed codes said who it is; nothing proved it.
+    pub(crate) named: bool,
 }
 
 /// What the names of other systems begin with.

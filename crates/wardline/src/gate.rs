@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use gateway::tls::ClientCertificate;
-use gateway::{Approval, Claim, Control, SecondDevice, Upstream};
+use gateway::{Approval, Claim, Control, Parting, SecondDevice, Upstream};
 use identity::scram::Mechanism;
 use identity::{Reason, ScramSignIn};
-use model::{Micros, Principal, ResourceId, Secret};
+use model::{Micros, PersonId, Principal, ResourceId, Secret};
 use policy::Snapshot;
 use tokio::sync::watch;
 use trail::Trail;
@@ -86,6 +86,10 @@ impl Control for Node {
 
     fn snapshot_changes(&self) -> watch::Receiver<u64> {
         Node::snapshot_changes(self)
+    }
+
+    fn parting(&self, person: PersonId, resource: &ResourceId) -> Option<Parting> {
+        self.partings.words(person, resource, Node::now(self))
     }
 
     fn trail(&self) -> &Trail {

@@ -33,6 +33,7 @@ mod notify;
 mod oidc;
 mod operators;
 mod output;
+mod parting;
 mod past;
 mod prompt;
 mod reload;

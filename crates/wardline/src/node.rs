@@ -37,6 +37,7 @@ use crate::hashing::Hashing;
 use crate::keep::{self, Begin, Kept};
 use crate::oidc::Oidc;
 use crate::output::{self, hex};
+use crate::parting::Partings;
 use crate::standing::{Known, Standing};
 use crate::training::{self, Lesson};
 use crate::web::{Approvals, Browsers, Ceremonies};
@@ -106,6 +107,8 @@ pub(crate) struct Node {
     pub(crate) turn: tokio::sync::Mutex<()>,
     /// When accounts were last used.
     pub(crate) uses: Uses,
+    /// What people have for a time, for the last words of their sessions.
+    pub(crate) partings: Partings,
     _lock: Lock,
 }
 
@@ -135,6 +138,8 @@ impl Node {
         let (registry, emergency_mode) = opened.with_context(|| format!("the registry {home}"))?;
         let subjects = Subjects::read(&registry).await?;
         let snapshot = compile(&config, &subjects, version_after(0))?;
+        let partings = Partings::default();
+        partings.put(&subjects.grants, &subjects.emergencies, now());
         let keys = Keys::derive(&root, KeyId::new(PHI_KEYS).expect("from 1 to 99"));
         let upstreams = upstream::table(&config, &keys)?;
         // A store may be a bucket, which is waited for.
@@ -176,6 +181,7 @@ impl Node {
             vault,
             vault_writer: Mutex::new(vault_writer),
             uses: Uses::default(),
+            partings,
             rotating: tokio::sync::Mutex::new(()),
             _lock: lock,
         })
@@ -310,9 +316,16 @@ impl Node {
             let recorded = self.record(&self.policy_activated(&snapshot)).await;
             recorded.map_err(|error| Refusal::because(&error))?;
         }
+        self.partings.put(&subjects.grants, &subjects.emergencies, self.now());
         self.policy.store(Arc::new(snapshot));
         self.policy_version.send_replace(version);
         Ok(())
+    }
+
+    /// Lets open sessions decide anew by the same policy, because time made its decisions others. Nothing is recorded
+    /// of it: a policy and the time give the decision, and a session that ends for it is recorded as ended.
+    pub(crate) fn turn_decisions(&self) {
+        self.policy_version.send_modify(|_version| {});
     }
 
     /// Keeps what the policy in force is made from, and returns that policy, made again.
@@ -402,7 +415,7 @@ impl Given {
             role: grant.role.clone(),
             resource: grant.resource.clone(),
             purpose: Some(grant.purpose.clone()),
-            until: None,
+            until: grant.granted.map(|(_, until)| until),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::admin::{
     ActingPerson, Actor, AgentAsk, AskedEntries, Claim, RecertifyAsk, Refusal, Reply, Request, RightsView,
 };
 use crate::changes::{breakglass, exceptions};
+use crate::codes;
 use crate::node::{DETAIL_BYTES_MAX, Node};
 use crate::output;
 use crate::standing::Standing;
@@ -314,6 +315,7 @@ impl Node {
                         name: principal.name.to_string(),
                         roles,
                         factor_at: principal.shown.factor_at,
+                        named: *principal.shown.how == *codes::SHOWN,
                     };
                     return Ok(Actor { person: Some(person), ..account });
                 }
@@ -347,10 +349,34 @@ impl Node {
     /// Refuses what somebody has no right to; the refusal is recorded.
     pub(crate) async fn authorise(&self, actor: &Actor, request: &Request) -> Result<(), Refusal> {
         let needed = needed(request);
+        // Whom two custodians named with a sealed code has an emergency, and proved nothing: whatever else they could do in
+        // that name, from letting an agent act to answering for the rights of others, waits until they sign in.
+        let named = actor.person.as_ref().is_some_and(|person| person.named);
+        if named && !breakglass::is_of_whoever_was_named(request) {
+            let refusal = Refusal::new("a sealed code is for its emergency alone").denied();
+            let refusal = refusal.help("two custodians named you; sign in yourself for everything else");
+            return Err(self.not_authorised(actor, request, &needed, "by a sealed code", refusal).await);
+        }
         let held = self.rights_of(actor);
         if needed.rights.iter().all(|any| any.iter().any(|right| held.contains(right))) {
             return Ok(());
         }
+        let refusal = Refusal::new(format!("{} has no right to this: it takes {needed}", actor.shown()));
+        let refusal =
+            refusal.help("rights are given in [operators.rights] of the server's configuration").denied();
+        let why = format!("takes the right {needed}");
+        Err(self.not_authorised(actor, request, &needed, &why, refusal).await)
+    }
+
+    /// Records that somebody may not do what they asked, and returns what they are told.
+    async fn not_authorised(
+        &self,
+        actor: &Actor,
+        request: &Request,
+        needed: &Needed,
+        why: &str,
+        refusal: Refusal,
+    ) -> Refusal {
         let (kind, command, what) = what(request);
         let mut record = Record::new(kind, self.now());
         actor.sign(&mut record);
@@ -359,11 +385,12 @@ impl Node {
         record.verdict = Some(Verdict::Deny);
         record.action = Some(needed.action);
         record.command = Some(command.into());
-        let detail = format!("{}: takes the right {needed}", output::printable(&what));
+        let detail = format!("{}: {why}", output::printable(&what));
         record.detail = Some(output::clipped(&detail, DETAIL_BYTES_MAX).into());
-        self.record_urgent(&record).await.map_err(|error| Refusal::because(&error))?;
-        let refusal = Refusal::new(format!("{} has no right to this: it takes {needed}", actor.shown()));
-        Err(refusal.help("rights are given in [operators.rights] of the server's configuration").denied())
+        match self.record_urgent(&record).await {
+            Ok(()) => refusal,
+            Err(error) => Refusal::because(&error),
+        }
     }
 
     /// Tells who holds which right, and what the one who asks may do.
@@ -398,6 +425,7 @@ mod tests {
             name: "ann".into(),
             roles: roles.iter().map(ToString::to_string).collect(),
             factor_at: None,
+            named: false,
         });
         Actor { uid: 0, name: account.into(), person }
     }

@@ -47,8 +47,11 @@ const REPEAT_CHECK_PAUSE: Duration = Duration::from_secs(10);
 /// Grants are looked at no later than this, as clocks may be set.
 const EXPIRY_CHECK_PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether time made decisions others: sessions decide anew within two seconds.
-const TURN_CHECK_PAUSE: Duration = Duration::from_millis(500);
+/// It is looked no later than this whether time made decisions others, as clocks may be set.
+const TURN_CHECK_PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether more is asked of people.
+const DUTY_CHECK_PAUSE: Duration = Duration::from_millis(500);
 
 /// How often it is looked for rights that nobody answered for in time.
 const CAMPAIGN_CHECK_PAUSE: Duration = Duration::from_secs(2);
@@ -164,6 +167,7 @@ async fn serve_node(file: &Path, node: &Arc<Node>, signals: &mut Signals) -> any
         emergency::mode::start(node),
         exceptions::start(node),
         ldap::start(node),
+        turn_with_time(node),
         keep_time(node),
         rotation::start(node),
         leavers::start(node),
@@ -267,22 +271,37 @@ fn expire_access(node: &Arc<Node>) -> JoinHandle<()> {
     })
 }
 
-/// Follows what is asked of people as they come and change, and what time alone makes of their rights.
+/// Lets sessions decide anew at the moment from which time alone makes decisions others, such as the end of a grant.
+///
+/// It waits for nobody: neither the registry nor the trail nor the turn of changes is needed for it.
+fn turn_with_time(node: &Arc<Node>) -> JoinHandle<()> {
+    let node = Arc::clone(node);
+    tokio::spawn(async move {
+        let mut seen = node.now();
+        loop {
+            let (snapshot, now) = (node.snapshot(), node.now());
+            if snapshot.turns(seen, now) {
+                node.turn_decisions();
+            }
+            seen = now;
+            let next = snapshot.next_turn(now).map(|at| Duration::from_micros(at.0.saturating_sub(now.0)));
+            // A new policy makes its sessions decide anew by itself; what it turns at is found within the pause.
+            tokio::time::sleep(next.unwrap_or(TURN_CHECK_PAUSE_MAX).min(TURN_CHECK_PAUSE_MAX)).await;
+        }
+    })
+}
+
+/// Follows what is asked of people as they come and change.
 fn keep_time(node: &Arc<Node>) -> JoinHandle<()> {
     let node = Arc::clone(node);
     tokio::spawn(async move {
         let mut changes = node.snapshot_changes();
-        let mut seen = node.now();
         let mut assigned = false;
         let (mut judged, mut written) = (Instant::now(), Instant::now());
         loop {
             if !assigned || changes.has_changed().unwrap_or(false) {
                 changes.mark_unchanged();
                 assigned = told(node.assign_training().await, "training could not be assigned");
-            }
-            let now = node.now();
-            if told(node.turn_with_time(seen, now).await, "decisions could not follow the time") {
-                seen = now;
             }
             if judged.elapsed() >= CAMPAIGN_CHECK_PAUSE {
                 told(node.judge_campaigns().await, "what nobody answered could not be taken away");
@@ -292,7 +311,7 @@ fn keep_time(node: &Arc<Node>) -> JoinHandle<()> {
                 told(node.write_uses().await, "when accounts were last used could not be written down");
                 written = Instant::now();
             }
-            tokio::time::sleep(TURN_CHECK_PAUSE).await;
+            tokio::time::sleep(DUTY_CHECK_PAUSE).await;
         }
     })
 }

@@ -1,7 +1,7 @@
 //! Training: overdue means refused, whatever roles allow; policies may ask about it; time alone makes it so.
 
-use model::Micros;
-use policy::{Course, Due};
+use model::{Context, Micros};
+use policy::{Course, Due, Emergency};
 
 use super::world::{MONDAY, World, check, check_at, context, lines, principal, read, resource, shown};
 
@@ -44,6 +44,31 @@ fn what_is_overdue_refuses_everything_to_whom_it_is() {
 }
 
 #[test]
+fn an_emergency_goes_before_training_and_gives_no_more_than_itself() {
+    let mut world = world(&[(1, "basics", NOW), (3, "basics", NOW)])
+        .role("emergency.7", &[read("hospital", &["public.notes"])])
+        .person("eve", &["nurse", "emergency.7"]);
+    world.emergencies.taken.push(Emergency {
+        number: 7,
+        person: model::PersonId(3),
+        resource: "hospital".to_owned(),
+        until: Micros(MONDAY.0 + 5_000_000),
+    });
+    let snapshot = world.snapshot();
+    check(&snapshot, 1, "Read public.notes", "deny training.basics");
+    check(&snapshot, 3, "Read public.notes", "allow role.emergency.7.1.read role.nurse.1.read");
+    check(&snapshot, 3, "", "allow role.emergency.7.1.connect role.nurse.1.connect");
+    // What she may as a nurse waits until she has learnt it.
+    check(&snapshot, 3, "Read public.patients", "deny training.basics");
+    check_at(&snapshot, 3, "lab", "", &context(), "deny training.basics");
+    let over = Context { at: Micros(MONDAY.0 + 5_000_000), ..context() };
+    check_at(&snapshot, 3, "hospital", "Read public.notes", &over, "deny training.basics");
+    // What a policy forbids is forbidden in an emergency, too.
+    let world = world.cedar(r#"@id("never") forbid (principal, action == Action::"Read", resource);"#);
+    check(&world.snapshot(), 3, "Read public.notes", "deny never");
+}
+
+#[test]
 fn policies_may_ask_about_it() {
     let mut world = world(&[(1, "advanced", NOW)]).cedar(
         r#"@id("trained") forbid (principal, action == Action::"Read", resource) when { !context.training_valid };"#,
@@ -78,6 +103,19 @@ fn people_are_told_before_and_time_turns_decisions() {
     assert!(!snapshot.turns(at(100), at(100)));
     assert!(snapshot.turns(at(100), at(200)));
     assert!(!snapshot.turns(at(101), at(0)), "a clock that goes back turns nothing");
+    assert_eq!([snapshot.next_turn(at(0)), snapshot.next_turn(at(100))], [Some(at(100)), Some(at(101))]);
+    assert_eq!(snapshot.next_turn(at(101)), None);
+}
+
+#[test]
+fn what_is_given_for_a_time_ends_by_itself() {
+    let ends = policy::Rule { until: Some(NOW + 7), ..read("hospital", &["*"]) };
+    let given = World::new().role("grant.1", &[ends]).person("ann", &["grant.1"]).snapshot();
+    let at = |seconds: i64| Micros(u64::try_from(NOW + seconds).unwrap() * 1_000_000);
+    assert_eq!(given.next_turn(at(0)), Some(at(7)));
+    assert!(given.turns(at(6), at(7)) && !given.turns(at(5), at(6)));
+    check_at(&given, 1, "hospital", "", &Context { at: at(6), ..context() }, "allow role.grant.1.1.connect");
+    check_at(&given, 1, "hospital", "", &Context { at: at(7), ..context() }, "deny");
 }
 
 #[test]

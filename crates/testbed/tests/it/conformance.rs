@@ -9,7 +9,7 @@ mod access;
 #[path = "conformance/duty.rs"]
 mod duty;
 #[path = "conformance/emergency.rs"]
-mod emergency;
+pub(crate) mod emergency;
 #[path = "conformance/factors.rs"]
 mod factors;
 #[path = "conformance/handover.rs"]

@@ -15,6 +15,7 @@ use testbed::postgres::Cluster;
 use testbed::tls::{Authority, Pair};
 use testbed::{Conninfo, free_port};
 
+use crate::conformance::emergency::{codes, with_lines};
 use crate::conformance::stage::{self, HOSPITAL, answer, entries, of, psql, text};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -140,6 +141,62 @@ fn people_sign_in_at_a_provider_with_a_browser() {
     gateway.cli(&["user", "disable", "ann"]).expect("disabled");
     let page = house.sign_in("u-1");
     assert_eq!((&page["status"], refused(&gateway)), (&403.into(), "disabled".into()), "{page:#}");
+}
+
+#[test]
+fn row_12_a_provider_that_died_leaves_sealed_codes_and_a_trail_without_a_gap() {
+    let (house, cluster) = (House::new(), stage::hospital());
+    let claims = json!({"u-1": {"preferred_username": "ann", "groups": ["ward-3"]}});
+    let provider = house.provider(&claims);
+    let gateway = house
+        .gateway(&cluster)
+        .role("emergency-clinician", HOSPITAL, "read = [\"public.*\"]")
+        .toml("[break_glass]\ninitiators = [\"nurse\"]\nrole = \"emergency-clinician\"\n")
+        .toml("[operators.rights]\n\"os:root\" = [\"admin\", \"auditor\", \"key-admin\"]\nnurse = [\"auditor\"]\n")
+        .start()
+        .expect("it starts");
+    let codes = codes(&gateway);
+    let page = house.sign_in("u-1");
+    assert!(text(&page, "body").contains("signed in as ann"), "{page:#}");
+    let looks = |token: &str| {
+        let mut command = Command::new(program().expect("the program"));
+        command.arg("--config").arg(gateway.config()).args(["--as", "ann", "session", "list"]);
+        command.env("WARDLINE_TOKEN", token).output().expect("it runs")
+    };
+    assert!(looks(&token(&page)).status.success(), "she is an auditor");
+
+    provider.stop().expect("it is killed");
+    let told = gateway.cli(&["login", "--device", "hospital"]).expect_err("nobody is there").to_string();
+    for words in [
+        "the identity provider cannot be reached now",
+        "try again later",
+        "break-glass begin RESOURCE --code NAME",
+    ] {
+        assert!(told.contains(words), "{told}");
+    }
+    assert_eq!(refused(&gateway), "provider-unreachable");
+    let begin = ["break-glass", "begin", HOSPITAL, "--code", "ann", "--reason-code", "disaster", "--json"];
+    let why = ["--reason", "the provider is down, unconscious patient"];
+    let given = with_lines(&gateway, &[&begin[..], &why].concat(), &codes[0]);
+    assert!(given.status.success(), "{}", stage::err(&given));
+    let given: Value = serde_json::from_slice(&given.stdout).expect("JSON");
+    let by_code = text(&given["token"], "token");
+    let refused = looks(&by_code);
+    assert!(
+        stage::err(&refused).contains("a sealed code is for its emergency alone"),
+        "named, and not proven: {}",
+        stage::out(&refused)
+    );
+    let ann = with_token(&gateway, "ann", &by_code);
+    assert_eq!(answer(&ann, "select count(*) from claims"), "200", "more than she has as a nurse");
+
+    let trail = entries(&gateway);
+    let read = of(&trail, "operation", "ann").into_iter().rfind(|entry| text(entry, "verdict") == "allow");
+    assert_eq!(text(read.expect("her read"), "emergency"), "1");
+    let indexes: Vec<u64> = trail.iter().map(|entry| entry["index"].as_u64().expect("an index")).collect();
+    assert!(indexes.windows(2).all(|pair| pair[1] == pair[0] + 1), "a gap");
+    let (code, words) = stage::verify(&gateway, None, &[]);
+    assert_eq!(code, Some(0), "{words}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What is asked about accounts and agents, and answered.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Sensitive;
 
@@ -41,7 +42,7 @@ impl AccountAsk {
 }
 
 /// An account.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct AccountView {
     pub(crate) account: String,
     /// The resource, for an account by which Wardline signs in there.
@@ -105,7 +106,7 @@ pub(crate) enum AgentReply {
 }
 
 /// A delegation.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct DelegationView {
     pub(crate) number: u64,
     pub(crate) agent: String,

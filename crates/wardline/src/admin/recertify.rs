@@ -1,6 +1,7 @@
 //! What is asked about campaigns of recertification, and answered.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// One thing that is asked about campaigns.
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,7 +52,7 @@ impl RecertifyAsk {
 }
 
 /// What a campaign is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Over {
     /// Rights on a resource.
@@ -61,7 +62,7 @@ pub(crate) enum Over {
 }
 
 /// What somebody decided about a right.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Answered {
     Confirm,
@@ -83,7 +84,7 @@ pub(crate) enum RecertifyReply {
 }
 
 /// A campaign.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct CampaignView {
     pub(crate) number: u64,
     /// `resource` or `manager`.
@@ -100,7 +101,7 @@ pub(crate) struct CampaignView {
 }
 
 /// A campaign with its rights.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct CampaignReport {
     pub(crate) format: String,
     pub(crate) node: String,
@@ -110,7 +111,7 @@ pub(crate) struct CampaignReport {
 }
 
 /// A right of a campaign.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct RightView {
     pub(crate) item: u64,
     pub(crate) person: String,

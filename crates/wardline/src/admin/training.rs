@@ -1,6 +1,7 @@
 //! What is asked about training, and answered.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// One thing that is asked about training.
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,7 +48,7 @@ pub(crate) enum Told {
 }
 
 /// A person and the course that they completed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Completed {
     /// The login name.
@@ -76,7 +77,7 @@ pub(crate) enum TrainingReply {
 }
 
 /// A person and a course that they must learn, or did.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct LessonView {
     pub(crate) person: String,
     pub(crate) person_id: String,
@@ -95,7 +96,7 @@ pub(crate) struct LessonView {
 }
 
 /// A completion.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct CompletionView {
     pub(crate) number: u64,
     pub(crate) person: String,

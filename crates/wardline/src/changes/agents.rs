@@ -172,7 +172,10 @@ impl Node {
         let ended = registry.end_delegation(number, &actor.shown(), reason, self.now()).await;
         self.done(&change, ended).await?;
         self.publish(&self.config.load_full()).await?;
-        self.agent_list(true).await
+        // Whoever ends their own sees that one; the list of all takes a right.
+        let mut views = self.delegation_views(true).await?;
+        views.retain(|view| view.number == number);
+        Ok(Reply::Agent(AgentReply::Delegations(views)))
     }
 
     /// One's own delegations, and those of others with the right to administer.

@@ -226,6 +226,17 @@ impl Node {
         self.oidc_refused(&assertion.provider, name, NotProven::Refused(reason)).await
     }
 
+    /// Says what people can do while a provider cannot be reached.
+    fn without_provider(&self) -> String {
+        let mut words = "open sessions, tokens and passwords go on; try again later".to_owned();
+        if self.config.load().emergency.break_glass.is_some() {
+            words.push_str(
+                "; in an emergency two custodians have sealed codes: `wardline break-glass begin RESOURCE --code NAME`",
+            );
+        }
+        words
+    }
+
     /// Records why nobody was let in, and returns what they are told: nothing of that.
     async fn oidc_refused(&self, provider: &str, name: Option<&str>, why: NotProven) -> Refusal {
         let (reason, told) = match why {
@@ -237,7 +248,7 @@ impl Node {
                     "an identity provider cannot be asked"
                 );
                 let told = Refusal::new("the identity provider cannot be reached now");
-                ("provider-unreachable", told.help("everything else goes on; try again later"))
+                ("provider-unreachable", told.help(self.without_provider()))
             }
             NotProven::Waiting => ("waiting", Refusal::new("nobody has signed in yet")),
             NotProven::Busy => {

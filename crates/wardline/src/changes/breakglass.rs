@@ -11,14 +11,15 @@ mod drill;
 mod timeline;
 mod watch;
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use gateway::Cut;
 use model::{Kind, Micros, Patients, Record};
 use registry::{Emergency, Finding, Over, Review};
 
 pub(crate) use asked::{
-    Act, EmergencyView, Finish, TimelineView, Wish, goes_on, needed, waits_for_turn, what,
+    Act, EmergencyView, Finish, TimelineView, Wish, goes_on, is_of_whoever_was_named, needed, waits_for_turn,
+    what,
 };
 pub(crate) use code::{ByCodeView, SheetView};
 pub(crate) use drill::DrilledView;
@@ -44,6 +45,9 @@ const PATIENT_BYTES_MAX: usize = 256;
 /// What the registry's copy of the patient is sealed as, and what a reviewer wrote.
 const SEALED_PATIENT: &str = "emergency/patient";
 const SEALED_NOTE: &str = "emergency/note";
+
+/// What the entry says of whose training is overdue, before the names of the courses.
+const TRAINING_OVERDUE: &str = "training is overdue: ";
 
 const DAY_US: u64 = 86_400_000_000;
 
@@ -176,9 +180,10 @@ impl Node {
         let mut record = self.emergency_record(Kind::EmergencyBegun, emergency);
         let until = self.now().0.saturating_add(micros(emergency.duration));
         record.detail = Some(detail(&format!(
-            "until {}; role {}; {}{}{}{}: {}",
+            "until {}; role {}; {}{}{}{}{}: {}",
             output::time(Micros(until)),
             quoted(&emergency.role),
+            self.overdue_said(emergency).unwrap_or_default(),
             emergency.code.as_ref().map(|code| format!("by the sealed code {code}; ")).unwrap_or_default(),
             if emergency.drill { "DRILL; " } else { "" },
             if emergency.patient.is_some() { "one patient; " } else { "" },
@@ -189,6 +194,16 @@ impl Node {
         self.record(&record).await.map_err(|error| {
             Refusal::because(&error).help("it did not begin, because it could not be recorded")
         })
+    }
+
+    /// Says which training of the person is overdue: an emergency goes before it, and whoever reviews it is to know.
+    fn overdue_said(&self, emergency: &Emergency) -> Option<String> {
+        let now = self.now();
+        let seconds = i64::try_from(now.0 / 1_000_000).unwrap_or(i64::MAX);
+        let lessons = self.snapshot().lessons(emergency.person, now);
+        let overdue = lessons.iter().filter(|lesson| lesson.is_overdue(seconds) && lesson.course.refuse);
+        let names: Vec<&str> = overdue.map(|lesson| &*lesson.course.name).collect();
+        (!names.is_empty()).then(|| format!("{TRAINING_OVERDUE}{}; ", names.join(", ")))
     }
 
     fn emergency_record(&self, kind: Kind, emergency: &Emergency) -> Record<'static> {
@@ -286,8 +301,7 @@ impl Node {
         let after = self.done(&change, ended).await?;
         self.publish(&config).await?;
         if emergency.taken.is_some() {
-            let by: Arc<str> = format!("the end of emergency access {}", emergency.number).into();
-            let cut = self.sessions.end(&by, |session| {
+            let cut = self.sessions.end(Cut::EmergencyOver, |session| {
                 session.person == emergency.person && *session.resource.0 == *emergency.resource
             });
             tracing::warn!(number = emergency.number, over = over.name(), cut, "emergency access is over");

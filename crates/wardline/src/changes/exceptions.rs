@@ -3,6 +3,7 @@
 use model::{Action, Kind, Micros};
 use registry::{Exception, NewException};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::access::acting;
 use super::{Change, quoted};
@@ -58,7 +59,7 @@ pub(crate) fn what(act: &Act) -> (Kind, &'static str, String) {
 }
 
 /// A protection that is switched off, or an exception that excuses nothing any more.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ExceptionView {
     /// None where a protection is switched off and no exception is on file.
     pub(crate) number: Option<u64>,

@@ -5,9 +5,9 @@
 //! the trail; a session that does not obey is told again. Deliberately absent: sessions of the web, which ask the registry at
 //! every request.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use gateway::Cut;
 use model::{Kind, Micros, Outcome, Phase, Record};
 use registry::{DepartureRow, NewDeparture, PersonRow};
 
@@ -148,8 +148,7 @@ impl Node {
         }
         for departure in &waiting {
             if since(departure.told_at, self.now()) >= TOLD_AGAIN_AFTER {
-                let by: Arc<str> = departure.told_by.as_str().into();
-                self.sessions.end(&by, |session| session.person == departure.person);
+                self.sessions.end(Cut::Administrator, |session| session.person == departure.person);
             }
         }
         Ok(waiting)

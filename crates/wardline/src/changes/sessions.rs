@@ -1,8 +1,6 @@
 //! Open sessions and locks: who is connected, ending that, and keeping somebody or something out.
 
-use std::sync::Arc;
-
-use gateway::SessionView;
+use gateway::{Cut, SessionView};
 use model::SessionId;
 use registry::{LockRow, LockedRow, NewLock};
 
@@ -50,8 +48,7 @@ impl Node {
             return Err(self.refused(&change, refusal).await);
         }
         self.admitted(&change).await?;
-        let by: Arc<str> = actor.shown().into();
-        let ended = self.sessions.end(&by, |session| chosen.contains(&session.id));
+        let ended = self.sessions.end(Cut::Administrator, |session| chosen.contains(&session.id));
         self.settled(&change).await;
         Ok(Reply::Ended { sessions: ended })
     }

@@ -210,15 +210,6 @@ impl Node {
         }
         self.publish(&config).await
     }
-
-    /// Decides anew for open sessions, where time alone made decisions others between two moments.
-    pub(crate) async fn turn_with_time(&self, after: Micros, until: Micros) -> Result<(), Refusal> {
-        if !self.snapshot().turns(after, until) {
-            return Ok(());
-        }
-        let _turn = self.turn.lock().await;
-        self.publish(&self.config.load_full()).await
-    }
 }
 
 /// Checks one completion; returns the course and when it was.

@@ -305,18 +305,8 @@ fn by_code(file: &Path, name: &str, begin: &Begin) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// For how long a drill has it at most.
-const DRILL_S: u64 = 120;
-
 fn drill(file: &Path, resource: &str, json: bool) -> anyhow::Result<ExitCode> {
-    let wish = Wish {
-        resource: resource.to_owned(),
-        reason_code: String::new(),
-        reason: sensitive("an exercise: nothing has happened"),
-        patient: None,
-        duration_s: Some(DRILL_S),
-        drill: true,
-    };
+    let wish = Wish::rehearsal(resource.to_owned());
     let mut passed = false;
     let code = ask(file, Request::BreakGlass { act: Act::Drill { wish } }, |reply| {
         let Reply::Drilled(drilled) = reply else { return unexpected() };

@@ -4,8 +4,13 @@
 //! `Node::perform`: rights, records and words are the same on both ways. `docs/api/openapi.json` is written from the
 //! code and compared by a test; each operation says there which right it takes (`x-right`), and a test walks all of them. Deliberately absent: anything that only the account of the server may do.
 
+mod accounts;
 mod approvals;
 mod caller;
+mod campaigns;
+mod courses;
+mod emergency;
+mod exceptions;
 mod home;
 mod html;
 mod me;
@@ -101,6 +106,11 @@ fn routes() -> OpenApiRouter<Desk> {
         .merge(sessions::routes())
         .merge(requests::routes())
         .merge(oversight::routes())
+        .merge(emergency::routes())
+        .merge(exceptions::routes())
+        .merge(accounts::routes())
+        .merge(campaigns::routes())
+        .merge(courses::routes())
         .merge(pages::routes())
         .merge(passkeys::routes())
         .merge(training::routes())
@@ -155,10 +165,18 @@ impl Answers for Api {
         if !self.rates.allows(peer.ip(), Instant::now()) {
             return with_headers(Problem::new(429, "too many requests from this address").into_response());
         }
-        let response = match timeout(ANSWER_TIMEOUT, self.router.clone().call(request)).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(never)) => match never {},
-            Err(_) => Problem::new(503, "the answer was not ready in time").into_response(),
+        // INVARIANT: what was begun is done to its end, also when whoever asked does not wait for it. A caller who hangs up
+        // after a change is written and before it is in force would otherwise keep what was taken away.
+        let done = tokio::spawn(self.router.clone().call(request));
+        let response = match timeout(ANSWER_TIMEOUT, done).await {
+            Ok(Ok(Ok(response))) => response,
+            Ok(Ok(Err(never))) => match never {},
+            Ok(Err(error)) => {
+                tracing::error!(%error, "a call of the API ended by itself");
+                Problem::new(500, "the server failed; its log says more").into_response()
+            }
+            Err(_) => Problem::new(503, "the answer was not ready in time; what was asked for may be done")
+                .into_response(),
         };
         with_headers(response)
     }

@@ -2,9 +2,9 @@
 //! administrator does, with their own name.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
+use gateway::Cut;
 use model::{Kind, Record, SessionId};
 
 use super::session::Visitor;
@@ -62,8 +62,7 @@ impl Node {
         let actor = visitor.actor(peer);
         let change = Change::new(&actor, "session kill", format!("end session {session} of their own"));
         self.admitted(&change).await?;
-        let by: Arc<str> = visitor.person.name.as_str().into();
-        let ended = self.sessions.end(&by, |view| view.id == session);
+        let ended = self.sessions.end(Cut::Themselves, |view| view.id == session);
         self.settled(&change).await;
         Ok(ended > 0)
     }

@@ -60,6 +60,7 @@ impl Visitor {
     /// Returns them as one who asks for something.
     pub(crate) fn actor(&self, peer: SocketAddr) -> Actor {
         let person = ActingPerson {
+            named: false,
             id: self.person.id,
             name: self.person.name.clone(),
             roles: self.person.roles.clone(),

@@ -162,6 +162,32 @@ fn row_9_two_people_where_that_is_asked_for() {
 }
 
 #[test]
+fn row_9_an_emergency_goes_before_training_and_the_reviewer_is_told() {
+    let cluster = stage::hospital();
+    let course = "[training.basics]\ntitle = \"Basics\"\nroles = [\"nurse\"]\ninstructions = \"Learn.\"\n";
+    let gateway = builder(&cluster, GLASS).toml(course).start().expect("it starts");
+    let ann = gateway.conninfo("ann", HOSPITAL).expect("a person");
+    wait_for("her course to be overdue", || {
+        stage::err(&psql(&ann, "select 1")).contains("Training \"Basics\" is overdue")
+    });
+    done(&gateway, "ann", &begin(REASON, &[]));
+    assert_eq!(answer(&ann, "select count(*) from patients"), "200");
+    let trail = entries(&gateway);
+    let begun = of(&trail, "emergency-begun", "ann");
+    assert!(text(begun[0], "detail").contains("; training is overdue: basics; "), "{begun:#?}");
+    let held = Held::open("127.0.0.1", &ann);
+    done(&gateway, "ann", &["break-glass", "end", "1", "--reason", "the patient is awake"]);
+    wait_for("the end of her session", || held.ask("select 1").is_err());
+    let shown = done(&gateway, "pia", &["break-glass", "show", "1"]);
+    assert!(
+        shown["findings"].to_string().contains("training was overdue to whoever took it: basics"),
+        "{shown:#}"
+    );
+    // Everything else waits until she has learnt it.
+    assert!(stage::err(&psql(&ann, "select 1")).contains("is overdue"));
+}
+
+#[test]
 fn row_10_others_are_told_at_once_who_what_why_and_until_when() {
     let cluster = stage::hospital();
     let folder = tempfile::tempdir().expect("a folder");
@@ -443,7 +469,7 @@ fn row_54_a_protection_that_is_switched_off_needs_an_exception() {
 }
 
 /// Runs a command with lines for its standard input, as nobody in particular.
-fn with_lines(gateway: &Gateway, arguments: &[&str], lines: &str) -> Output {
+pub(crate) fn with_lines(gateway: &Gateway, arguments: &[&str], lines: &str) -> Output {
     let mut command = Command::new(program().expect("the program"));
     command.arg("--config").arg(gateway.config()).args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -453,7 +479,7 @@ fn with_lines(gateway: &Gateway, arguments: &[&str], lines: &str) -> Output {
 }
 
 /// Makes a sheet of codes; returns the two halves of each, as a custodian would type them.
-fn codes(gateway: &Gateway) -> Vec<String> {
+pub(crate) fn codes(gateway: &Gateway) -> Vec<String> {
     let folder = gateway.folder().join("pages");
     std::fs::create_dir(&folder).expect("a folder");
     let pages = folder.display().to_string();

@@ -87,6 +87,12 @@ fn row_36_access_is_asked_for_approved_by_others_and_ends_by_itself() {
     assert_eq!(text(&granted, "state"), "granted");
     let held = Held::open("127.0.0.1", &ann);
     held.ask("select count(*) from patients").expect("she has the right now");
+    let waiting = ann.clone();
+    // A client that looks at its session after its end.
+    let told = std::thread::spawn(move || {
+        let until_after = format!("\\! sleep {}\nselect 1;\n", GRANTED_S + 2);
+        stage::err(&stage::script(&waiting, &[], &until_after))
+    });
     assert_eq!(held.ask("select count(*) from claims"), Err("42501".to_owned()), "it is more than the role");
     while held.ask("select count(*) from patients").is_ok() {
         assert!(began.elapsed() < PATIENCE, "the grant does not end");
@@ -97,6 +103,9 @@ fn row_36_access_is_asked_for_approved_by_others_and_ends_by_itself() {
     let shortest = Duration::from_secs(GRANTED_S) - Duration::from_secs(5);
     assert!((shortest..Duration::from_secs(GRANTED_S + 5)).contains(&lasted), "it lasted {lasted:?}");
     assert!(!psql(&ann, "select 1").status.success(), "the grant is over");
+    let told = told.join().expect("psql ended");
+    assert!(told.contains("the grant of role \"nurse\" (request 1) is over: its time has ended"), "{told}");
+    assert!(told.contains("access request nurse hospital --purpose treatment"), "{told}");
 
     // What happened, from the trail and as a list that can be handed over.
     let trail = entries(&gateway);

@@ -1,8 +1,9 @@
 //! What can be asked about emergency access and what is answered, as values; and which rights it takes.
 
-use model::{Action, Kind, Micros};
+use model::{Action, Kind, Micros, Secret};
 use registry::Emergency;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::LOOKERS;
 use crate::admin::{Request, Sensitive};
@@ -52,6 +53,23 @@ pub(crate) struct Wish {
     pub(crate) drill: bool,
 }
 
+/// For how long a drill has it at most.
+const DRILL_S: u64 = 120;
+
+impl Wish {
+    /// Returns what a drill wishes for.
+    pub(crate) fn rehearsal(resource: String) -> Wish {
+        Wish {
+            resource,
+            reason_code: String::new(),
+            reason: Sensitive(Secret::new("an exercise: nothing has happened")),
+            patient: None,
+            duration_s: Some(DRILL_S),
+            drill: true,
+        }
+    }
+}
+
 /// By whom it is ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -81,6 +99,27 @@ pub(crate) fn needed(act: &Act) -> (&'static [&'static [Right]], Action) {
         }
         Act::Timeline { .. } => (&[&[Right::PrivacyOfficer, Right::Auditor]], Action::Review),
         Act::Review { .. } => (&[&[Right::PrivacyOfficer]], Action::Review),
+    }
+}
+
+/// Tells whether a request is of those that a person may make whom a sealed code named: looking at their emergency access, and
+/// giving it back.
+pub(crate) fn is_of_whoever_was_named(request: &Request) -> bool {
+    match request {
+        Request::OperatorRights {} => true,
+        Request::BreakGlass { act } => match act {
+            Act::List { .. } | Act::Finish { how: Finish::End, .. } => true,
+            Act::Begin { .. }
+            | Act::ByCode { .. }
+            | Act::Drill { .. }
+            | Act::CodesNew { .. }
+            | Act::CodesList {}
+            | Act::Approve { .. }
+            | Act::Finish { how: Finish::Revoke, .. }
+            | Act::Timeline { .. }
+            | Act::Review { .. } => false,
+        },
+        _ => false,
     }
 }
 
@@ -156,7 +195,7 @@ pub(super) fn sees_all(rights: &crate::operators::Rights) -> bool {
 }
 
 /// Emergency access, for humans and machines. The patient is not told: whoever asks may read no sealed values.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct EmergencyView {
     pub(crate) number: u64,
     pub(crate) person: String,
@@ -233,7 +272,7 @@ impl EmergencyView {
 }
 
 /// What was done under emergency access, for whoever reviews it. Statements are without their literals.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct TimelineView {
     pub(crate) emergency: EmergencyView,
     pub(crate) operations: Vec<OperationView>,
@@ -253,7 +292,7 @@ pub(crate) struct TimelineView {
 }
 
 /// One operation under emergency access.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct OperationView {
     pub(crate) index: u64,
     pub(crate) at: String,

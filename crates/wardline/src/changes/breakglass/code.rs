@@ -9,6 +9,7 @@ use model::{Kind, Outcome, Record, Secret, Shown};
 use registry::TokenRow;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use super::asked::{EmergencyView, Wish};
 use super::check;
@@ -20,7 +21,7 @@ use crate::output;
 use crate::sign_in::answer_together;
 
 /// A sheet of codes. The halves are in clear: the only time.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct SheetView {
     pub(crate) sheet: String,
     pub(crate) made_at: String,
@@ -30,7 +31,7 @@ pub(crate) struct SheetView {
 }
 
 /// One code.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct CodeView {
     pub(crate) name: String,
     pub(crate) halves: Option<[Sensitive; 2]>,
@@ -148,7 +149,8 @@ impl Node {
         let row = self.registry.person(name).await.map_err(|error| Refusal::because(&error))?;
         let row = row.filter(|row| row.disabled_at.is_none());
         let row = row.ok_or_else(|| Refusal::new(format!("there is no person named {}", quoted(name))))?;
-        let person = ActingPerson { id: row.id, name: row.name, roles: row.roles, factor_at: None };
+        let person =
+            ActingPerson { id: row.id, name: row.name, roles: row.roles, factor_at: None, named: true };
         check(&self.config.load(), &person, wish)?;
         Ok(person)
     }
@@ -160,7 +162,7 @@ impl Node {
     ) -> Result<TokenView, Refusal> {
         let at = self.now();
         // Both halves of a code are two people's: they count as a second factor.
-        let shown = Shown::with_factor("sealed-code", at);
+        let shown = Shown::with_factor(codes::SHOWN, at);
         let (secret, stored) = token::issue(
             person.id,
             shown,

@@ -10,6 +10,7 @@ use model::{Action, Context, Need, Object, Principal, ResourceId, Shown, Verdict
 use registry::{Emergency, Over};
 use serde::{Deserialize, Serialize};
 use trail::Folder;
+use utoipa::ToSchema;
 
 use super::asked::Wish;
 use crate::admin::{Actor, Refusal, Reply};
@@ -28,7 +29,7 @@ const TOLD_MAX: Duration = Duration::from_secs(30);
 const TOLD_PAUSE: Duration = Duration::from_millis(200);
 
 /// What a drill showed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct DrillReport {
     pub(crate) format: String,
     pub(crate) node: String,
@@ -53,7 +54,7 @@ pub(crate) struct DrillReport {
 }
 
 /// A report, and the signed text that goes with it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct DrilledView {
     pub(crate) report: DrillReport,
     pub(crate) path: String,

@@ -11,7 +11,7 @@ use registry::Emergency;
 use trail::{Entry, Reader};
 
 use super::asked::{OperationView, TimelineView};
-use super::{issuer, quoted};
+use super::{TRAINING_OVERDUE, issuer, quoted};
 use crate::admin::{Actor, Refusal, Reply};
 use crate::changes::detail;
 use crate::commands::patient_forms;
@@ -108,6 +108,8 @@ struct Gathered {
     sessions: BTreeSet<u128>,
     operations: BTreeMap<(u64, u128, u64), Operation>,
     refused: u64,
+    /// The courses that were overdue to whoever took it.
+    overdue: Option<String>,
 }
 
 fn gather(reader: &Reader, emergency: &Emergency, scope: &Scope) -> anyhow::Result<Gathered> {
@@ -116,6 +118,7 @@ fn gather(reader: &Reader, emergency: &Emergency, scope: &Scope) -> anyhow::Resu
         sessions: BTreeSet::new(),
         operations: BTreeMap::new(),
         refused: 0,
+        overdue: None,
     };
     let mut places: BTreeMap<(u128, u64), u64> = BTreeMap::new();
     let mut scopes: BTreeMap<u16, Option<BTreeSet<PatientToken>>> = BTreeMap::new();
@@ -124,6 +127,9 @@ fn gather(reader: &Reader, emergency: &Emergency, scope: &Scope) -> anyhow::Resu
         let entry = entry?;
         if end.is_some_and(|end| entry.record.at.0 > end) {
             break;
+        }
+        if entry.record.kind == Kind::EmergencyBegun && entry.record.emergency == Some(emergency.number) {
+            gathered.overdue = entry.record.detail.as_deref().and_then(overdue);
         }
         let Some(key) = key(&entry.record, emergency.number) else { continue };
         let year = entry.record.patients.as_ref().map(|patients| patients.year());
@@ -141,6 +147,12 @@ fn gather(reader: &Reader, emergency: &Emergency, scope: &Scope) -> anyhow::Resu
         gathered.operations.entry((first, key.0, key.1)).or_default().take(&entry, scope);
     }
     Ok(gathered)
+}
+
+/// Returns the courses that the entry of its beginning calls overdue. They stand before the reason, which its person wrote.
+fn overdue(detail: &str) -> Option<String> {
+    let mut parts = detail.splitn(4, "; ").skip(2);
+    parts.next()?.strip_prefix(TRAINING_OVERDUE).map(str::to_owned)
 }
 
 /// Returns the session and operation of an entry of this emergency access.
@@ -189,6 +201,9 @@ impl Gathered {
             findings: Vec::new(),
         };
         timeline.findings = findings(&timeline);
+        if let Some(courses) = self.overdue {
+            timeline.findings.push(format!("training was overdue to whoever took it: {courses}"));
+        }
         timeline
     }
 }

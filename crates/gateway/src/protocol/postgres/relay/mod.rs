@@ -14,6 +14,7 @@ mod purpose;
 mod refused;
 mod sent;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -255,8 +256,9 @@ impl<C: Control> Relay<C> {
                 _ = killed.changed() => {}
                 () = sleep_until(due) => {}
             }
-            if killed.borrow_and_update().is_some() {
-                self.end(Ending::Killed, b"57P01", "an administrator ended the session");
+            let cut = *killed.borrow_and_update();
+            if let Some(cut) = cut {
+                self.end(Ending::Killed, b"57P01", cut.words());
             } else if Instant::now() >= expiry {
                 self.end(Ending::Expired, b"57P01", "the session reached its greatest age");
             } else {
@@ -323,11 +325,20 @@ impl<C: Control> Relay<C> {
         let at = self.shared.control.now();
         let decision = self.gate.decide_one(need, at);
         if decision.verdict == model::Verdict::Deny {
-            self.end(Ending::Revoked, b"57P01", "the right to this session was withdrawn");
             let person = self.gate.session().principal.id;
-            let remedy = lessons::remedy(&self.shared.control.snapshot(), person, &decision, at);
-            if let (Some(remedy), Some(Goodbye { words, .. })) = (remedy, &mut self.goodbye) {
-                *words = words.take().map(|words| words.hint(remedy));
+            // Where a policy forbids it, that is why, whatever else is over.
+            let parting =
+                decision.reasons.is_empty().then(|| self.shared.control.parting(person, &self.target.id));
+            let (words, hint) = match parting.flatten() {
+                Some(parting) => (Cow::Owned(parting.words), Some(parting.hint)),
+                None => {
+                    let remedy = lessons::remedy(&self.shared.control.snapshot(), person, &decision, at);
+                    (Cow::Borrowed("the right to this session was withdrawn"), remedy)
+                }
+            };
+            self.end(Ending::Revoked, b"57P01", &words);
+            if let (Some(hint), Some(Goodbye { words, .. })) = (hint, &mut self.goodbye) {
+                *words = words.take().map(|words| words.hint(hint));
             }
         }
     }

@@ -206,7 +206,8 @@ fn what_was_agreed_is_done_though_the_server_dies() {
         };
         let month = row(plan())["month"].to_string();
         let proposed = place.json_as("pia", &pia, &["retention", "expire", &month, "--reason", REASON]);
-        let id = proposed[0]["id"].to_string();
+        let number = proposed[0]["id"].as_u64().expect("an id");
+        let id = number.to_string();
         let mut agree = place.command(&["--as", "otto", "operator", "agree", &id]);
         agree
             .env("WARDLINE_TOKEN", &otto)
@@ -220,7 +221,7 @@ fn what_was_agreed_is_done_though_the_server_dies() {
         server = Server::start(&place);
         let agreed = || {
             let rows = place.json_as("pia", &pia, &["operator", "agreements"]);
-            rows.as_array().expect("rows").iter().find(|row| row["id"].to_string() == id).expect("it").clone()
+            rows.as_array().expect("rows").iter().find(|row| row["id"] == number).expect("it").clone()
         };
         let key = place.path(&format!("data/trail/keys/record-{month}.key"));
         if agreed()["agreed_at"].is_null() {

@@ -111,6 +111,9 @@ impl Node {
         let found = self.person_for_code(name, wish).await;
         let person = self.or_refuse(&change, found).await?;
         self.admitted(&change).await?;
+        // Everything that may refuse comes before the code is spent: it works once.
+        let free = self.check_free(&person, &wish.resource).await;
+        self.or_refuse(&change, free).await?;
         let spent = codes::spend(&self.folder.codes(), &code, name, self.now());
         let spent = spent.map_err(|not_taken| Refusal::new(not_taken.to_string()));
         self.done(&change, spent).await?;

@@ -79,6 +79,8 @@ pub(crate) struct Node {
     pub(crate) ceremonies: Ceremonies,
     /// Opens the secrets of authenticators.
     pub(crate) totp: identity::totp::Sealer,
+    /// The locks in force, as they are in the policy.
+    pub(crate) locks: ArcSwap<Vec<LockRow>>,
     /// What is open on all listeners.
     pub(crate) sessions: Arc<Sessions>,
     /// The configuration in force.
@@ -164,6 +166,7 @@ impl Node {
             sessions: Arc::default(),
             policy_version: watch::Sender::new(snapshot.version()),
             policy: ArcSwap::from_pointee(snapshot),
+            locks: ArcSwap::from_pointee(subjects.locks),
             upstreams: ArcSwap::from_pointee(upstreams),
             keys,
             config: ArcSwap::from_pointee(config),
@@ -310,6 +313,7 @@ impl Node {
             let recorded = self.record(&self.policy_activated(&snapshot)).await;
             recorded.map_err(|error| Refusal::because(&error))?;
         }
+        self.locks.store(Arc::new(subjects.locks));
         self.policy.store(Arc::new(snapshot));
         self.policy_version.send_replace(version);
         Ok(())

@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
-use identity::Means;
+use identity::{Means, Reason};
 use model::{Action, Kind, Outcome, Phase, Record, Verdict};
 
 use crate::admin::{
     ActingPerson, Actor, AgentAsk, AskedEntries, Claim, RecertifyAsk, Refusal, Reply, Request, RightsView,
 };
 use crate::changes::{breakglass, exceptions};
+use crate::guards::SEALED_CODE;
 use crate::node::{DETAIL_BYTES_MAX, Node};
 use crate::output;
 use crate::standing::Standing;
@@ -307,6 +308,9 @@ impl Node {
         }
         let reason = match self.prove(&name, token.0).await {
             Ok(proof) if matches!(proof.means(), Means::Token(_)) => match self.acting_for(proof).await {
+                Ok(principal) if self.lock_on(principal.id, &principal.roles).is_some() => {
+                    Reason::HeldByLock.name()
+                }
                 Ok(principal) if principal.agent.is_none() => {
                     let roles = principal.roles.iter().map(ToString::to_string).collect();
                     let person = ActingPerson {
@@ -314,6 +318,7 @@ impl Node {
                         name: principal.name.to_string(),
                         roles,
                         factor_at: principal.shown.factor_at,
+                        by_code: *principal.shown.how == *SEALED_CODE,
                     };
                     return Ok(Actor { person: Some(person), ..account });
                 }
@@ -337,6 +342,10 @@ impl Node {
 
     /// Returns what somebody may do now.
     pub(crate) fn rights_of(&self, actor: &Actor) -> Rights {
+        // Who was named and not proven administers nothing.
+        if actor.person.as_ref().is_some_and(|person| person.by_code) {
+            return Rights::new();
+        }
         match &self.config.load().operators {
             Some(operators) => operators.of(actor),
             None if actor.is_owner() => Right::ALL.into_iter().collect(),
@@ -344,13 +353,23 @@ impl Node {
         }
     }
 
-    /// Refuses what somebody has no right to; the refusal is recorded.
+    /// Refuses what somebody has no right to, or may not do now; the refusal is recorded.
     pub(crate) async fn authorise(&self, actor: &Actor, request: &Request) -> Result<(), Refusal> {
         let needed = needed(request);
         let held = self.rights_of(actor);
-        if needed.rights.iter().all(|any| any.iter().any(|right| held.contains(right))) {
-            return Ok(());
-        }
+        let has = needed.rights.iter().all(|any| any.iter().any(|right| held.contains(right)));
+        let (why, refusal) = match has {
+            false => {
+                let refusal =
+                    Refusal::new(format!("{} has no right to this: it takes {needed}", actor.shown()));
+                let help = "rights are given in [operators.rights] of the server's configuration";
+                (format!("takes the right {needed}"), refusal.help(help))
+            }
+            true => match self.barrier(actor, request).await? {
+                Some(refusal) => (refusal.message.clone(), refusal),
+                None => return Ok(()),
+            },
+        };
         let (kind, command, what) = what(request);
         let mut record = Record::new(kind, self.now());
         actor.sign(&mut record);
@@ -359,11 +378,10 @@ impl Node {
         record.verdict = Some(Verdict::Deny);
         record.action = Some(needed.action);
         record.command = Some(command.into());
-        let detail = format!("{}: takes the right {needed}", output::printable(&what));
+        let detail = format!("{}: {why}", output::printable(&what));
         record.detail = Some(output::clipped(&detail, DETAIL_BYTES_MAX).into());
         self.record_urgent(&record).await.map_err(|error| Refusal::because(&error))?;
-        let refusal = Refusal::new(format!("{} has no right to this: it takes {needed}", actor.shown()));
-        Err(refusal.help("rights are given in [operators.rights] of the server's configuration").denied())
+        Err(refusal.denied())
     }
 
     /// Tells who holds which right, and what the one who asks may do.
@@ -398,6 +416,7 @@ mod tests {
             name: "ann".into(),
             roles: roles.iter().map(ToString::to_string).collect(),
             factor_at: None,
+            by_code: false,
         });
         Actor { uid: 0, name: account.into(), person }
     }

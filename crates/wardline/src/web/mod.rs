@@ -114,6 +114,7 @@ fn routes() -> OpenApiRouter<Desk> {
 pub(crate) struct Web(Https);
 
 struct Api {
+    node: Desk,
     router: Router,
     rates: Rates,
 }
@@ -134,9 +135,11 @@ impl Web {
             address: web.address,
             certificate: &web.certificate,
             connections_max: web.connections_max,
-        };
             body_timeout: BODY_TIMEOUT,
-        let https = Https::start(&node.folder, place, Arc::new(Api { router, rates })).await?;
+        };
+        let https =
+            Https::start(&node.folder, place, Arc::new(Api { node: Arc::clone(node), router, rates }))
+                .await?;
         let (address, fingerprint) = (https.address(), https.fingerprint());
         tracing::info!(%address, fingerprint, "serving the API");
         output::line(&format!("wardline: API on https://{address}, certificate SHA-256 {fingerprint}"));
@@ -156,6 +159,9 @@ impl Answers for Api {
         request.extensions_mut().insert(ConnectInfo(peer));
         if !self.rates.allows(peer.ip(), Instant::now()) {
             return with_headers(Problem::new(429, "too many requests from this address").into_response());
+        }
+        if self.node.lock_on_address(peer.ip()).is_some() {
+            return with_headers(Problem::new(403, "this address is locked").into_response());
         }
         let response = match timeout(ANSWER_TIMEOUT, self.router.clone().call(request)).await {
             Ok(Ok(response)) => response,

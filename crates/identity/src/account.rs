@@ -166,6 +166,9 @@ pub enum Reason {
     /// Nobody approved it in the browser in time.
     #[error("nobody approved it in the browser")]
     NotApproved,
+    /// An administrator's lock holds the person, or a role of theirs.
+    #[error("a lock holds the person")]
+    HeldByLock,
     /// Too many wrong passwords; this attempt was not looked at.
     #[error("the account is locked after repeated failures")]
     Locked,
@@ -207,6 +210,7 @@ impl Reason {
             Reason::Denied => "denied-in-browser",
             Reason::NotApproved => "not-approved",
             Reason::Disabled => "disabled",
+            Reason::HeldByLock => "held-by-lock",
             Reason::Locked => "locked",
             Reason::NoVerifier => "no-verifier",
             Reason::TokenUnknown => "token-unknown",

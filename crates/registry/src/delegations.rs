@@ -63,8 +63,8 @@ impl Registry {
         if Reader(&open).number("open")? >= DELEGATIONS_PER_AGENT_MAX as u64 {
             return Err(Error::TooManyDelegations { max: DELEGATIONS_PER_AGENT_MAX });
         }
-        let sql = "INSERT INTO tokens (id, person, digest, scram, issued_at, expires_at, revoked_at) \
-                   VALUES ($1, $2, $3, $4, $5, $6, NULL)";
+        let sql = "INSERT INTO tokens (id, person, digest, scram, issued_at, expires_at, revoked_at, sign_in, factor_at) \
+                   VALUES ($1, $2, $3, $4, $5, $6, NULL, $7, $8)";
         sqlx::query(sql)
             .bind(new.token.id.to_vec())
             .bind(id(new.agent))
@@ -72,6 +72,8 @@ impl Registry {
             .bind(&new.token.scram)
             .bind(time(new.token.issued_at))
             .bind(time(new.token.expires_at))
+            .bind(&*new.token.shown.how)
+            .bind(new.token.shown.factor_at.map(time))
             .execute(&mut *transaction)
             .await?;
         let sql = "SELECT coalesce(max(number), 0) AS last FROM delegations";

@@ -834,8 +834,8 @@ pub(crate) struct ActingPerson {
     pub(crate) roles: Vec<String>,
     /// When they last showed a second factor.
     pub(crate) factor_at: Option<Micros>,
-    /// Two custodians of sealed codes said who it is; nothing proved it.
-    pub(crate) named: bool,
+    /// Named by two custodians with a sealed code, and not proven.
+    pub(crate) by_code: bool,
 }
 
 /// What the names of other systems begin with.

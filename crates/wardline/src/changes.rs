@@ -226,7 +226,7 @@ impl Node {
 
     async fn user_password(&self, actor: &Actor, name: &str, secret: Secret) -> Result<Reply, Refusal> {
         let change = Change::new(actor, "user passwd", format!("set the password of {}", quoted(name)));
-        let person = self.known(&change, name).await?;
+        let person = self.known_to_sign_in(&change, name).await?;
         let change = Change { what: format!("set the password of {}", shown(&person)), ..change };
         let verifiers = self.verifiers(name, secret).await;
         let verifiers = self.or_refuse(&change, verifiers).await?;

@@ -17,8 +17,6 @@ use serde::{Deserialize, Serialize};
 use crate::config::sha256;
 use crate::output::hex;
 
-/// How the trail says that somebody signed in by one: named by two custodians, and not proven.
-pub(crate) const SHOWN: &str = "sealed-code";
 /// The most codes at once: what two envelopes hold.
 pub(crate) const CODES_MAX: usize = 100;
 /// Wrong codes within the window, after which all codes are locked.

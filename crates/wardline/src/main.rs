@@ -21,6 +21,7 @@ mod emergency;
 mod exceptions;
 mod exports;
 mod gate;
+mod guards;
 mod hashing;
 mod https;
 mod inbound;

@@ -80,6 +80,8 @@ pub(crate) struct Node {
     pub(crate) ceremonies: Ceremonies,
     /// Opens the secrets of authenticators.
     pub(crate) totp: identity::totp::Sealer,
+    /// The locks in force, as they are in the policy.
+    pub(crate) locks: ArcSwap<Vec<LockRow>>,
     /// What is open on all listeners.
     pub(crate) sessions: Arc<Sessions>,
     /// The configuration in force.
@@ -169,6 +171,7 @@ impl Node {
             sessions: Arc::default(),
             policy_version: watch::Sender::new(snapshot.version()),
             policy: ArcSwap::from_pointee(snapshot),
+            locks: ArcSwap::from_pointee(subjects.locks),
             upstreams: ArcSwap::from_pointee(upstreams),
             keys,
             config: ArcSwap::from_pointee(config),
@@ -317,6 +320,7 @@ impl Node {
             recorded.map_err(|error| Refusal::because(&error))?;
         }
         self.partings.put(&subjects.grants, &subjects.emergencies, self.now());
+        self.locks.store(Arc::new(subjects.locks));
         self.policy.store(Arc::new(snapshot));
         self.policy_version.send_replace(version);
         Ok(())

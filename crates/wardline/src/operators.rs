@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
-use identity::Means;
+use identity::{Means, Reason};
 use model::{Action, Kind, Outcome, Phase, Record, Verdict};
 
 use crate::admin::{
     ActingPerson, Actor, AgentAsk, AskedEntries, Claim, RecertifyAsk, Refusal, Reply, Request, RightsView,
 };
 use crate::changes::{breakglass, exceptions};
-use crate::codes;
+use crate::guards::SEALED_CODE;
 use crate::node::{DETAIL_BYTES_MAX, Node};
 use crate::output;
 use crate::standing::Standing;
@@ -308,6 +308,9 @@ impl Node {
         }
         let reason = match self.prove(&name, token.0).await {
             Ok(proof) if matches!(proof.means(), Means::Token(_)) => match self.acting_for(proof).await {
+                Ok(principal) if self.lock_on(principal.id, &principal.roles).is_some() => {
+                    Reason::HeldByLock.name()
+                }
                 Ok(principal) if principal.agent.is_none() => {
                     let roles = principal.roles.iter().map(ToString::to_string).collect();
                     let person = ActingPerson {
@@ -315,7 +318,7 @@ impl Node {
                         name: principal.name.to_string(),
                         roles,
                         factor_at: principal.shown.factor_at,
-                        named: *principal.shown.how == *codes::SHOWN,
+                        by_code: *principal.shown.how == *SEALED_CODE,
                     };
                     return Ok(Actor { person: Some(person), ..account });
                 }
@@ -339,6 +342,10 @@ impl Node {
 
     /// Returns what somebody may do now.
     pub(crate) fn rights_of(&self, actor: &Actor) -> Rights {
+        // Who was named and not proven administers nothing.
+        if actor.person.as_ref().is_some_and(|person| person.by_code) {
+            return Rights::new();
+        }
         match &self.config.load().operators {
             Some(operators) => operators.of(actor),
             None if actor.is_owner() => Right::ALL.into_iter().collect(),
@@ -346,37 +353,23 @@ impl Node {
         }
     }
 
-    /// Refuses what somebody has no right to; the refusal is recorded.
+    /// Refuses what somebody has no right to, or may not do now; the refusal is recorded.
     pub(crate) async fn authorise(&self, actor: &Actor, request: &Request) -> Result<(), Refusal> {
         let needed = needed(request);
-        // Whom two custodians named with a sealed code has an emergency, and proved nothing: whatever else they could do in
-        // that name, from letting an agent act to answering for the rights of others, waits until they sign in.
-        let named = actor.person.as_ref().is_some_and(|person| person.named);
-        if named && !breakglass::is_of_whoever_was_named(request) {
-            let refusal = Refusal::new("a sealed code is for its emergency alone").denied();
-            let refusal = refusal.help("two custodians named you; sign in yourself for everything else");
-            return Err(self.not_authorised(actor, request, &needed, "by a sealed code", refusal).await);
-        }
         let held = self.rights_of(actor);
-        if needed.rights.iter().all(|any| any.iter().any(|right| held.contains(right))) {
-            return Ok(());
-        }
-        let refusal = Refusal::new(format!("{} has no right to this: it takes {needed}", actor.shown()));
-        let refusal =
-            refusal.help("rights are given in [operators.rights] of the server's configuration").denied();
-        let why = format!("takes the right {needed}");
-        Err(self.not_authorised(actor, request, &needed, &why, refusal).await)
-    }
-
-    /// Records that somebody may not do what they asked, and returns what they are told.
-    async fn not_authorised(
-        &self,
-        actor: &Actor,
-        request: &Request,
-        needed: &Needed,
-        why: &str,
-        refusal: Refusal,
-    ) -> Refusal {
+        let has = needed.rights.iter().all(|any| any.iter().any(|right| held.contains(right)));
+        let (why, refusal) = match has {
+            false => {
+                let refusal =
+                    Refusal::new(format!("{} has no right to this: it takes {needed}", actor.shown()));
+                let help = "rights are given in [operators.rights] of the server's configuration";
+                (format!("takes the right {needed}"), refusal.help(help))
+            }
+            true => match self.barrier(actor, request).await? {
+                Some(refusal) => (refusal.message.clone(), refusal),
+                None => return Ok(()),
+            },
+        };
         let (kind, command, what) = what(request);
         let mut record = Record::new(kind, self.now());
         actor.sign(&mut record);
@@ -387,10 +380,8 @@ impl Node {
         record.command = Some(command.into());
         let detail = format!("{}: {why}", output::printable(&what));
         record.detail = Some(output::clipped(&detail, DETAIL_BYTES_MAX).into());
-        match self.record_urgent(&record).await {
-            Ok(()) => refusal,
-            Err(error) => Refusal::because(&error),
-        }
+        self.record_urgent(&record).await.map_err(|error| Refusal::because(&error))?;
+        Err(refusal.denied())
     }
 
     /// Tells who holds which right, and what the one who asks may do.
@@ -425,7 +416,7 @@ mod tests {
             name: "ann".into(),
             roles: roles.iter().map(ToString::to_string).collect(),
             factor_at: None,
-            named: false,
+            by_code: false,
         });
         Actor { uid: 0, name: account.into(), person }
     }

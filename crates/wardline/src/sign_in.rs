@@ -14,6 +14,7 @@ use model::{Micros, PersonId, Secret, Shown};
 use registry::{AccountRow, FactorUsed, FactorsRow, FailuresRow, SignIn, TokenRow, Verifiers, Wanted};
 use tokio::time::Instant;
 
+use crate::guards::Newcomer;
 use crate::node::Node;
 
 /// A failed attempt is answered at a multiple of this after it began. More than an idle machine needs for the slowest
@@ -69,17 +70,6 @@ impl Node {
     }
 
     /// Checks a name with a password and a code of a second factor.
-    pub(crate) async fn prove_with_code(
-        &self,
-        name: &str,
-        secret: Secret,
-        code: &Secret,
-    ) -> Result<Proof, Reason> {
-        let began = Instant::now();
-        let verdict = self.prove_both_now(name, secret, code).await;
-        answer_together(began, verdict).await
-    }
-
     async fn prove_both_now(&self, name: &str, secret: Secret, code: &Secret) -> Result<Proof, Reason> {
         if token::looks_like_token(&secret) {
             return Err(Reason::WrongPassword);
@@ -99,6 +89,25 @@ impl Node {
         };
         let Some(person) = person else { return password };
         self.settle_factor(person, code, at, |factor| identity::check_both(password, factor, at)).await
+    }
+
+    /// Lets somebody sign in: with a password, and a code of a second factor where one is given.
+    pub(crate) async fn sign_in_afresh(
+        &self,
+        name: &str,
+        secret: Secret,
+        code: Option<&Secret>,
+    ) -> Result<Newcomer, Reason> {
+        let began = Instant::now();
+        let proven = match code {
+            Some(code) => self.prove_both_now(name, secret, code).await,
+            None => self.prove_now(name, secret).await,
+        };
+        let verdict = match proven {
+            Ok(proof) => self.newcomer(proof).await,
+            Err(reason) => Err(reason),
+        };
+        answer_together(began, verdict).await
     }
 
     /// Checks a code alone, of somebody who is signed in already: their second factor is shown again. Counts failures as

@@ -26,7 +26,7 @@ use crate::output::civil;
 /// Clients pin the fingerprint, so an early end would only teach them to accept a new one.
 const SELF_SIGNED_YEARS: i32 = 10;
 
-const CERTIFICATE_FILE: &str = "self-signed.pem";
+pub(crate) const CERTIFICATE_FILE: &str = "self-signed.pem";
 const KEY_FILE: &str = "self-signed.key";
 
 /// Returns the listener's certificate and key, making the self-signed pair if it is not there.

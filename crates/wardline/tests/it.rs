@@ -11,6 +11,8 @@ mod help;
 mod keeping;
 #[path = "it/operators.rs"]
 mod operators;
+#[path = "it/pages.rs"]
+mod pages;
 #[path = "it/people.rs"]
 mod people;
 #[path = "it/place.rs"]

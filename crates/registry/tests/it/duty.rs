@@ -1,8 +1,9 @@
 //! Accounts, delegations and campaigns.
 
-use model::{Micros, PersonId};
+use model::{Micros, PersonId, Shown};
 use registry::{
-    AccountKind, Decided, Details, Error, NewCampaign, NewDelegation, NewRight, Registry, Scope, Verdict,
+    AccountKind, Decided, Details, Error, NewCampaign, NewDelegation, NewRight, Registry, Scope, TokenRow,
+    Verdict,
 };
 
 use super::support::{NOW, new_person, token, with_nina};
@@ -49,12 +50,19 @@ async fn accounts_are_described_and_their_last_use_is_kept() {
 async fn a_delegation_and_its_token_are_one() {
     let opened = with_three().await;
     let registry = &opened.registry;
-    let new =
-        NewDelegation { agent: NINA, person: OTTO, purpose: Some("treatment".into()), token: token(3, 90) };
+    let shown = Shown::with_factor("delegation", Micros(7));
+    let token_with_factor = TokenRow { shown: shown.clone(), ..token(3, 90) };
+    let new = NewDelegation {
+        agent: NINA,
+        person: OTTO,
+        purpose: Some("treatment".into()),
+        token: token_with_factor,
+    };
     assert_eq!(registry.delegate(&new, Micros(10)).await.unwrap(), 1);
     let row = registry.delegation_of_token([3; 16]).await.unwrap().unwrap();
     assert_eq!((row.agent, row.person, row.until), (NINA, OTTO, Micros(90)));
     assert!(!row.is_in_force(Micros(9)) && row.is_in_force(Micros(10)) && !row.is_in_force(Micros(90)));
+    assert_eq!(registry.token([3; 16]).await.unwrap().unwrap().shown, shown, "what the person showed");
     assert!(registry.delegation_of_token([4; 16]).await.unwrap().is_none());
     assert!(
         registry

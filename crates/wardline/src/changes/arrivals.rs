@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use model::{Kind, Outcome, Record, Shown};
-use registry::{NewPerson, PersonRow, Verifiers};
+use registry::{AccountKind, NewPerson, PersonRow, Verifiers};
 
 use super::{Change, detail, quoted, roles_shown, shown};
 use crate::admin::{Actor, DeviceView, Refusal, Reply, Sensitive, TokenView};
@@ -121,6 +121,13 @@ impl Node {
             return Err(self.arrival_refused(assertion, "disabled").await);
         }
         let person = self.follow_groups(&actor, provider, assertion, person).await?;
+        let kind = self.registry.account_kind(person.id).await.map_err(|error| Refusal::because(&error))?;
+        if kind == AccountKind::Agent {
+            return Err(self.arrival_refused(assertion, "an-agent").await);
+        }
+        if self.lock_on(person.id, &person.roles).is_some() {
+            return Err(self.arrival_refused(assertion, "held-by-lock").await);
+        }
         let factor = if assertion.factor { ", with a second factor" } else { "" };
         let how = format!("{} ({}{factor})", actor.name, assertion.how);
         let shown = match assertion.factor {

@@ -18,8 +18,7 @@ use model::{Kind, Micros, Patients, Record};
 use registry::{Emergency, Finding, Over, Review};
 
 pub(crate) use asked::{
-    Act, EmergencyView, Finish, TimelineView, Wish, goes_on, is_of_whoever_was_named, needed, waits_for_turn,
-    what,
+    Act, EmergencyView, Finish, TimelineView, Wish, goes_on, needed, waits_for_turn, what,
 };
 pub(crate) use code::{ByCodeView, SheetView};
 pub(crate) use drill::DrilledView;
@@ -101,7 +100,7 @@ impl Node {
         let approvals = if code.is_some() { 0 } else { glass.approvals };
         let wished = self.wished(person, glass, wish, reason).await?;
         let new = Emergency { code, approvals, ..wished };
-        let free = self.check_free(&new).await;
+        let free = self.check_free(person, &new.resource).await;
         self.or_refuse(&change, free).await?;
         let patient = wish.patient.as_ref().map(|patient| patient.0.expose());
         let named = patient.and_then(|patient| self.named(&config, &new.resource, patient));
@@ -158,16 +157,17 @@ impl Node {
     }
 
     /// Refuses a second emergency access of one person to one resource; here the refusal is recorded as one.
-    async fn check_free(&self, new: &Emergency) -> Result<(), Refusal> {
+    async fn check_free(&self, person: &ActingPerson, resource: &str) -> Result<(), Refusal> {
+        let now = self.now();
         let open = self.registry.emergencies(false).await.map_err(|error| Refusal::because(&error))?;
         let had = open.iter().find(|known| {
-            known.person == new.person
-                && known.resource == new.resource
-                && (known.waits() || known.is_in_force(new.asked_at))
+            known.person == person.id
+                && known.resource == resource
+                && (known.waits() || known.is_in_force(now))
         });
         let Some(had) = had else { return Ok(()) };
         let message =
-            format!("{} has emergency access to {} already", quoted(&new.person_name), quoted(&new.resource));
+            format!("{} has emergency access to {} already", quoted(&person.name), quoted(resource));
         Err(Refusal::new(message).help(format!("it is number {}: `wardline break-glass list`", had.number)))
     }
 

@@ -13,7 +13,7 @@ use crate::output;
 impl Node {
     pub(super) async fn user_totp(&self, actor: &Actor, name: &str) -> Result<Reply, Refusal> {
         let change = Change::new(actor, "user totp", format!("give {} an authenticator", quoted(name)));
-        let person = self.known(&change, name).await?;
+        let person = self.known_to_sign_in(&change, name).await?;
         self.give_totp(actor, &person).await
     }
 
@@ -37,7 +37,7 @@ impl Node {
     pub(super) async fn user_recovery_codes(&self, actor: &Actor, name: &str) -> Result<Reply, Refusal> {
         let what = format!("give {} recovery codes", quoted(name));
         let change = Change::new(actor, "user recovery-codes", what);
-        let person = self.known(&change, name).await?;
+        let person = self.known_to_sign_in(&change, name).await?;
         self.give_recovery_codes(actor, &person).await
     }
 

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use identity::scram::Verifier;
-use identity::{Means, Proof, Reason, token};
+use identity::token;
 use model::{Kind, Micros, Outcome, PersonId, Record, Secret, Shown};
 use registry::TokenRow;
 
 use crate::admin::{Actor, Refusal, Reply, Sensitive, TokenView};
+use crate::guards::Newcomer;
 use crate::node::Node;
 use crate::output;
 
@@ -23,17 +24,8 @@ impl Node {
         life_s: Option<u64>,
     ) -> Result<Reply, Refusal> {
         let life = self.token_life(life_s)?;
-        let proven = match &code {
-            Some(code) => self.prove_with_code(name, secret, code).await,
-            None => self.prove(name, secret).await,
-        };
-        let verdict = match proven {
-            // A token that begets tokens would live for ever.
-            Ok(proof) if proof.means() != Means::Password => Err(Reason::WrongPassword),
-            verdict => verdict,
-        };
-        let proof = match verdict {
-            Ok(proof) => proof,
+        let newcomer = match self.sign_in_afresh(name, secret, code.as_ref()).await {
+            Ok(newcomer) => newcomer,
             Err(reason) => {
                 let mut record = self.login_record(name);
                 record.outcome = Some(Outcome::Refused);
@@ -42,7 +34,7 @@ impl Node {
                 return Err(Refusal::new("sign-in failed"));
             }
         };
-        self.give_token(actor, proof, life).await
+        self.give_token(actor, newcomer, life).await
     }
 
     /// Returns how long a token that is asked for may live.
@@ -63,8 +55,8 @@ impl Node {
         record
     }
 
-    async fn give_token(&self, actor: &Actor, proof: Proof, life: Duration) -> Result<Reply, Refusal> {
-        let principal = proof.into_principal();
+    async fn give_token(&self, actor: &Actor, newcomer: Newcomer, life: Duration) -> Result<Reply, Refusal> {
+        let principal = newcomer.into_principal();
         let mut record = self.login_record(&principal.name);
         record.person = Some(principal.id);
         record.outcome = Some(Outcome::Completed);

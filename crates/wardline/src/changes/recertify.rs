@@ -24,6 +24,9 @@ use crate::output::{self, hex};
 const FORMAT: &str = "wardline/recertification/v1";
 /// First line of what is signed.
 const NOTE_TITLE: &str = "wardline recertification v1";
+/// Reviewers have at least this long: what nobody answers is taken away, so a campaign of seconds would take away what
+/// everybody has.
+const DUE_US_MIN: u64 = 24 * 3_600 * 1_000_000;
 /// A campaign ends within a year.
 const DUE_US_MAX: u64 = 366 * 86_400 * 1_000_000;
 /// As many rights are decided with one command.
@@ -77,9 +80,10 @@ impl Node {
     /// Makes the list of rights, each with somebody who looks at it.
     async fn campaign(&self, wanted: &Wanted, by: &str) -> Result<NewCampaign, Refusal> {
         let now = self.now();
-        if wanted.due <= now || wanted.due.0 - now.0 > DUE_US_MAX {
-            return Err(Refusal::new("the day by which it is due must come, and within a year")
-                .help("give --due with a day in UTC, such as 2026-12-31"));
+        if !(DUE_US_MIN..=DUE_US_MAX).contains(&wanted.due.0.saturating_sub(now.0)) {
+            let message =
+                "the day by which it is due must be a day from now at the earliest, and within a year";
+            return Err(Refusal::new(message).help("give --due with a day in UTC, such as 2026-12-31"));
         }
         let because = |error: registry::Error| Refusal::because(&error);
         let people = self.registry.people().await.map_err(because)?;
@@ -175,7 +179,7 @@ impl Node {
             return Err(Refusal::new(format!("decide about 1 to {ITEMS_MAX} rights at once")));
         }
         if let Answered::ChangeTo(role) = answered {
-            super::check_roles(&self.config.load(), std::slice::from_ref(role))?;
+            self.check_changed_role(actor, role)?;
         }
         self.campaign_row(campaign).await?;
         let rights =
@@ -198,6 +202,27 @@ impl Node {
             chosen.push(right.clone());
         }
         Ok(chosen)
+    }
+
+    /// Refuses a role that whoever answers may not give: a review confirms and takes away. Giving another role is for who
+    /// gives roles anyway, and one with rights to administer is given by nobody here.
+    fn check_changed_role(&self, actor: &Actor, role: &str) -> Result<(), Refusal> {
+        let config = self.config.load();
+        super::check_roles(&config, std::slice::from_ref(&role.to_owned()))?;
+        let administers =
+            config.operators.as_ref().is_some_and(|operators| operators.rights.contains_key(role));
+        if !administers && self.rights_of(actor).contains(&Right::Admin) {
+            return Ok(());
+        }
+        let message = match administers {
+            true => {
+                format!("a review gives nobody a role with rights to administer, such as {}", quoted(role))
+            }
+            false => "to give another role takes the right `admin`".to_owned(),
+        };
+        let help =
+            "take the right away with `wardline recertify revoke`, and let the person ask for the other role";
+        Err(Refusal::new(message).help(help).denied())
     }
 
     async fn decide_right(

@@ -1,8 +1,11 @@
 //! `wardline break-glass …`: emergency access, from asking for it to its review.
 
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use model::Secret;
 
@@ -14,6 +17,9 @@ use crate::cli::Json;
 use crate::data::write_new;
 use crate::output::{self, Paint};
 use crate::prompt;
+
+/// Room for the page of a custodian, with the most codes that a sheet has.
+const PAGE_BYTES_MAX: usize = 32 << 10;
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
@@ -327,15 +333,12 @@ fn codes(file: &Path, command: &Codes) -> anyhow::Result<ExitCode> {
         Codes::List { output } => (Act::CodesList {}, None, *output),
     };
     let fresh = matches!(act, Act::CodesNew { .. });
-    ask(file, Request::BreakGlass { act }, |reply| {
+    // Codes are told once, and end those before: what would keep the pages from being written is found out first.
+    let mut drafts = pages.map(Drafts::begin).transpose()?;
+    let asked = ask(file, Request::BreakGlass { act }, |reply| {
         let Reply::Sheet(sheet) = reply else { return unexpected() };
-        if let Some(folder) = pages {
-            for (place, which) in [0, 1].into_iter().zip(["first", "second"]) {
-                let path = folder.join(format!("break-glass-{}-{which}-half.txt", sheet.sheet));
-                write_new(&path, 0o600, page(&sheet, place, which).as_bytes())?;
-                output::line(&path.display().to_string());
-            }
-            return Ok(());
+        if let Some(drafts) = drafts.take() {
+            return drafts.finish(&sheet);
         }
         if output.json {
             return output::json(&sheet);
@@ -346,7 +349,65 @@ fn codes(file: &Path, command: &Codes) -> anyhow::Result<ExitCode> {
         }
         show_codes(&sheet);
         Ok(())
-    })
+    });
+    drafts.iter().for_each(Drafts::remove);
+    asked
+}
+
+/// The two pages of custodians while there is nothing on them but room: so that nothing is missing once there are codes.
+struct Drafts {
+    folder: PathBuf,
+    pages: [(PathBuf, File); 2],
+}
+
+impl Drafts {
+    /// Makes the files, with more in them than the pages will have.
+    fn begin(folder: &Path) -> anyhow::Result<Drafts> {
+        let draft = |which: &str| {
+            let path = folder.join(format!("break-glass-draft-{}-{which}-half.txt", std::process::id()));
+            let made = write_new(&path, 0o600, &vec![b' '; PAGE_BYTES_MAX]);
+            let file = made.and_then(|()| File::options().write(true).open(&path));
+            file.map(|file| (path.clone(), file)).with_context(|| {
+                format!(
+                    "{} cannot be written; no codes were made, and those before still work",
+                    path.display()
+                )
+            })
+        };
+        let first = draft("first")?;
+        let second = draft("second").inspect_err(|_| drop(fs::remove_file(&first.0)))?;
+        Ok(Drafts { folder: folder.to_owned(), pages: [first, second] })
+    }
+
+    /// Takes them away again, where no codes were made.
+    fn remove(&self) {
+        self.pages.iter().for_each(|(path, _)| drop(fs::remove_file(path)));
+    }
+
+    /// Writes the pages. One that cannot be written after all is shown: there is no other.
+    fn finish(self, sheet: &SheetView) -> anyhow::Result<()> {
+        let mut failed = Ok(());
+        for ((place, which), (draft, mut file)) in [(0, "first"), (1, "second")].into_iter().zip(self.pages) {
+            let text = page(sheet, place, which);
+            let path = self.folder.join(format!("break-glass-{}-{which}-half.txt", sheet.sheet));
+            let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
+            let written = file
+                .write_all(text.as_bytes())
+                .and_then(|()| file.set_len(length))
+                .and_then(|()| file.sync_all())
+                .and_then(|()| fs::rename(&draft, &path))
+                .and_then(|()| File::open(&self.folder)?.sync_all());
+            match written {
+                Ok(()) => output::line(&path.display().to_string()),
+                Err(error) => {
+                    output::line(&text);
+                    failed =
+                        Err(error).with_context(|| format!("writing {}; the page is above", path.display()));
+                }
+            }
+        }
+        failed
+    }
 }
 
 /// Returns the page of one custodian.

@@ -245,8 +245,9 @@ impl Watch {
             if inode(&self.home) != self.inode {
                 bail!("{} is not there, or is another file", path.display());
             }
-            let found = registry::peek_change(path).await.context("reading it anew")?;
+            // First: a change that is made while the file is read is in neither, or in the file alone.
             let held = node.held_change.load(Ordering::Relaxed);
+            let found = registry::peek_change(path).await.context("reading it anew")?;
             if found < held {
                 bail!("{} is at change {found}, and was at {held}", path.display());
             }

@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
 use hyper::header::AUTHORIZATION;
 use hyper::{Method, Request, Response};
 use model::{Kind, Record};
@@ -26,7 +25,7 @@ use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use crate::config::Config;
-use crate::https::{Answers, Https, Place};
+use crate::https::{Answers, Https, InTime, Place};
 use crate::keep;
 use crate::node::{Node, load_root_key};
 use crate::output;
@@ -82,6 +81,7 @@ impl Inbound {
             address: inbound.address,
             certificate: &inbound.certificate,
             connections_max: inbound.connections_max,
+            body_timeout: BODY_TIMEOUT,
         };
         let https = Https::start(&node.folder, place, desk).await?;
         let (address, fingerprint) = (https.address(), https.fingerprint());
@@ -99,13 +99,13 @@ impl Inbound {
 impl Answers for Desk {
     type Body = Full<Bytes>;
 
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<InTime>, peer: SocketAddr) -> Response<Full<Bytes>> {
         self.answer_to(request, peer).await.into_response()
     }
 }
 
 impl Desk {
-    async fn answer_to(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+    async fn answer_to(&self, request: Request<InTime>, peer: SocketAddr) -> Answer {
         let path = request.uri().path().trim_end_matches('/');
         let form = match path {
             "/v1/events" => Form::Own,
@@ -151,7 +151,7 @@ impl Desk {
     /// Returns who reports, and by which token.
     fn admit(
         &self,
-        request: &Request<Incoming>,
+        request: &Request<InTime>,
         peer: SocketAddr,
     ) -> Result<(String, String), (u16, &'static str)> {
         let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());

@@ -128,7 +128,7 @@ async fn a_second_factor_is_worth_more_and_counts_once() {
     let Reply::Authenticator { secret, .. } = reply else { panic!("{reply:?}") };
     let phone = identity::totp::Shared::from_base32(secret.0.expose()).expect("a secret");
     let code = || Secret::new(phone.code_at(node.now()));
-    let both = async |code: Secret| node.prove_with_code("ann", Secret::new(PASSWORD), &code).await;
+    let both = async |code: Secret| node.prove_both_now("ann", Secret::new(PASSWORD), &code).await;
 
     let first = code();
     let shown = both(first.clone()).await.expect("proven").into_principal().shown;
@@ -150,13 +150,13 @@ async fn a_recovery_code_counts_once_beside_the_password() {
     let reply = node.perform(&Actor::ourselves(), request).await.expect("given");
     let Reply::RecoveryCodes { codes, .. } = reply else { panic!("{reply:?}") };
     let code = &codes.first().expect("ten").0;
-    let wrong = node.prove_with_code("ann", Secret::new("wrong password!"), code).await;
+    let wrong = node.prove_both_now("ann", Secret::new("wrong password!"), code).await;
     assert_eq!(wrong.expect_err("wrong"), Reason::WrongPassword);
-    let proof = node.prove_with_code("ann", Secret::new(PASSWORD), code).await.expect("not used up before");
+    let proof = node.prove_both_now("ann", Secret::new(PASSWORD), code).await.expect("not used up before");
     assert_eq!(&*proof.principal().shown.how, "password+recovery-code");
-    let again = node.prove_with_code("ann", Secret::new(PASSWORD), code).await;
+    let again = node.prove_both_now("ann", Secret::new(PASSWORD), code).await;
     assert_eq!(again.expect_err("used"), Reason::WrongCode);
-    let nobody = node.prove_with_code("nobody", Secret::new(PASSWORD), code).await;
+    let nobody = node.prove_both_now("nobody", Secret::new(PASSWORD), code).await;
     assert_eq!(nobody.expect_err("nobody"), Reason::UnknownPerson);
     node.close().await.expect("closed");
 }

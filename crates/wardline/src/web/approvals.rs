@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::session::{Visitor, random};
 use crate::config::SignInBy;
+use crate::guards::Newcomer;
 use crate::node::Node;
 
 /// Sessions that wait at once: of all, from one address, for one name.
@@ -186,9 +187,12 @@ impl Node {
         let waiting = self.approvals.take(id, name, code, now)?;
         let how = format!("browser at {from}: {}", visitor.browser.shown.how);
         let shown = Shown { how: how.into(), factor_at: visitor.browser.shown.factor_at };
-        let proven = self.vouch(name, shown).await;
+        let proven = match self.vouch(name, shown).await {
+            Ok(proof) => self.newcomer(proof).await,
+            Err(reason) => Err(reason),
+        };
         let refused = proven.is_err();
-        let sent = waiting.answer.send(proven.map(identity::Proof::into_principal));
+        let sent = waiting.answer.send(proven.map(Newcomer::into_principal));
         match (refused, sent) {
             (true, _) => Err(NotApproved::Refused),
             (false, Err(_)) => Err(NotApproved::Gone),

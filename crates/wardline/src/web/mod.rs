@@ -47,7 +47,6 @@ use axum::http::header::{
 };
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::IntoResponse as _;
-use hyper::body::Incoming;
 use hyper::{Request, Response};
 use tokio::time::timeout;
 use tower_service::Service as _;
@@ -55,7 +54,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::Config;
-use crate::https::{Answers, Https, Place};
+use crate::https::{Answers, Https, InTime, Place};
 use crate::node::Node;
 use crate::output;
 use problem::Problem;
@@ -67,6 +66,8 @@ pub(crate) use session::Browsers;
 
 /// Longest body of a request.
 const BODY_BYTES_MAX: usize = 1 << 20;
+/// From the head of a request to the end of its body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 /// From the head of a request to its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -123,6 +124,7 @@ fn routes() -> OpenApiRouter<Desk> {
 pub(crate) struct Web(Https);
 
 struct Api {
+    node: Desk,
     router: Router,
     rates: Rates,
 }
@@ -143,8 +145,11 @@ impl Web {
             address: web.address,
             certificate: &web.certificate,
             connections_max: web.connections_max,
+            body_timeout: BODY_TIMEOUT,
         };
-        let https = Https::start(&node.folder, place, Arc::new(Api { router, rates })).await?;
+        let https =
+            Https::start(&node.folder, place, Arc::new(Api { node: Arc::clone(node), router, rates }))
+                .await?;
         let (address, fingerprint) = (https.address(), https.fingerprint());
         tracing::info!(%address, fingerprint, "serving the API");
         output::line(&format!("wardline: API on https://{address}, certificate SHA-256 {fingerprint}"));
@@ -160,10 +165,13 @@ impl Web {
 impl Answers for Api {
     type Body = Body;
 
-    async fn answer(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    async fn answer(&self, mut request: Request<InTime>, peer: SocketAddr) -> Response<Body> {
         request.extensions_mut().insert(ConnectInfo(peer));
         if !self.rates.allows(peer.ip(), Instant::now()) {
             return with_headers(Problem::new(429, "too many requests from this address").into_response());
+        }
+        if self.node.lock_on_address(peer.ip()).is_some() {
+            return with_headers(Problem::new(403, "this address is locked").into_response());
         }
         // INVARIANT: what was begun is done to its end, also when whoever asked does not wait for it. A caller who hangs up
         // after a change is written and before it is in force would otherwise keep what was taken away.

@@ -144,15 +144,12 @@ async fn sign_in(
     }
     let (name, password) = (form.name.trim(), Secret::new(form.password));
     let code = Secret::new(form.code);
-    let proven = match code.expose().trim().is_empty() {
-        true => node.prove(name, password).await,
-        false => node.prove_with_code(name, password, &code).await,
-    };
-    let proof = match proven {
-        Ok(proof) => proof,
+    let code = Some(&code).filter(|code| !code.expose().trim().is_empty());
+    let newcomer = match node.sign_in_afresh(name, password, code).await {
+        Ok(newcomer) => newcomer,
         Err(reason) => return refused(&node, name, &reason, peer, form.next.as_deref()).await,
     };
-    match node.begin_browser_session(proof, peer).await {
+    match node.begin_browser_session(newcomer, peer).await {
         Ok(cookie) => go_to(onward(form.next.as_deref()), Some(cookie)),
         Err(refusal) => failed(&refusal),
     }

@@ -35,6 +35,7 @@ use super::request::{Done, Given, Named};
 use super::session::{Visitor, random};
 use super::visit::{Peer, Visiting};
 use crate::changes::Change;
+use crate::guards::Newcomer;
 use crate::node::Node;
 use crate::output;
 
@@ -150,14 +151,14 @@ async fn finish_sign_in(
 ) -> Result<Response<Body>, Problem> {
     from_our_pages(&node, &headers)?;
     let (name, proven) = node.prove_by_passkey(&finished).await;
-    let proof = match proven {
-        Ok(proof) => proof,
+    let newcomer = match proven {
+        Ok(newcomer) => newcomer,
         Err(reason) => {
             node.refuse_browser_sign_in(&name, &reason, peer).await?;
             return Err(Problem::new(403, "That did not work."));
         }
     };
-    let cookie = node.begin_browser_session(proof, peer).await?;
+    let cookie = node.begin_browser_session(newcomer, peer).await?;
     let next = onward(finished.next.as_deref()).to_owned();
     Ok(([(SET_COOKIE, cookie)], Json(Next { next })).into_response())
 }
@@ -282,9 +283,12 @@ impl Node {
     }
 
     /// Finds out whose passkey was used and whether it signed what it was given. Returns the name too, for the record.
-    async fn prove_by_passkey(&self, finished: &Finished) -> (String, Result<Proof, Reason>) {
+    async fn prove_by_passkey(&self, finished: &Finished) -> (String, Result<Newcomer, Reason>) {
         let mut name = String::new();
-        let proven = self.passkey_of_somebody(finished, &mut name).await;
+        let proven = match self.passkey_of_somebody(finished, &mut name).await {
+            Ok(proof) => self.newcomer(proof).await,
+            Err(reason) => Err(reason),
+        };
         (name, proven)
     }
 

@@ -15,12 +15,13 @@ use axum::http::HeaderMap;
 use axum::http::header::{COOKIE, HeaderValue, ORIGIN};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use identity::{Proof, Reason};
+use identity::Reason;
 use model::{Kind, Micros, Outcome, PersonId, Record, Shown};
 use parking_lot::Mutex;
 use registry::PersonRow;
 
 use crate::admin::{ActingPerson, Actor, Refusal};
+use crate::guards::Newcomer;
 use crate::node::Node;
 use crate::output;
 use crate::standing::Standing;
@@ -60,11 +61,11 @@ impl Visitor {
     /// Returns them as one who asks for something.
     pub(crate) fn actor(&self, peer: SocketAddr) -> Actor {
         let person = ActingPerson {
-            named: false,
             id: self.person.id,
             name: self.person.name.clone(),
             roles: self.person.roles.clone(),
             factor_at: self.browser.shown.factor_at,
+            by_code: false,
         };
         Actor { person: Some(person), ..Actor::on_the_web(Some(peer)) }
     }
@@ -168,10 +169,10 @@ impl Node {
     /// It cannot be recorded; then there is no session.
     pub(crate) async fn begin_browser_session(
         &self,
-        proof: Proof,
+        newcomer: Newcomer,
         peer: SocketAddr,
     ) -> Result<HeaderValue, Refusal> {
-        let principal = proof.into_principal();
+        let principal = newcomer.into_principal();
         let mut record = self.browser_record(&principal.name, peer);
         record.person = Some(principal.id);
         record.outcome = Some(Outcome::Completed);
@@ -232,6 +233,7 @@ impl Node {
         };
         let person = self.registry.person(&browser.name).await.map_err(|error| Refusal::because(&error))?;
         let person = person.filter(|person| person.id == browser.person && person.disabled_at.is_none());
+        let person = person.filter(|person| self.lock_on(person.id, &person.roles).is_none());
         if person.is_none() {
             self.browsers.end(&key);
         }

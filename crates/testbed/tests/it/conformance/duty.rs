@@ -49,6 +49,12 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
+/// Returns the day after this one, as `YYYY-MM-DD`: a campaign is due in a day at the earliest.
+fn tomorrow() -> String {
+    let output = Command::new("date").args(["-u", "-d", "tomorrow", "+%F"]).output();
+    stage::out(&output.expect("date"))
+}
+
 /// Returns a day so many days ago, as `YYYY-MM-DD`.
 fn days_ago(days: u64) -> String {
     let output = Command::new("date").args(["-u", "-d", &format!("{days} days ago"), "+%F"]).output();
@@ -178,7 +184,7 @@ fn row_38_whoever_has_not_learnt_is_warned_then_refused() {
 const REVIEWED: &str = r#"
 [operators.rights]
 "os:root" = ["admin", "auditor"]
-lead = ["approver"]
+lead = ["approver", "admin"]
 "#;
 
 fn roles(gateway: &Gateway, person: &str) -> String {
@@ -209,6 +215,8 @@ fn decide(gateway: &Gateway) {
     decide("lea", &["confirm", "1", "1"], None);
     decide("lea", &["revoke", "1", "1"], Some("decided before"));
     decide("lea", &["change", "1", "2", "--to", "nobody"], Some("no role"));
+    decide("lea", &["change", "1", "2", "--to", "lead"], Some("a review gives nobody a role with rights"));
+    decide("kim", &["change", "1", "5", "--to", "nurse"], Some("takes the right `admin`"));
     decide("lea", &["change", "1", "2", "--to", "nurse"], None);
 }
 
@@ -255,7 +263,7 @@ fn row_37_rights_that_nobody_answers_for_are_taken_away() {
         .person("kim", &[])
         .start()
         .expect("it starts");
-    let due = days_ago(0);
+    let due = tomorrow();
     let start = ["recertify", "start", "--resource", HOSPITAL, "--due", &due, "--json"];
     let output = acts(&gateway, "lea", &start);
     assert!(stage::err(&output).contains("nobody would look at the rights of"), "{}", stage::err(&output));
@@ -323,7 +331,7 @@ fn row_37_what_is_not_answered_can_be_asked_of_somebody_else_first() {
     for person in ["ann", "ben"] {
         gateway.cli(&["account", "describe", person, "--manager", "lea"]).expect("described");
     }
-    let due = days_ago(0);
+    let due = tomorrow();
     let start = ["recertify", "start", "--manager", "lea", "--due", &due, "--escalate-to", "kim", "--json"];
     done(&gateway, "lea", &start);
     clock.set(2 * DAY_MS).expect("the clock");

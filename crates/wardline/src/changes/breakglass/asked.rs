@@ -102,27 +102,6 @@ pub(crate) fn needed(act: &Act) -> (&'static [&'static [Right]], Action) {
     }
 }
 
-/// Tells whether a request is of those that a person may make whom a sealed code named: looking at their emergency access, and
-/// giving it back.
-pub(crate) fn is_of_whoever_was_named(request: &Request) -> bool {
-    match request {
-        Request::OperatorRights {} => true,
-        Request::BreakGlass { act } => match act {
-            Act::List { .. } | Act::Finish { how: Finish::End, .. } => true,
-            Act::Begin { .. }
-            | Act::ByCode { .. }
-            | Act::Drill { .. }
-            | Act::CodesNew { .. }
-            | Act::CodesList {}
-            | Act::Approve { .. }
-            | Act::Finish { how: Finish::Revoke, .. }
-            | Act::Timeline { .. }
-            | Act::Review { .. } => false,
-        },
-        _ => false,
-    }
-}
-
 /// Says what somebody wants to do, for the entry that they may not.
 pub(crate) fn what(act: &Act) -> (Kind, &'static str, String) {
     let about = |command: &'static str, number: &u64| {

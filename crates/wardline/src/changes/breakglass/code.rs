@@ -16,6 +16,7 @@ use super::check;
 use crate::admin::{ActingPerson, Actor, Refusal, Reply, Sensitive, TokenView};
 use crate::changes::{Change, detail, quoted};
 use crate::codes::{self, Fresh, NotTaken};
+use crate::guards::SEALED_CODE;
 use crate::node::Node;
 use crate::output;
 use crate::sign_in::answer_together;
@@ -111,6 +112,9 @@ impl Node {
         let change = Change::new(account, "break-glass begin", what);
         let found = self.person_for_code(name, wish).await;
         let person = self.or_refuse(&change, found).await?;
+        // Everything that may refuse comes before the code is spent: it works once.
+        let free = self.check_free(&person, &wish.resource).await;
+        self.or_refuse(&change, free).await?;
         self.admitted(&change).await?;
         let spent = codes::spend(&self.folder.codes(), &code, name, self.now());
         let spent = spent.map_err(|not_taken| Refusal::new(not_taken.to_string()));
@@ -150,7 +154,10 @@ impl Node {
         let row = row.filter(|row| row.disabled_at.is_none());
         let row = row.ok_or_else(|| Refusal::new(format!("there is no person named {}", quoted(name))))?;
         let person =
-            ActingPerson { id: row.id, name: row.name, roles: row.roles, factor_at: None, named: true };
+            ActingPerson { id: row.id, name: row.name, roles: row.roles, factor_at: None, by_code: true };
+        if let Some(number) = self.lock_on(person.id, &person.roles) {
+            return Err(Refusal::new(format!("lock {number} holds {}", quoted(&person.name))));
+        }
         check(&self.config.load(), &person, wish)?;
         Ok(person)
     }
@@ -162,7 +169,7 @@ impl Node {
     ) -> Result<TokenView, Refusal> {
         let at = self.now();
         // Both halves of a code are two people's: they count as a second factor.
-        let shown = Shown::with_factor(codes::SHOWN, at);
+        let shown = Shown::with_factor(SEALED_CODE, at);
         let (secret, stored) = token::issue(
             person.id,
             shown,

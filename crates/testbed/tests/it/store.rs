@@ -1,6 +1,6 @@
 //! A real S3 server with Object Lock: what is put stays, what is deleted or replaced is found, backups come back. And
 //! backups that are killed.
-#![allow(clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};

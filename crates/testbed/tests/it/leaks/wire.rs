@@ -22,6 +22,7 @@ fn bind_formats(portal: &str, statement: &str, formats: &[i16]) -> Vec<u8> {
 }
 
 /// A name is given to something else between the decision and the resource's looking it up.
+#[allow(clippy::too_many_lines, reason = "a flat list of cases")]
 fn replaced() -> Vec<(&'static str, Held, Script)> {
     const HIDDEN: &str = "SELECT ssn || '' AS a FROM patients";
     const OPEN: &str = "SELECT 'x' || '' AS a";

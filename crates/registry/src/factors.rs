@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::people::lives;
 use crate::rows::FailuresRow;
 use crate::sign_in::{failures_of, replace_failures};
+use crate::tokens::revoke_all;
 
 /// One person has at most this many passkeys: some phones and laptops, and a key in a drawer.
 pub const PASSKEYS_PER_PERSON_MAX: usize = 16;
@@ -82,7 +83,7 @@ impl Registry {
     }
 
     /// Takes all second factors of a person away; returns how many there were.
-    pub async fn remove_factors(&self, person: PersonId) -> Result<u64, Error> {
+    pub async fn remove_factors(&self, person: PersonId, at: Micros) -> Result<u64, Error> {
         let mut transaction = self.begin().await?;
         lives(&mut transaction, person).await?;
         let mut removed = 0;
@@ -93,6 +94,8 @@ impl Registry {
         ] {
             removed += sqlx::query(sql).bind(id(person)).execute(&mut *transaction).await?.rows_affected();
         }
+        // Whoever has the lost phone may have a token by it.
+        revoke_all(&mut transaction, person, at).await?;
         transaction.commit().await?;
         Ok(removed)
     }

@@ -10,6 +10,7 @@ use crate::database::{Reader, Transaction, id, time};
 use crate::error::Error;
 use crate::names::{name_fits, role_fits};
 use crate::rows::{NewPerson, PersonRow, Verifiers};
+use crate::tokens::revoke_all;
 
 impl Registry {
     /// Adds a person. The name must be free among the living.
@@ -62,8 +63,8 @@ impl Registry {
         Ok(transaction.commit().await?)
     }
 
-    /// Replaces what the person's password is checked against, and forgets failures. Tokens stay; whoever changes a
-    /// password because it leaked also calls [`Registry::revoke_tokens`].
+    /// Replaces what the person's password is checked against, forgets failures, and revokes all tokens: a password that
+    /// somebody else sets was forgotten, or leaked.
     pub async fn set_verifiers(
         &self,
         person: PersonId,
@@ -74,6 +75,7 @@ impl Registry {
         lives(&mut transaction, person).await?;
         replace_verifiers(&mut transaction, person, verifiers, at).await?;
         forget_failures(&mut transaction, person).await?;
+        revoke_all(&mut transaction, person, at).await?;
         Ok(transaction.commit().await?)
     }
 

@@ -2,7 +2,7 @@
 
 use model::{Micros, PersonId, Shown};
 
-use crate::database::{Reader, id, time};
+use crate::database::{Reader, Transaction, id, time};
 use crate::error::Error;
 use crate::people::lives;
 use crate::rows::TokenRow;
@@ -53,10 +53,9 @@ impl Registry {
     /// Withdraws all tokens of a person; returns how many.
     pub async fn revoke_tokens(&self, person: PersonId, at: Micros) -> Result<u64, Error> {
         let mut transaction = self.begin().await?;
-        let sql = "UPDATE tokens SET revoked_at = $2 WHERE person = $1 AND revoked_at IS NULL";
-        let done = sqlx::query(sql).bind(id(person)).bind(time(at)).execute(&mut *transaction).await?;
+        let revoked = revoke_all(&mut transaction, person, at).await?;
         transaction.commit().await?;
-        Ok(done.rows_affected())
+        Ok(revoked)
     }
 
     /// Deletes tokens that expired or were revoked at or before that time; returns how many.
@@ -103,4 +102,15 @@ pub(crate) fn token_row(row: &Reader<'_>) -> Result<TokenRow, Error> {
         revoked_at: row.time_if_any("revoked_at")?,
         shown: Shown { how: row.text("sign_in")?.into(), factor_at: row.time_if_any("factor_at")? },
     })
+}
+
+/// Revokes all tokens of a person; returns how many.
+pub(crate) async fn revoke_all(
+    transaction: &mut Transaction,
+    person: PersonId,
+    at: Micros,
+) -> Result<u64, Error> {
+    let sql = "UPDATE tokens SET revoked_at = $2 WHERE person = $1 AND revoked_at IS NULL";
+    let done = sqlx::query(sql).bind(id(person)).bind(time(at)).execute(&mut **transaction).await?;
+    Ok(done.rows_affected())
 }

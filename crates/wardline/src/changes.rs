@@ -227,12 +227,14 @@ impl Node {
     async fn user_password(&self, actor: &Actor, name: &str, secret: Secret) -> Result<Reply, Refusal> {
         let change = Change::new(actor, "user passwd", format!("set the password of {}", quoted(name)));
         let person = self.known_to_sign_in(&change, name).await?;
-        let change = Change { what: format!("set the password of {}", shown(&person)), ..change };
+        let what = format!("set the password of {}, and end tokens and browsers", shown(&person));
+        let change = Change { what, ..change };
         let verifiers = self.verifiers(name, secret).await;
         let verifiers = self.or_refuse(&change, verifiers).await?;
         let (change, registry) = self.admitted_numbered(change).await?;
         let set = registry.set_verifiers(person.id, &verifiers, self.now()).await;
         self.done(&change, set).await?;
+        self.browsers.end_of(person.id);
         self.person_view(name).await
     }
 

@@ -57,7 +57,7 @@ fn an_emergency_goes_before_training_and_gives_no_more_than_itself() {
     let snapshot = world.snapshot();
     check(&snapshot, 1, "Read public.notes", "deny training.basics");
     check(&snapshot, 3, "Read public.notes", "allow role.emergency.7.1.read, role.nurse.1.read");
-    check(&snapshot, 3, "", "allow role.emergency.7.1.connect role.nurse.1.connect");
+    check(&snapshot, 3, "", "allow role.emergency.7.1.connect, role.nurse.1.connect");
     // What she may as a nurse waits until she has learnt it.
     check(&snapshot, 3, "Read public.patients", "deny training.basics");
     check_at(&snapshot, 3, "lab", "", &context(), "deny training.basics");

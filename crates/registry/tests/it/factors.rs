@@ -37,7 +37,7 @@ async fn an_authenticator_takes_each_step_once_and_only_later_ones() {
     registry.set_totp(NINA, b"another", NOW).await.unwrap();
     let factors = registry.factors(NINA).await.unwrap();
     assert_eq!((factors.totp_last_step, factors.totp_confirmed_at), (0, None));
-    assert_eq!(registry.remove_factors(NINA).await.unwrap(), 1);
+    assert_eq!(registry.remove_factors(NINA, NOW).await.unwrap(), 1);
     assert!(!has_factor(registry).await);
 }
 

@@ -1,5 +1,5 @@
 use model::{Micros, PersonId};
-use registry::{Error, TOKENS_PER_PERSON_MAX, TokenRow};
+use registry::{Error, TOKENS_PER_PERSON_MAX, TokenRow, Verifiers};
 
 use super::support::{NOW, new_person, token, with_nina};
 
@@ -73,4 +73,20 @@ async fn revoking_all_is_of_one_person_and_purging_of_the_dead() {
     assert_eq!(registry.purge_tokens(Micros(3_000_000)).await.unwrap(), 1);
     assert_eq!(registry.token([2; 16]).await.unwrap(), None);
     assert!(registry.token([3; 16]).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn another_password_and_lost_factors_end_all_tokens_of_that_person() {
+    let opened = with_nina().await;
+    let registry = &opened.registry;
+    registry.add_person(&new_person(8, "otto"), NOW).await.unwrap();
+    registry.issue_token(&TokenRow { person: PersonId(8), ..token(9, 9_000_000) }).await.unwrap();
+    let new = Verifiers { password: Some("phc two".to_owned()), scram: None };
+    registry.issue_token(&token(1, 9_000_000)).await.unwrap();
+    registry.set_verifiers(NINA, &new, NOW).await.unwrap();
+    assert!(registry.tokens(NINA, NOW).await.unwrap().is_empty());
+    registry.issue_token(&token(2, 9_000_000)).await.unwrap();
+    registry.remove_factors(NINA, NOW).await.unwrap();
+    assert!(registry.tokens(NINA, NOW).await.unwrap().is_empty());
+    assert_eq!(registry.tokens(PersonId(8), NOW).await.unwrap().len(), 1, "nobody else's");
 }

@@ -173,7 +173,7 @@ fn denied_and_given_up(gateway: &Gateway, https: &Https, ann: &Conninfo, cookie:
     let seen = entries(gateway);
     let reasons: Vec<String> =
         of(&seen, "sign-in", "ann").iter().map(|entry| text(entry, "detail")).collect();
-    for reason in ["denied-in-browser", "not-approved"] {
+    for reason in ["denied-in-browser", "not-approved", "wrong code for a session that waits"] {
         assert!(reasons.iter().any(|known| known == reason), "{reason}: {reasons:?}");
     }
 }

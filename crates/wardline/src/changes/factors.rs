@@ -72,9 +72,13 @@ impl Node {
         let what = format!("take all second factors of {} away", quoted(name));
         let change = Change::new(actor, "user factors", what);
         let person = self.known(&change, name).await?;
-        let change = Change { what: format!("take all second factors of {} away", shown(&person)), ..change };
+        let change = Change {
+            what: format!("take all second factors of {} away, and end tokens and browsers", shown(&person)),
+            ..change
+        };
         let (change, registry) = self.admitted_numbered(change).await?;
-        let factors = self.done(&change, registry.remove_factors(person.id).await).await?;
+        let factors = self.done(&change, registry.remove_factors(person.id, self.now()).await).await?;
+        self.browsers.end_of(person.id);
         Ok(Reply::FactorsRemoved { factors })
     }
 }

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
 use identity::Reason;
-use model::Secret;
+use model::{Outcome, Secret};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -163,8 +163,12 @@ async fn sign_in(
     responses((status = 200, description = "A page", body = String, content_type = "text/html")),
     extensions(("x-right" = json!("person"))),
 )]
-async fn sign_out(State(node): State<Desk>, Visiting { visitor, .. }: Visiting) -> Response<Body> {
-    go_to("/sign-in", Some(node.end_browser_session(&visitor)))
+async fn sign_out(State(node): State<Desk>, Visiting { visitor, peer }: Visiting) -> Response<Body> {
+    let cookie = node.end_browser_session(&visitor);
+    match node.record_of_visitor(&visitor, peer, Outcome::Completed, "signed out").await {
+        Ok(()) => go_to("/sign-in", Some(cookie)),
+        Err(refusal) => failed(&refusal),
+    }
 }
 
 /// Asks for the second factor once more.
@@ -197,8 +201,14 @@ async fn step_up(
     let name = visitor.person.name.as_str();
     match node.prove_code(name, &Secret::new(form.code)).await {
         Ok(proof) => {
-            node.browser_stepped_up(&visitor, proof.into_principal().shown);
-            go_to(onward(form.next.as_deref()), None)
+            let words = "second factor shown again";
+            match node.record_of_visitor(&visitor, peer, Outcome::Completed, words).await {
+                Ok(()) => {
+                    node.browser_stepped_up(&visitor, proof.into_principal().shown);
+                    go_to(onward(form.next.as_deref()), None)
+                }
+                Err(refusal) => failed(&refusal),
+            }
         }
         Err(reason) => match node.refuse_browser_sign_in(name, &reason, peer).await {
             Ok(()) => step_up_form(name, form.next.as_deref(), Some("That code was not accepted.")),
@@ -261,7 +271,11 @@ async fn approve(
             .into_response(),
         Err(NotApproved::WrongCode) => {
             let wrong = "That is not the code that your program shows. Look at it again; after three wrong codes it has to start anew.";
-            approval_form(name, &id, &asked, peer.ip(), Some(wrong))
+            let words = "wrong code for a session that waits";
+            match node.record_of_visitor(&visitor, peer, Outcome::Refused, words).await {
+                Ok(()) => approval_form(name, &id, &asked, peer.ip(), Some(wrong)),
+                Err(refusal) => failed(&refusal),
+            }
         }
         Err(NotApproved::Stale) => {
             go_to(&format!("/step-up?next={}", onward(Some(&format!("/approve/{id}")))), None)

@@ -209,6 +209,25 @@ impl Node {
         self.record_urgent(&record).await.map_err(|error| Refusal::because(&error))
     }
 
+    /// Records what somebody who is signed in did about it: showed a factor again, typed a code, left.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub(super) async fn record_of_visitor(
+        &self,
+        visitor: &Visitor,
+        peer: SocketAddr,
+        outcome: Outcome,
+        words: &'static str,
+    ) -> Result<(), Refusal> {
+        let mut record = self.browser_record(&visitor.person.name, peer);
+        record.person = Some(visitor.person.id);
+        record.sign_in = Some(visitor.browser.shown.how.to_string().into());
+        record.outcome = Some(outcome);
+        record.detail = Some(words.into());
+        self.record(&record).await.map_err(|error| Refusal::because(&error))
+    }
+
     fn browser_record(&self, name: &str, peer: SocketAddr) -> Record<'static> {
         let mut record = Record::new(Kind::SignIn, self.now());
         record.client = Some("browser".into());

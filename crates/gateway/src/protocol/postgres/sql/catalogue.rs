@@ -138,6 +138,8 @@ pub(crate) struct Catalogue {
     parents: HashMap<u32, Vec<u32>>,
     /// Columns of types whose values are joined by `||` in a way that may fail.
     joined_oddly: HashSet<lineage::Column>,
+    /// Columns of types that did not come with PostgreSQL.
+    of_users_types: HashSet<lineage::Column>,
     /// Constraints and indexes, by an identifier of their own.
     bounds: HashMap<Box<str>, Bound>,
 }
@@ -160,6 +162,9 @@ pub(crate) enum BoundKind {
     /// Anything.
     Computed,
 }
+
+/// What has a lower one came with PostgreSQL.
+const FIRST_USER_OID: u32 = 16384;
 
 /// The types of PostgreSQL whose values `||` joins whatever they are: numbers, texts, times, bytes.
 const JOINED_PLAINLY: [u32; 21] = [
@@ -285,6 +290,7 @@ impl Catalogue {
             arrays: HashSet::new(),
             parents: HashMap::new(),
             joined_oddly: HashSet::new(),
+            of_users_types: HashSet::new(),
             bounds: HashMap::new(),
         }
     }
@@ -449,7 +455,10 @@ impl Catalogue {
         if !JOINED_PLAINLY.contains(&ty.as_deref()?.parse().ok()?) {
             self.joined_oddly.insert(lineage::Column { relation: oid, number });
         }
-        let ty = (ty.as_deref()?.parse().ok()?, modifier.as_deref()?.parse().ok()?);
+        let ty: (u32, i32) = (ty.as_deref()?.parse().ok()?, modifier.as_deref()?.parse().ok()?);
+        if ty.0 >= FIRST_USER_OID {
+            self.of_users_types.insert(lineage::Column { relation: oid, number });
+        }
         self.names.insert(name.into());
         relation.columns.push(Column { number, name: name.into(), generated, ty });
         Some(())
@@ -569,6 +578,11 @@ impl Catalogue {
         self.parents.values().any(|parents| parents.contains(&relation))
     }
 
+    /// Tells whether a column is of a type that did not come with PostgreSQL.
+    pub(super) fn is_of_users_type(&self, column: lineage::Column) -> bool {
+        self.of_users_types.contains(&column)
+    }
+
     /// Tells whether a column holds arrays.
     pub(super) fn is_array(&self, column: lineage::Column) -> bool {
         self.arrays.contains(&column)
@@ -662,7 +676,6 @@ impl<'a> UserType<'a> {
 
     /// Tells whether it is plain, given the types already known to be.
     fn is_plain(&self, known: &HashSet<u32>) -> bool {
-        const FIRST_USER_OID: u32 = 16384;
         let plain = |oid: u32| oid < FIRST_USER_OID || known.contains(&oid);
         match self.kind {
             "e" => true,

@@ -76,6 +76,15 @@ impl Origin {
         }
     }
 
+    /// Tells whether it may be an array or a record that was made on the way, or given.
+    fn may_be_shaped(&self) -> bool {
+        match self {
+            Origin::Clean | Origin::Column(_) => false,
+            Origin::Computed { columns: _, total: _, shaped } => *shaped,
+            Origin::Unknown => true,
+        }
+    }
+
     /// Returns the same of a value that may be an array or a record.
     fn shaped(self) -> Origin {
         match self {

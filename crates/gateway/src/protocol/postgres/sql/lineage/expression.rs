@@ -50,7 +50,8 @@ const TOTAL_FUNCTIONS: [&str; 35] = [
 
 /// Those of them whose values are as long as all that they are given: too long a value is an error. (What gathers rows, or
 /// makes documents, is not total in the first place.)
-const GROWING_FUNCTIONS: [&str; 2] = ["concat", "concat_ws"];
+const GROWING_FUNCTIONS: [&str; 5] =
+    ["concat", "concat_ws", "quote_ident", "quote_literal", "quote_nullable"];
 /// Those of them whose value is at most about as long as the one they are given.
 const KEEPING_FUNCTIONS: [&str; 8] =
     ["btrim", "initcap", "lower", "ltrim", "md5", "reverse", "rtrim", "upper"];
@@ -140,8 +141,10 @@ impl<'a> Follow<'a> {
                 let total = is_text(cast.type_name());
                 self.cast(cast.type_name());
                 let origin = self.value(cast.arg());
-                // A constant becomes a value before anything runs.
-                let total = total || operand(cast.arg()).is_some();
+                // A literal becomes a value before anything runs. A parameter may be of another type, and become one late.
+                let given = matches!(cast.arg(), Node::ParamRef(_));
+                self.risky |= given && !total;
+                let total = total || given || becomes_at_once(cast.arg(), cast.type_name());
                 let origin = self.step(origin, total);
                 if is_flat(cast.type_name()) { origin.flat() } else { origin.shaped() }
             }
@@ -174,6 +177,7 @@ impl<'a> Follow<'a> {
             }
             Node::A_ArrayExpr(array) => {
                 let (origin, shaped) = self.values_of_shapes(array.elements());
+                self.risky |= origin.may_be_shaped();
                 let fails = shaped || self.of_arrays(&origin) || self.grows(array.elements().iter());
                 self.step(origin, !fails).shaped()
             }
@@ -247,12 +251,16 @@ impl<'a> Follow<'a> {
         }
         parts.push(self.value(next.lexpr()));
         let shaped = parts.iter().any(Origin::is_shaped);
+        // Parameters may be arrays, of whatever shapes; what they are put together to fails where it is computed.
+        let of_any_shape = parts.iter().filter(|part| part.may_be_shaped()).count();
+        self.risky |= of_any_shape > usize::from(names(expr.name()).1 != "||");
         let mut origin = Origin::all(parts);
         let mut next = expr;
         loop {
             // Arrays of different shapes cannot be put together, records of different shapes not be compared.
             let joins = names(next.name()).1 == "||";
-            let fails = shaped || joins && self.joins_oddly(&origin);
+            let odd = if joins { self.joins_oddly(&origin) } else { self.compares_oddly(&origin) };
+            let fails = shaped || odd;
             if fails || !self.is_total(next) {
                 origin = self.step(origin, false);
                 break;
@@ -321,6 +329,11 @@ impl<'a> Follow<'a> {
     /// vectors by their length, documents by their kind.
     fn joins_oddly(&self, origin: &Origin) -> bool {
         origin.columns().iter().any(|column| self.catalogue.joins_oddly(*column))
+    }
+
+    /// Tells whether it comes from a column of a type of users: a record, which another is not always comparable with.
+    fn compares_oddly(&self, origin: &Origin) -> bool {
+        origin.columns().iter().any(|column| self.catalogue.is_of_users_type(*column))
     }
 
     /// Tells whether it may be an array because a column that it comes from is.
@@ -661,6 +674,21 @@ pub(super) fn operand(node: Node<'_>) -> Option<Operand> {
             }
         }
         _ => None,
+    }
+}
+
+/// Tells whether a literal is made a value of the type while the statement is planned, whatever becomes of it: what fails then
+/// tells nothing. A number by a function that depends on settings is not.
+fn becomes_at_once(literal: Node<'_>, name: Option<&TypeName>) -> bool {
+    const OF_NUMBERS: [&str; 9] =
+        ["bool", "float4", "float8", "int2", "int4", "int8", "numeric", "text", "varchar"];
+    let Node::A_Const(value) = literal else { return false };
+    match value.val() {
+        Some(ConstValue::String(_)) | None => true,
+        Some(_) => name.is_some_and(|name| {
+            let (schema, base) = names_of(name);
+            matches!(schema, None | Some("pg_catalog")) && OF_NUMBERS.contains(&base)
+        }),
     }
 }
 

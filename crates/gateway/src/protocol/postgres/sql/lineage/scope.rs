@@ -60,11 +60,12 @@ impl NamedColumns {
         Origin::all(known.chain(self.open.clone()))
     }
 
-    /// Returns the origin of the row as one value: as long as all its values, which is too long only if they were made so.
+    /// Returns the origin of the row as one value: as long as all its values, which is too long only if they were made so, and
+    /// comparable only with rows of its shape.
     fn row(&self) -> Origin {
         let stored = |column: &Named| matches!(column.origin, Origin::Column(_) | Origin::Clean);
         let total = self.open.is_none() && self.columns.iter().all(stored);
-        self.whole().computed(total)
+        self.whole().computed(total).shaped()
     }
 
     /// Gives the first columns new names.
@@ -190,10 +191,10 @@ impl<'a> Follow<'a> {
             }
         }
         let found = match (names.as_slice(), star) {
-            ([], true) => self.scopes.last().map(|scope| scope.star.whole()),
-            ([item], true) => self.item(None, item).map(|item| item.columns.whole()),
+            ([], true) => self.scopes.last().map(|scope| scope.star.row()),
+            ([item], true) => self.item(None, item).map(|item| item.columns.row()),
             ([schema, item], true) | ([_, schema, item], true) => {
-                self.item(Some(schema), item).map(|item| item.columns.whole())
+                self.item(Some(schema), item).map(|item| item.columns.row())
             }
             ([name], false) => self.bare(name),
             ([item, name], false) => self.qualified(None, item, name),

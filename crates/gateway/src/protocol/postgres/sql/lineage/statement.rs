@@ -227,11 +227,11 @@ impl<'a> Follow<'a> {
         let mut first = select;
         while let Some(left) = first.larg() {
             chain.push(first);
-            // What belongs to a part of the chain in parentheses is seen by that part only.
-            if left.with_clause().is_some() || !left.sort_clause().is_empty() {
-                self.opaque |= chain.len() > 1;
-            }
             first = left;
+            // What belongs to a part in parentheses is seen by that part only: it is followed by itself.
+            if left.with_clause().is_some() || !left.sort_clause().is_empty() {
+                break;
+            }
         }
         if chain.is_empty() {
             return self.one_select(select);
@@ -370,6 +370,10 @@ impl<'a> Follow<'a> {
                 return self.nest((), |follow| {
                     set.content().iter().for_each(|node| follow.listed(node, columns));
                 });
+            }
+            // In GROUP BY a row in parentheses stands for its parts.
+            Node::RowExpr(row) => {
+                self.nest((), |follow| row.args().iter().for_each(|node| follow.listed(node, columns)));
             }
             Node::A_Const(value) => {
                 let number = match value.val() {

@@ -13,6 +13,9 @@ use crate::database::{Reader, Transaction, id, integer, time};
 use crate::error::Error;
 use crate::people::lives;
 
+/// How somebody signed in whom two custodians named with a sealed code: named, not proven. Their tokens end with the emergency.
+pub const SEALED_CODE: &str = "sealed-code";
+
 /// How emergency access was over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Over {
@@ -252,6 +255,11 @@ impl Registry {
                    WHERE number = $1";
         let ended = sqlx::query(sql).bind(integer(number)).bind(over.name()).bind(by).bind(time(at));
         ended.bind(why).bind(due).execute(&mut *transaction).await?;
+        // Two custodians named the person for this emergency alone.
+        let sql =
+            "UPDATE tokens SET revoked_at = $2 WHERE person = $1 AND sign_in = $3 AND revoked_at IS NULL";
+        let revoked = sqlx::query(sql).bind(id(emergency.person)).bind(time(at)).bind(SEALED_CODE);
+        revoked.execute(&mut *transaction).await?;
         let after = one(&mut transaction, number).await?;
         transaction.commit().await?;
         Ok(after)

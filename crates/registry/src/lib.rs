@@ -52,7 +52,7 @@ pub use campaigns::{
 pub use database::Home;
 pub use delegations::{DELEGATIONS_PER_AGENT_MAX, DelegationRow, NewDelegation};
 pub use departures::{DEPARTURES_SHOWN_MAX, DepartureRow, NewDeparture};
-pub use emergencies::{Emergency, Finding, Over, Review};
+pub use emergencies::{Emergency, Finding, Over, Review, SEALED_CODE};
 pub use error::Error;
 pub use exceptions::{Exception, NewException, peek_change, peek_exceptions};
 pub use factors::{FactorUsed, FactorsRow, PASSKEYS_PER_PERSON_MAX, PasskeyRow};

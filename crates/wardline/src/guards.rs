@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use identity::{Means, Proof, Reason};
 use model::{Micros, PersonId, Principal};
+pub(crate) use registry::SEALED_CODE;
 use registry::{AccountKind, LockRow, LockedRow, PersonRow, Wanted};
 
 use crate::admin::{AccountAsk, ActingPerson, Actor, AgentAsk, RecertifyAsk, Refusal, Request, TrainingAsk};
@@ -18,8 +19,6 @@ use crate::node::Node;
 
 /// A second factor shown so long ago at most is behind an act of administration that counts.
 const STEP_UP_AGE: Duration = Duration::from_mins(15);
-/// How somebody signed in whom two custodians named: named, not proven.
-pub(crate) const SEALED_CODE: &str = "sealed-code";
 
 /// Somebody who proved just now, by something of their own, who they are: a password, a passkey, a provider's word.
 ///

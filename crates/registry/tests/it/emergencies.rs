@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use model::{Micros, PersonId};
 use proptest::prelude::*;
-use registry::{Emergency, Error, Finding, Over, Registry, Review};
+use registry::{Emergency, Error, Finding, Over, Registry, Review, TokenRow};
 
-use super::support::{Opened, new_person};
+use super::support::{Opened, new_person, token};
 
 const PEOPLE: u128 = 3;
 const SECOND: u64 = 1_000_000;
@@ -206,7 +206,18 @@ async fn what_was_written_comes_back_and_the_deleted_take_nothing() {
         taken,
         Emergency { person_name: "ann".to_owned(), taken: Some((Micros(5), until)), ..written }
     );
+    for (id, how) in [(1, "password"), (2, registry::SEALED_CODE)] {
+        let shown = model::Shown::alone(how);
+        let token = TokenRow { person: PersonId(1), shown, ..token(id, 9_000_000) };
+        opened.registry.issue_token(&token).await.unwrap();
+    }
     opened.registry.end_emergency(1, Over::Ended, "ann", "awake", Micros(9), Micros(20)).await.unwrap();
+    let left = opened.registry.tokens(PersonId(1), Micros(10)).await.unwrap();
+    assert_eq!(
+        left.iter().map(|token| token.id[0]).collect::<Vec<_>>(),
+        [1],
+        "that of the sealed code ended"
+    );
     opened.registry.note_overdue(1, Micros(21)).await.unwrap();
     opened.registry.note_overdue(1, Micros(99)).await.unwrap();
     let review = Review {

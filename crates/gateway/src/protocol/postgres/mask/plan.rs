@@ -253,11 +253,8 @@ impl Protection {
                 let shown = origins.iter().map(|origin| self.shown(origin, &sees));
                 if lineage.kind == Kind::Explain {
                     // A plan tells how many and how wide the values are.
-                    let shown = shown.collect::<Result<Vec<Shown>, Refusal>>();
-                    let shown = shown.map_err(|_| Refusal::Kind(EXPLAINED))?;
-                    // Words of plans look like names; of values there are only those that the statement gives.
-                    let plain = |shown| if shown == Shown::Screened { Shown::Plain } else { shown };
-                    return Ok(Plan::Columns(shown.into_iter().map(plain).collect()));
+                    let shown = shown.collect::<Result<Box<[Shown]>, Refusal>>();
+                    return shown.map(Plan::Columns).map_err(|_| Refusal::Kind(EXPLAINED));
                 }
                 shown.collect::<Result<Box<[Shown]>, Refusal>>().map(Plan::Columns)
             }

@@ -230,14 +230,23 @@ async fn dial<C: Control>(
     let dialing = async {
         let keys = &shared.catalogues.keys;
         let dialed = dial::dial(target, &credential, &parameters, keys).await;
-        // A credential that is being changed may already be the other one.
-        let spare = dialed.as_ref().err().filter(|failure| failure.is_refused_login());
-        match spare.and_then(|_| shared.control.spare_credential(&target.id)) {
-            Some(spare) => dial::dial(target, &spare, &parameters, keys).await,
+        let refused = dialed.as_ref().err().filter(|failure| failure.is_refused_login());
+        match refused.and_then(|_| other_credential(&*shared.control, &target.id, &credential)) {
+            Some(other) => dial::dial(target, &other, &parameters, keys).await,
             None => dialed,
         }
     };
     timeout(shared.config.limits.dial_timeout, dialing).await.map_err(|_| Failure::UpstreamSilent)?
+}
+
+/// Returns what to try where a credential was refused: it is being changed, or was while it was tried.
+fn other_credential<C: Control>(
+    control: &C,
+    resource: &ResourceId,
+    tried: &vault::Credential,
+) -> Option<vault::Credential> {
+    let now = control.credential(resource).filter(|now| now != tried);
+    now.or_else(|| control.spare_credential(resource))
 }
 
 /// Returns what the client is told of a resource that did not let its session in.
@@ -307,9 +316,9 @@ pub(crate) async fn refresh_catalogue<C: Control>(shared: &Shared<C>, slot: &Slo
     let refreshing = async {
         let keys = &shared.catalogues.keys;
         let refreshed = shared.catalogues.refresh(slot, target, &credential, keys).await;
-        let spare = refreshed.as_ref().err().filter(|failure| failure.is_refused_login());
-        match spare.and_then(|_| shared.control.spare_credential(&target.id)) {
-            Some(spare) => shared.catalogues.refresh(slot, target, &spare, keys).await,
+        let refused = refreshed.as_ref().err().filter(|failure| failure.is_refused_login());
+        match refused.and_then(|_| other_credential(&*shared.control, &target.id, &credential)) {
+            Some(other) => shared.catalogues.refresh(slot, target, &other, keys).await,
             None => refreshed,
         }
     };

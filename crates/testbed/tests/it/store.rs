@@ -292,6 +292,13 @@ fn killed_restores_are_made_again() {
         killed += u32::from(!child.wait().expect("it ends").success());
         let data = clean.path().join("data");
         if !data.exists() {
+            let left = clean.path().join("data.restoring");
+            if left.exists() {
+                let refused = restore(clean.path()).output().expect("wardline restore");
+                let words = String::from_utf8_lossy(&refused.stderr);
+                assert!(!refused.status.success() && words.contains("did not finish; remove it"), "{words}");
+                std::fs::remove_dir_all(&left).expect("it is removed as the words say");
+            }
             let output = restore(clean.path()).output().expect("wardline restore");
             assert!(output.status.success(), "{wait_ms}: {}", String::from_utf8_lossy(&output.stderr));
             let restored: Value = serde_json::from_slice(&output.stdout).expect("JSON");

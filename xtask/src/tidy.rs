@@ -22,16 +22,48 @@ fn check() -> Result<Vec<String>> {
         std::fs::read_to_string(root().join("docs/crates.txt")).context("cannot read docs/crates.txt")?;
     let mut faults = compare(&parse_arrows(&drawn), &graph::arrows()?);
     faults.extend(corpora(&root().join("fuzz")));
+    let mut schemas = Vec::new();
     for path in files(root())? {
         let shown = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
         match path.extension().and_then(|extension| extension.to_str()) {
-            Some("rs") => faults.extend(source(&shown, &text)),
+            Some("rs") => {
+                faults.extend(source(&shown, &text));
+                schemas.extend(schema_names(&text));
+            }
             Some("md") => faults.extend(links(&path, &shown, &text)),
             _ => {}
         }
     }
+    faults.extend(twice(schemas).map(|name| {
+        format!(
+            "two types named `{name}` derive ToSchema: docs/api/openapi.json would show one of them for both"
+        )
+    }));
     Ok(faults)
+}
+
+/// Returns the names of the types that stand in the API's document by their bare name.
+fn schema_names(text: &str) -> Vec<String> {
+    let mut lines = text.lines().map(str::trim_start);
+    let mut names = Vec::new();
+    while let Some(line) = lines.next() {
+        if !(line.starts_with("#[derive(") && line.contains("ToSchema")) {
+            continue;
+        }
+        let declared = lines.find_map(|line| {
+            let mut words = line.split([' ', '<', '{', '(', ';']);
+            words.find(|word| ["struct", "enum"].contains(word)).and_then(|_| words.next())
+        });
+        names.extend(declared.map(str::to_owned));
+    }
+    names
+}
+
+/// Returns what stands more than once.
+fn twice(names: Vec<String>) -> impl Iterator<Item = String> {
+    let mut seen = std::collections::BTreeSet::new();
+    names.into_iter().filter(move |name| !seen.insert(name.clone()))
 }
 
 fn parse_arrows(text: &str) -> Arrows {
@@ -181,6 +213,17 @@ mod tests {
         check_arrows("a -> b\nb ->", "a ->\nb ->", &["docs/crates.txt draws `a` -> `b`, which is not built"]);
         check_arrows("a ->", "a ->\nb ->", &["docs/crates.txt lacks `b`"]);
         check_arrows("a ->\nb ->", "a ->", &["docs/crates.txt draws `b`, which does not exist"]);
+    }
+
+    #[test]
+    fn schemas_have_names_of_their_own() {
+        let derive = concat!("#[derive(Debug, ", "ToSchema)]\n");
+        let text = format!(
+            "{derive}/// One enum.\npub(crate) struct Over {{\n{derive}#[serde(tag)]\nenum Act<T> {{\nstruct Bare;"
+        );
+        assert_eq!(schema_names(&text), ["Over", "Act"]);
+        let names = ["b", "a", "b"].map(str::to_owned);
+        assert_eq!(twice(names.to_vec()).collect::<Vec<_>>(), ["b"]);
     }
 
     #[track_caller]

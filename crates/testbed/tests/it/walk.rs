@@ -82,6 +82,9 @@ fn example(document: &Value, schema: &Value) -> Value {
             return example(document, first);
         }
     }
+    if let Some(first) = schema["enum"].as_array().and_then(|all| all.first()) {
+        return first.clone();
+    }
     match schema["type"].as_str() {
         Some("object") => {
             let required = schema["required"].as_array().cloned().unwrap_or_default();

@@ -55,7 +55,7 @@ struct Exercise {
 /// Why it is ended.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Over {
+struct EmergencyEnd {
     reason: Sensitive,
 }
 
@@ -183,7 +183,7 @@ async fn approve(
     post,
     path = "/api/v1/break-glass/{number}/end",
     params(("number" = u64, Path)),
-    request_body = Over,
+    request_body = EmergencyEnd,
     responses((status = 200, description = "Done", body = Vec<EmergencyView>), Refused),
     extensions(("x-right" = json!("person"))),
 )]
@@ -191,7 +191,7 @@ async fn end(
     State(node): State<Desk>,
     Caller(actor): Caller,
     Named(number): Named<u64>,
-    Given(body): Given<Over>,
+    Given(body): Given<EmergencyEnd>,
 ) -> Result<Json<Vec<EmergencyView>>, Problem> {
     let request = Request::BreakGlass { act: Act::Finish { number, how: Finish::End, reason: body.reason } };
     let Reply::Emergencies(emergencies) = ask(&node, &actor, request).await? else {
@@ -205,7 +205,7 @@ async fn end(
     post,
     path = "/api/v1/break-glass/{number}/revoke",
     params(("number" = u64, Path)),
-    request_body = Over,
+    request_body = EmergencyEnd,
     responses((status = 200, description = "Done", body = Vec<EmergencyView>), Refused),
     extensions(("x-right" = json!("admin | approver | privacy-officer"))),
 )]
@@ -213,7 +213,7 @@ async fn revoke(
     State(node): State<Desk>,
     Caller(actor): Caller,
     Named(number): Named<u64>,
-    Given(body): Given<Over>,
+    Given(body): Given<EmergencyEnd>,
 ) -> Result<Json<Vec<EmergencyView>>, Problem> {
     let request =
         Request::BreakGlass { act: Act::Finish { number, how: Finish::Revoke, reason: body.reason } };

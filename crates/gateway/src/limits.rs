@@ -66,6 +66,9 @@ pub(crate) const VERDICTS_MAX: usize = 20_000;
 pub(crate) const VERDICTS_SEEN_MAX: usize = 16 << 10;
 /// A statement text longer than this is inspected each time.
 pub(crate) const VERDICT_TEXT_BYTES_MAX: usize = 8 << 10;
+/// Notices that columns are NULL because they are computed from protected values, in one session: a program that runs such
+/// a statement all day is told, and not flooded.
+pub(crate) const ABSENCE_NOTICES_MAX: usize = 16;
 /// Decisions one session remembers.
 pub(crate) const DECISIONS_MAX: usize = 32;
 /// Parameters kept in an entry, in bytes; beyond it only their length and digest are kept.

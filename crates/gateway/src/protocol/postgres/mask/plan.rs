@@ -252,7 +252,11 @@ impl Protection {
             Outputs::Columns(origins) => {
                 let shown = origins.iter().map(|origin| self.shown(origin, &sees));
                 if lineage.kind == Kind::Explain {
-                    // A plan tells how many and how wide the values are.
+                    // A plan tells how many and how wide the values are, but holds none: only what the statement says.
+                    let shown = shown.map(|shown| match shown? {
+                        Shown::Screened => Ok(Shown::Plain),
+                        shown @ (Shown::Plain | Shown::Masked(_) | Shown::Redacted) => Ok(shown),
+                    });
                     let shown = shown.collect::<Result<Box<[Shown]>, Refusal>>();
                     return shown.map(Plan::Columns).map_err(|_| Refusal::Kind(EXPLAINED));
                 }
@@ -344,9 +348,10 @@ impl Protection {
         // A date that is known, as that of a row which is added now, would show by how much the patient's are shifted.
         let own = |rule: &&Column| rule.relation == relation;
         let shifted = self.rules.keys().filter(own).filter_map(|column| self.hidden(*column, sees));
-        let mut shifted = shifted
+        let shifted = shifted
             .filter(|hidden| hidden.rule.is_some_and(|rule| matches!(rule.operator, Operator::DateShift)));
-        shifted.next().map_or(Ok(()), |hidden| Err(Refusal::Assigns(hidden.column)))
+        // The same one each time: the client is told its name.
+        shifted.map(|hidden| hidden.column).min().map_or(Ok(()), |column| Err(Refusal::Assigns(column)))
     }
 
     /// Giving a value to a column tells whether it is there already, where values are unique; copying one elsewhere
@@ -509,6 +514,7 @@ mod tests {
         let second = [Shown::Plain, Shown::Plain, Shown::Plain, Shown::Plain, Shown::Masked(SSN)];
         assert_eq!(shown(text, &[ward]), columns(&second));
         assert_eq!(shown("SELECT relname FROM pg_class", &[]), columns(&[Shown::Plain]));
+        assert_eq!(shown("EXPLAIN SELECT ward FROM encounters", &[]), columns(&[Shown::Plain]));
     }
 
     #[test]

@@ -169,6 +169,11 @@ impl Rows {
         Ok(masks.then(|| Rows { cells: cells.into(), screen }))
     }
 
+    /// Returns which columns are NULL whatever they are, counted from 1.
+    pub(crate) fn absent(&self) -> impl Iterator<Item = usize> {
+        (1..).zip(&self.cells).filter(|(_, cell)| matches!(cell, Cell::Absent)).map(|(number, _)| number)
+    }
+
     /// Appends a `DataRow` with its cells masked. `formats` are the format codes of the portal: none for all text, one
     /// for all columns, or one each.
     ///

@@ -114,7 +114,7 @@ impl<C: Control> Relay<C> {
     }
 
     /// Returns the results at hand, where the resource protects something.
-    fn results(&mut self) -> Option<(&mut Results, &mut About)> {
+    pub(super) fn results(&mut self) -> Option<(&mut Results, &mut About)> {
         let number = self.track.expected.front().and_then(Expect::results_of)?;
         let running = self.running.get_mut(&number)?;
         Some((running.results.as_deref_mut()?, running.permit.about()))
@@ -254,7 +254,7 @@ impl<C: Control> Relay<C> {
 
     /// Passes a notice in its place, withheld with the result it stands in. A portal that was only bound may never
     /// have a result, so what is said while binding gets an entry of its own.
-    fn aside(&mut self, frame: &[u8]) -> Result<(), Failure> {
+    pub(super) fn aside(&mut self, frame: &[u8]) -> Result<(), Failure> {
         let number = self.current();
         let withheld = number.filter(|number| self.running.get(number).is_some_and(|r| r.permit.withholds()));
         if withheld.is_some() {
@@ -332,6 +332,7 @@ impl<C: Control> Relay<C> {
             if kind == Back::CommandComplete { codec::command_rows(frame).map_err(malformed)? } else { None };
         let number = self.at_hand("a completed command")?;
         self.copying = None;
+        self.tell_absent()?;
         self.result(Some(number), frame)?;
         let Some(running) = self.running.get_mut(&number) else {
             return Err(unexpected("a completed command"));

@@ -11,7 +11,7 @@ use super::super::codec::{self, Front, Malformed, Target, front_header};
 use super::super::mask::{Parameters, Refusal};
 use super::super::sql::{Effect, Inspection, Known, SessionEffect, Unreadable};
 use super::super::track::{Announced, Closed, Expect, Portal, Statement, is_plain};
-use super::masking::{Concerns, Masking, refused};
+use super::masking::{Concerns, Masking};
 use super::purpose::parse_of;
 use super::refused::FAILING_NAME;
 use super::sent::reads_copy;
@@ -269,7 +269,7 @@ impl<C: Control> Relay<C> {
             Ok(masking) => masking,
             Err(refusal) => {
                 let pending = self.record_unshowable(inspection, about, at)?;
-                self.refuse_query(refused(refusal), pending);
+                self.refuse_query(self.refused(refusal), pending);
                 return Ok(Step::Done);
             }
         };
@@ -363,7 +363,7 @@ impl<C: Control> Relay<C> {
         if let Err(refusal) = self.masking(Some(&inspection), &Concerns::default(), at) {
             let about = self.about(&self.concerns(Some(&inspection), None, NO_PARAMETERS));
             let pending = self.record_unshowable(inspection, about, at)?;
-            return Ok(self.refuse_parse(name, refused(refusal), pending));
+            return Ok(self.refuse_parse(name, self.refused(refusal), pending));
         }
         let announced = self.target.protected.as_ref().map(|_| Announced::default());
         let types = if announced.is_some() { parsed.types().collect() } else { Arc::default() };
@@ -648,7 +648,7 @@ impl<C: Control> Relay<C> {
         // Of a function that is called by its number nobody knows whether it is set_config.
         if masks || self.target.identity.is_told() {
             let pending = self.record_unshowable(subject, about, at)?;
-            self.refuse_query(refused(Refusal::Kind("a function call by number")), pending);
+            self.refuse_query(self.refused(Refusal::Kind("a function call by number")), pending);
             return Ok(Step::Done);
         }
         let operation = Operation { subject, parameters, changes: true, about };

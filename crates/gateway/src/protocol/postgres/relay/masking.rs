@@ -15,7 +15,7 @@ use super::super::mask::{
     self, Concern, Copied, Means, Noted, Parameters, Plan, Protection, Reach, Refusal, Rows, Unshowable,
     copy_style,
 };
-use super::super::sql::lineage::{Kind, Outputs};
+use super::super::sql::lineage::{Column, Kind, Outputs};
 use super::super::sql::{Effect, Inspection, Known, Lineage, SessionEffect};
 use super::super::track::Announced;
 use super::Relay;
@@ -257,6 +257,14 @@ impl Results {
         rows.rewrite(row, &self.formats, &context, out).map_err(|error| unshowable(&error))
     }
 
+    /// Returns the columns of the statement at hand that are NULL whatever they are, counted from 1: none where no row came.
+    pub(super) fn absent(&self) -> Vec<usize> {
+        match &self.shape {
+            Shape::Known { rows: Some(rows), .. } if self.rows > 0 => rows.absent().collect(),
+            Shape::Unknown | Shape::Blind | Shape::Known { .. } | Shape::Copied(_) => Vec::new(),
+        }
+    }
+
     /// One statement of the text is done; its tag counts rows that did not come as messages.
     pub(super) fn next(&mut self, counted: u64) {
         // Pieces of binary data are not quite rows.
@@ -355,8 +363,8 @@ fn unshowable(error: &Unshowable) -> Failure {
     Failure::Ours(format!("a result cannot be masked: {error}"))
 }
 
-/// What the client of a refused statement is told.
-pub(super) fn refused(refusal: Refusal) -> WireError {
+/// What the client of a refused statement is told. `name` is what a column is called: catalogues show it to anybody.
+fn words(refusal: Refusal, name: impl Fn(Column) -> String) -> WireError {
     let (message, hint): (String, &str) = match refusal {
         Refusal::Kind(what) => (
             format!("{what} is not open to people who see protected values masked"),
@@ -377,25 +385,36 @@ pub(super) fn refused(refusal: Refusal) -> WireError {
                 .to_owned(),
             "Name tables with their schema; leave out functions and operators of users, and what shows values of others (statistics, sequences).",
         ),
-        Refusal::Use(_) => (
-            "the statement filters, sorts, groups or joins by a protected column".to_owned(),
+        Refusal::Use(column) => (
+            format!("the statement filters, sorts, groups or joins by {}, which is protected", name(column)),
             "Return the column instead, or ask for `unmask` on its class.",
         ),
-        Refusal::Computes(_) => (
-            "the statement computes with a protected column in a way that could tell its value".to_owned(),
+        Refusal::Computes(column) => (
+            format!(
+                "the statement computes with {}, which is protected, in a way that could tell its value",
+                name(column)
+            ),
             "Return the column by itself, which shows it masked, or ask for `unmask` on its class.",
         ),
-        Refusal::Assigns(_) => (
-            "the statement gives a protected column a value, or copies one elsewhere".to_owned(),
+        Refusal::Assigns(column) => (
+            format!(
+                "the statement gives {}, which is protected, a value, or copies it elsewhere",
+                name(column)
+            ),
             "Ask for `unmask` on the column's class.",
         ),
-        Refusal::Bound(_) => (
-            "the statement changes rows that a constraint or an index holds against a protected column"
-                .to_owned(),
+        Refusal::Bound(column) => (
+            format!(
+                "the statement changes rows that a constraint or an index holds against {}, which is protected",
+                name(column)
+            ),
             "Ask for `unmask` on the column's class.",
         ),
-        Refusal::View(_) => (
-            "the statement reads a view that chooses its rows by a protected column".to_owned(),
+        Refusal::View(column) => (
+            format!(
+                "the statement reads a view that chooses its rows by {}, which is protected",
+                name(column)
+            ),
             "Read the tables beneath it, ask for `unmask`, or have the view named in `trusted_views`.",
         ),
         Refusal::Open => (
@@ -407,12 +426,50 @@ pub(super) fn refused(refusal: Refusal) -> WireError {
     WireError::new(Severity::Error, b"42501", message).hint(hint)
 }
 
+/// Returns a notice that columns, counted from 1, are NULL whatever they are.
+fn absent(columns: &[usize]) -> WireError {
+    let numbers: Vec<String> = columns.iter().map(usize::to_string).collect();
+    let words = match &*numbers {
+        [one] => format!("column {one} of the result is NULL because it is computed from protected values"),
+        several => format!(
+            "columns {} of the result are NULL because they are computed from protected values",
+            several.join(", ")
+        ),
+    };
+    WireError::new(Severity::Notice, b"01000", words)
+        .hint("Return a protected column by itself, which shows it masked, or ask for `unmask` on its class.")
+}
+
 impl<C: Control> Relay<C> {
+    /// Says once that columns of the result at hand are NULL whatever they are: nobody is to take it for what is stored.
+    pub(super) fn tell_absent(&mut self) -> Result<(), Failure> {
+        let columns = self.results().map_or_else(Vec::new, |(results, _)| results.absent());
+        let (left, last) = &mut self.absences;
+        if columns.is_empty() || *left == 0 || *last == columns {
+            return Ok(());
+        }
+        *left -= 1;
+        let mut notice = Vec::new();
+        absent(&columns).encode(&mut notice);
+        *last = columns;
+        self.aside(&notice)
+    }
+
     /// Tells whether the resource has something that this person may not see.
     pub(super) fn masks(&mut self, at: Micros) -> Option<(Arc<Protected>, Sight)> {
         let protected = self.target.protected.clone()?;
         let sight = self.gate.sight(at);
         (!sight.everything).then_some((protected, sight))
+    }
+
+    /// Returns what the client of a refused statement is told.
+    pub(super) fn refused(&self, refusal: Refusal) -> WireError {
+        let current = self.catalogue.current();
+        let protection = self.target.protected.as_ref().map(|protected| current.protection(protected));
+        words(refusal, |column| {
+            let name = protection.as_ref().and_then(|protection| protection.names.get(&column));
+            name.map_or_else(|| "a column".to_owned(), |name| format!("`{name}`"))
+        })
     }
 
     /// Finds out whom each statement of a text is about. `None` for something without a text: what `known` says.

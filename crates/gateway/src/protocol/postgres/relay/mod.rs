@@ -37,7 +37,7 @@ use crate::control::{Control, Upstream};
 use crate::error::{Ending, Failure};
 use crate::gate::{Admitting, Gate, Permit, Report, Subject};
 use crate::lessons;
-use crate::limits::{PIPELINE_MAX, UPSTREAM_BACKLOG_BYTES};
+use crate::limits::{ABSENCE_NOTICES_MAX, PIPELINE_MAX, UPSTREAM_BACKLOG_BYTES};
 use crate::listen::{Drain, Shared};
 use crate::session::CancelTarget;
 use crate::stream::Stream;
@@ -139,6 +139,8 @@ pub(crate) struct Relay<C: Control> {
     active: Instant,
     /// Which idleness the client was warned of: the `active` of then.
     warned: Option<Instant>,
+    /// How many more notices the client gets of columns that are NULL whatever they are, and the columns of the last.
+    absences: (usize, Vec<usize>),
     /// The client said goodbye and answers are under way: they go out until the resource, told too, closes.
     leaving: bool,
     /// The resource said why it ends the session.
@@ -201,6 +203,7 @@ impl<C: Control> Relay<C> {
             change: None,
             active: Instant::now(),
             warned: None,
+            absences: (ABSENCE_NOTICES_MAX, Vec::new()),
             leaving: false,
             fatal: false,
             goodbye: None,

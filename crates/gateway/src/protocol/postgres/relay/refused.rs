@@ -11,7 +11,7 @@ use super::super::mask::Refusal;
 use super::super::sql::Unreadable;
 use super::super::track::{Expect, Statement};
 use super::asked::{Step, plain};
-use super::masking::{Concerns, refused};
+use super::masking::Concerns;
 use super::{Relay, state};
 use crate::about::About;
 use crate::control::Control;
@@ -145,7 +145,7 @@ impl<C: Control> Relay<C> {
         };
         let about = self.about(concerns);
         let pending = self.record_unshowable(subject, about, at)?;
-        Ok(self.refuse_extended(refused(refusal), pending))
+        Ok(self.refuse_extended(self.refused(refusal), pending))
     }
 
     /// Returns the answer to what policy refuses. Whoever may take emergency access is told that there is such a thing.

@@ -96,6 +96,24 @@ async fn a_protected_column_is_masked_and_its_neighbour_is_not() {
 }
 
 #[tokio::test]
+async fn it_is_said_once_that_a_column_is_null_whatever_it_is() {
+    let mut scene = scene().await;
+    let result = |rows: &[Vec<u8>]| {
+        [description(&[(0, 0), NAME]), rows.concat(), done("SELECT 1"), ready(b'I')].concat()
+    };
+    let row = [data(&["900-12-3456", "Ann"])];
+    let text = "SELECT upper(ssn), name FROM patients";
+    assert_eq!(kinds(&scene.query(text, &result(&[])).await), "TCZ", "no row, nothing to explain");
+    let got = scene.query(text, &result(&row)).await;
+    assert_eq!(kinds(&got), "TDNCZ");
+    hides(&got);
+    let notice = String::from_utf8_lossy(&got[2].1).into_owned();
+    assert!(notice.contains("column 1 of the result is NULL because it is computed"), "{notice}");
+    assert_eq!(kinds(&scene.query(text, &result(&row)).await), "TDCZ", "said before");
+    scene.end().await;
+}
+
+#[tokio::test]
 async fn each_statement_of_a_text_has_its_own_plan() {
     let mut scene = scene().await;
     let first = [description(&[NAME]), data(&["Ann"]), done("SELECT 1")].concat();
@@ -123,7 +141,10 @@ async fn an_oracle_is_refused_and_never_sent() {
         assert!(!String::from_utf8_lossy(&sent[0]).contains("patients"), "{text}");
         scene.server.send(&[error("42601"), ready(b'I')].concat()).await;
         let got = scene.client.expect("EZ").await;
-        assert!(String::from_utf8_lossy(&got[0]).contains("C42501"), "{text}");
+        let words = String::from_utf8_lossy(&got[0]);
+        assert!(words.contains("C42501"), "{text}");
+        let named = text.starts_with("SELECT") && text.contains("ssn");
+        assert_eq!(words.contains("`public.patients.ssn`, which is protected"), named, "{text}: {words}");
     }
     scene.end().await;
 }
